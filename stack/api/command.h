@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Commands that a program posts on a lane (segment.h), 64 bytes each.
+ *
+ * A command with seq != 0 is synchronous: the engine writes reply_result (and reply[]), then
+ * reply_seq = seq, then wakes the lane's set. One may be in flight on a lane. Asynchronous commands
+ * never fail visibly: their effect shows in the socket's record.
+ *
+ * Commands of several lanes on one socket are ordered by `pos`: the engine takes CV_CMD_SEND,
+ * CV_CMD_SHUTDOWN and CV_CMD_CLOSE only when as many bytes were taken as `pos` says, and leaves the
+ * lane alone until then.
+ */
+#ifndef CULVERT_API_COMMAND_H
+#define CULVERT_API_COMMAND_H
+
+#include "segment.h"
+
+enum cv_op {
+	CV_CMD_NONE = 0,
+	CV_CMD_OPEN,      /* sync. family, type -> result: handle. The lane's process holds it */
+	CV_CMD_BIND,      /* sync. sock, peer (the address to bind), arg: enum cv_bind_flags */
+	CV_CMD_LISTEN,    /* sync. sock, arg: backlog. Again: a new backlog */
+	CV_CMD_CONNECT,   /* sync. sock, peer -> 0: begun (stream: CV_ST_CONNECTED or an error
+			     follows in the record) or done (datagram). family CV_AF_NONE: dissolve */
+	CV_CMD_SEND,      /* sock, pos, off, len, flags; datagram: peer, or family CV_AF_NONE for the
+			     connected one */
+	CV_CMD_SHUTDOWN,  /* sock, pos: no more data after pos (SHUT_WR) */
+	CV_CMD_CLOSE,     /* sock, pos, flags: this process holds it no longer; the last one closes.
+			     CV_F_ABORT: RST instead of FIN */
+	CV_CMD_ACCEPTED,  /* sock: a connection taken from a listener: this process holds it now */
+	CV_CMD_RECVD,     /* sock: look at rx_consumed */
+	CV_CMD_SETOPT,    /* sync. sock, arg: enum cv_option, value */
+	CV_CMD_GETOPT,    /* sync. sock, arg: enum cv_option -> reply[] */
+	CV_CMD_WATCH,     /* sock, arg: set, len: cookie. Posts one event at once */
+	CV_CMD_UNWATCH,   /* sock, arg: set, len: cookie */
+	CV_CMD_NOP,       /* sync: an empty round trip */
+	CV_CMD_COUNT
+};
+
+enum cv_cmd_flags {
+	CV_F_MORE = 1u << 0,  /* MSG_MORE: more is coming, hold a partial segment */
+	CV_F_ABORT = 1u << 1, /* close with RST */
+	CV_F_URGENT = 1u << 2, /* MSG_OOB: the last byte is urgent */
+};
+
+enum cv_bind_flags {
+	CV_BIND_REUSEADDR = 1u << 0,
+	CV_BIND_REUSEPORT = 1u << 1,
+	CV_BIND_V6ONLY = 1u << 2,
+};
+
+struct cv_command {
+	uint8_t op;     /* enum cv_op */
+	uint8_t flags;  /* enum cv_cmd_flags */
+	uint8_t family; /* enum cv_family: of peer, or of the socket to open */
+	uint8_t type;   /* enum cv_type */
+	uint32_t seq;   /* non-zero: synchronous */
+	uint32_t sock;
+	uint32_t len;
+	uint64_t pos;
+	uint64_t off; /* from the segment's start, inside the lane's send arena */
+	union {
+		struct cv_endpoint peer;
+		uint8_t value[20]; /* CV_CMD_SETOPT */
+	};
+	uint32_t arg;
+	uint32_t spare[2];
+};
+static_assert(sizeof(struct cv_command) == 64, "cv_command is 64 bytes");
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control connection: a SOCK_SEQPACKET Unix socket at CV_CONTROL_DIR/NAME.sock (or any path).
+ * Each request is one struct cv_request and gets one struct cv_reply, in order; descriptors travel
+ * as SCM_RIGHTS of the same message. The engine takes the end of the connection for the end of the
+ * process: what only that process held is closed (FIN, or RST where data was unread), its lanes and
+ * sets are taken back.
+ *
+ * Life of a process
+ * - HELLO on a new connection makes a group, with this process as its first.
+ * - Before fork() the parent opens a second connection and says FORK with the group's token: the new
+ *   process holds whatever the parent holds. Only the child keeps that connection, so its end is the
+ *   child's end, however early.
+ * - A process that will exec() with sockets open makes the connection inheritable; the new program
+ *   says ATTACH on it (fresh lanes, same holds), then RETAIN names what it found; the rest is closed.
+ */
+#ifndef CULVERT_API_CONTROL_H
+#define CULVERT_API_CONTROL_H
+
+#include "page.h"
+
+#define CV_CONTROL_DIR "/run/culvert"
+#define CV_DEFAULT_ENGINE "culvert"
+#define CV_TOKEN_BYTES 16
+#define CV_REQUEST_TEXT 1024
+
+enum cv_ctl_op {
+	CV_CTL_HELLO = 1, /* -> token, proc, size; fds: segment, page, one eventfd per worker */
+	CV_CTL_FORK,      /* token, arg: parent's proc -> proc */
+	CV_CTL_ATTACH,    /* -> as HELLO */
+	CV_CTL_RETAIN,    /* text: uint32_t handles, arg: how many; the last one has text empty
+			     (arg 0) and closes what no RETAIN named */
+	CV_CTL_LANE_OPEN, /* fd: eventfd; arg: worker -> value: lane. Its arena and rings are empty */
+	CV_CTL_LANE_CLOSE, /* arg: lane */
+	CV_CTL_SET_OPEN,   /* fd: eventfd -> value: set */
+	CV_CTL_SET_CLOSE,  /* arg: set */
+	CV_CTL_QUERY,      /* text: "ss", "stat", "config", "version"; -> fd: a memfd with JSON.
+			      On a connection of its own, without HELLO */
+};
+
+struct cv_request {
+	uint32_t op;
+	uint32_t version; /* CV_API_VERSION */
+	uint32_t arg;
+	int32_t pid;
+	uint8_t token[CV_TOKEN_BYTES];
+	uint32_t text_len;
+	char text[CV_REQUEST_TEXT];
+};
+
+struct cv_reply {
+	uint32_t op;
+	int32_t result; /* 0 or -enum cv_error */
+	uint32_t value;
+	uint32_t proc;
+	uint64_t size; /* of the segment, in bytes */
+	uint8_t token[CV_TOKEN_BYTES];
+	char text[128]; /* with an error: what was wrong, one line */
+};
+#define CV_CTL_FDS_MAX (2 + CV_WORKERS_MAX)
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Socket options of the contract, by number, and the layouts that are not an int. */
+#ifndef CULVERT_API_OPTION_H
+#define CULVERT_API_OPTION_H
+
+#include <stdint.h>
+
+enum cv_option {
+	CV_OPT_NONE = 0,
+#define X(name, level, option, type) CV_OPT_##name,
+#include "option.def"
+#undef X
+	CV_OPT_COUNT
+};
+
+#define CV_CONGESTION_NAME_BYTES 16 /* CV_OPT_CONGESTION: a zero-terminated name */
+
+/* CV_OPT_TCP_INFO. Times in microseconds, sizes in bytes unless named otherwise; the meaning of each
+ * field is that of the same name in Linux's struct tcp_info. state is enum cv_tcp_state. */
+struct cv_tcp_info {
+	uint8_t state, ca_state, retransmits, probes, backoff, options, snd_wscale, rcv_wscale;
+	uint32_t rto, ato, snd_mss, rcv_mss;
+	uint32_t unacked, sacked, lost, retrans; /* segments */
+	uint32_t last_data_sent, last_data_recv, last_ack_recv; /* ms ago */
+	uint32_t pmtu, rcv_ssthresh, rtt, rttvar, snd_ssthresh, snd_cwnd, advmss; /* cwnd: segments */
+	uint32_t rcv_rtt, rcv_space, total_retrans, notsent_bytes, min_rtt, snd_wnd;
+	uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
+	uint32_t segs_out, segs_in, data_segs_in, data_segs_out, reordering, dsack_dups;
+};
+
+/* Linux's numbers, so that TCP_INFO and `culvert ss` agree with the tools. */
+enum cv_tcp_state {
+	CV_TCP_ESTABLISHED = 1, CV_TCP_SYN_SENT, CV_TCP_SYN_RECEIVED, CV_TCP_FIN_WAIT_1,
+	CV_TCP_FIN_WAIT_2, CV_TCP_TIME_WAIT, CV_TCP_CLOSED, CV_TCP_CLOSE_WAIT, CV_TCP_LAST_ACK,
+	CV_TCP_LISTEN, CV_TCP_CLOSING,
+};
+
+#endif

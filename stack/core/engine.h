@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An engine: one worker's whole stack. Pure: packets, commands, time and random numbers come in
+ * through struct engine_env and engine_turn(); packets and events go out the same way. It reads no
+ * clock, opens no device, starts no thread and allocates only when it is made.
+ *
+ * Owns: the turn and its order, the parts that every layer shares (time, wheel, pools, counters,
+ * lists of work for the end of the turn). Does not own: what the layers do.
+ * Called by: dpdk/ (the worker's loop), tests/world, tests/fuzz.
+ *
+ * One turn, fixed order (design 5): commands, receive burst, timers, output, transmit burst, events.
+ * Each has a budget. One `now` per turn.
+ */
+#ifndef CULVERT_CORE_ENGINE_H
+#define CULVERT_CORE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <rte_mbuf.h>
+
+#include "stack/base/list.h"
+#include "stack/base/wheel.h"
+#include "stack/core/counters.h"
+#include "stack/core/port.h"
+
+struct engine;
+struct sock;
+
+/* What an engine gets from outside. All are called in the worker's context only. */
+struct engine_env {
+	void *ctx;
+	/* Up to max received frames of port `port` into pkts; returns how many. The engine owns them.
+	 * mbufs carry a private area of at least sizeof(struct pkt). */
+	uint16_t (*rx)(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max);
+	/* Send; returns how many were taken (they belong to the device now). The rest stays with the
+	 * engine, which counts and frees it. */
+	uint16_t (*tx)(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+	uint64_t (*random64)(void *ctx);
+};
+
+/* Limits, each named and configurable; 0 takes the default. */
+struct engine_config {
+	uint32_t tcp_max;       /* TCP connections, listeners included */
+	uint32_t udp_max;       /* UDP sockets */
+	uint32_t neigh_max;     /* neighbour cache entries */
+	uint32_t neigh_queue;   /* frames that wait for one unresolved neighbour */
+	uint32_t txbuf_max;     /* send buffers under way, all sockets */
+	uint32_t time_wait_ns_shift; /* reserved, 0 */
+	struct rte_mempool *pkt_pool; /* where headers and small packets are made; data room for a
+					 full frame of every port; priv_size >= sizeof(struct pkt) */
+	bool loopback; /* 127.0.0.0/8 and ::1 are the engine's own */
+};
+
+/* A layer's way into the turn. The composition root (stack/stack.c) registers them, in order. */
+struct engine_l4 {
+	uint8_t proto; /* IPPROTO_TCP ... */
+	/* n parsed packets (struct pkt filled by stack/net/); the callee owns them. */
+	void (*input)(struct engine *e, struct rte_mbuf **pkts, uint16_t n);
+	/* An ICMP error about a packet that we sent (struct icmp_error in stack/net/icmp.h). */
+	void (*icmp_error)(struct engine *e, const struct icmp_error *err);
+};
+
+#define ENGINE_L4_MAX 4
+#define ENGINE_BURST 64
+
+struct engine {
+	/* every packet */
+	uint64_t now_ns; /* of this turn */
+	struct engine_env env;
+	struct list dirty;  /* sockets with news for their users (sock.h), for the end of the turn */
+	struct list output; /* sockets that may have something to send, same */
+	struct wheel wheel;
+	struct engine_counters counters;
+	struct rte_mempool *pkt_pool;
+	struct port *ports[PORTS_MAX];
+	uint16_t ports_n;
+	uint16_t worker; /* its number */
+	struct engine_l4 l4[ENGINE_L4_MAX];
+	uint8_t l4_n;
+	/* per layer; each layer defines its own struct */
+	struct net *net;
+	struct udp *udp;
+	struct tcp *tcp;
+	/* end of turn: tell users. Set by whoever hosts sockets (stack/user/, or a test). Called once
+	 * for each dirty socket, which was taken off the list before. */
+	void (*sock_event)(void *ctx, struct sock *sk);
+	void (*commands)(void *ctx); /* start of turn; may be NULL */
+	void (*events_done)(void *ctx); /* after the last sock_event of the turn; may be NULL */
+	void *user_ctx;
+	struct engine_config config;
+};
+
+/* Makes an engine with all layers (stack/stack.c). Returns NULL and says why in *why (a static text)
+ * when memory is short or a limit is absurd. Allocates; not for the packet path. */
+struct engine *engine_new(const struct engine_config *config, const struct engine_env *env,
+	uint64_t now_ns, const char **why);
+/* Frees all, connections included, without a packet. */
+void engine_free(struct engine *e);
+
+/* Runs one turn at time now_ns (monotonic, never less than before). Returns how many packets and
+ * commands it handled: 0 means that it was idle. */
+uint32_t engine_turn(struct engine *e, uint64_t now_ns);
+
+/* The time at which a turn must run even if nothing arrives; UINT64_MAX if none. */
+uint64_t engine_deadline_ns(const struct engine *e);
+
+#endif

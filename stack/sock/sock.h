@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A socket, as its user sees it and as every protocol provides it.
+ *
+ * Owns: the object's common part, its receive queue and send queue, readiness, pending error. Does
+ * not own: protocol state (struct tcp_sock, struct udp_sock embed this first), the shared segment
+ * (stack/user/).
+ * Called by: stack/user/ and tests from above, the protocols from below, always on the worker that
+ * owns the socket.
+ *
+ * Effects towards the user are queued: a protocol calls sock_event(); at the end of the turn the
+ * engine reports each such socket once (engine.h, sock_event). Never a call up from inside a step.
+ *
+ * Errors are -enum cv_error (stack/api/error.h).
+ */
+#ifndef CULVERT_SOCK_SOCK_H
+#define CULVERT_SOCK_SOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <rte_mbuf.h>
+
+#include "stack/api/error.h"
+#include "stack/api/option.h"
+#include "stack/api/segment.h"
+#include "stack/base/list.h"
+#include "stack/core/engine.h"
+#include "stack/net/ip.h"
+
+/* A send buffer: bytes of a user that the engine refers to until they are acknowledged (stream) or
+ * gone (datagram) and no device holds them. Whoever makes one fills data, len, release and ctx.
+ * The protocol attaches it to mbufs (rte_pktmbuf_attach_extbuf with shinfo), which count as
+ * references. release is called once, when the last reference is gone, on the worker. */
+struct txbuf {
+	struct list node; /* in the socket's send queue */
+	struct rte_mbuf_ext_shared_info shinfo;
+	const uint8_t *data;
+	uint32_t len;
+	uint32_t flags; /* enum cv_cmd_flags */
+	struct cv_endpoint peer; /* datagram: destination, when has_peer */
+	bool has_peer;
+	void (*release)(struct txbuf *b, void *ctx);
+	void *ctx;
+	uint64_t cookie; /* the maker's */
+};
+
+struct sock_proto; /* table of functions, one per protocol */
+
+struct sock {
+	const struct sock_proto *proto;
+	struct engine *engine;
+	void *user; /* of whoever attached itself; NULL: nobody reads this socket any more */
+	struct list dirty_node;  /* in engine.dirty */
+	struct list output_node; /* in engine.output */
+	uint8_t type;   /* enum cv_type */
+	uint8_t family; /* enum cv_family it was opened with */
+	bool v6only, reuseaddr, reuseport;
+	uint32_t status; /* enum cv_status, kept by the protocol */
+	uint32_t error;  /* enum cv_error: latest */
+	uint32_t error_seq;
+	struct cv_endpoint local, peer;
+
+	/* receive: packets in order, headers cut off, payload in the mbuf's data (chains allowed; for
+	 * datagrams one chain is one datagram, struct pkt tells addresses) */
+	struct pktq rxq;
+	uint32_t rxq_bytes;  /* in rxq */
+	uint32_t rx_lent;    /* taken from rxq by the user and not yet consumed */
+	uint32_t rcvbuf, sndbuf;
+
+	/* send: bytes taken by sock_send() and acknowledged (datagram: gone) since the start */
+	uint64_t tx_taken, tx_acked;
+	bool tx_full;   /* the user waits for room: report when there is */
+	uint64_t rx_urgent_pos; /* stream position of the urgent byte, with CV_ST_URGENT */
+
+	/* listener */
+	struct list acceptq; /* established connections (sock.accept_node) nobody took */
+	struct list accept_node;
+	struct sock *listener; /* while in the accept queue or embryonic */
+	uint32_t acceptq_len, accept_lent, backlog;
+};
+
+struct sock_proto {
+	const char *name;
+	int (*bind)(struct sock *sk, const struct cv_endpoint *local);
+	int (*listen)(struct sock *sk, uint32_t backlog);
+	int (*connect)(struct sock *sk, const struct cv_endpoint *peer);
+	int (*disconnect)(struct sock *sk);
+	int (*send)(struct sock *sk, struct txbuf *b);
+	void (*shutdown_wr)(struct sock *sk);
+	void (*close)(struct sock *sk, bool abort);
+	void (*consumed)(struct sock *sk, uint32_t bytes);
+	int (*setopt)(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);
+	int (*getopt)(struct sock *sk, enum cv_option opt, void *value, uint32_t *len);
+	void (*output)(struct sock *sk); /* end of turn, socket was on engine.output */
+};
+
+/* --- for users ------------------------------------------------------------------------------- */
+
+/* A new socket of family and type, in *out. -CV_EPROTONOSUPPORT, -CV_ENOBUFS (limit reached). */
+int sock_open(struct engine *e, uint8_t family, uint8_t type, struct sock **out);
+int sock_bind(struct sock *sk, const struct cv_endpoint *local);
+int sock_listen(struct sock *sk, uint32_t backlog);
+/* Stream: starts the handshake, 0 when begun; the outcome is in status and error. */
+int sock_connect(struct sock *sk, const struct cv_endpoint *peer);
+int sock_disconnect(struct sock *sk); /* connect(AF_UNSPEC) */
+/* Queues b. On success b belongs to the socket until release; on error nothing was kept. Accepts
+ * beyond sndbuf (the user's side holds to it); -CV_EPIPE, -CV_ENOTCONN, -CV_EMSGSIZE ... */
+int sock_send(struct sock *sk, struct txbuf *b);
+void sock_shutdown_wr(struct sock *sk);
+/* The user lets go of the socket for good: sk->user = NULL. Unread data or abort: RST. The object
+ * lives on until the protocol is done and must not be touched by the user again. A listener takes
+ * its unaccepted connections along (RST). */
+void sock_close(struct sock *sk, bool abort);
+/* Next connection of a listener, NULL if none. It belongs to the caller; adds one to accept_lent,
+ * which the caller takes back by sock_accept_done() when the program has it. */
+struct sock *sock_accept(struct sock *listener);
+void sock_accept_done(struct sock *listener);
+/* Takes the oldest received packet (or datagram) out of the queue, NULL if none. Its bytes count
+ * against rcvbuf until sock_consumed(). The caller frees the mbuf. */
+struct rte_mbuf *sock_recv_take(struct sock *sk);
+void sock_consumed(struct sock *sk, uint32_t bytes);
+/* Copies up to len bytes out and consumes them; returns how many. For tests. */
+uint32_t sock_recv_copy(struct sock *sk, void *buf, uint32_t len);
+int sock_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);
+int sock_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len);
+
+/* --- for protocols --------------------------------------------------------------------------- */
+
+void sock_init(struct sock *sk, struct engine *e, const struct sock_proto *proto, uint8_t family,
+	uint8_t type);
+/* Queue for the user's attention at the end of the turn. Cheap when already queued. */
+void sock_event(struct sock *sk);
+/* Queue for proto->output at the end of the turn. */
+void sock_output_later(struct sock *sk);
+void sock_set_error(struct sock *sk, enum cv_error error);
+/* Takes it off the engine's lists; call before the object is freed. */
+void sock_fini(struct sock *sk);
+void txbuf_get(struct txbuf *b);
+void txbuf_put(struct txbuf *b); /* the last one calls release */
+
+#endif

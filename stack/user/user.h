@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine's side of the contract in stack/api/: groups, processes, lanes, sets, records. Reads
+ * commands, checks them, calls stack/sock/; turns what sockets report into records, descriptors,
+ * events and doorbells. Pure: memory and bells come from the caller, so tests and fuzzers run it on
+ * a heap buffer.
+ *
+ * Trusts nothing in the segment. A group that breaks the contract loses at most its own sockets;
+ * contract errors are counted (user_violations).
+ * Called by: dpdk/ (worker context only), tests.
+ */
+#ifndef CULVERT_USER_USER_H
+#define CULVERT_USER_USER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stack/api/command.h"
+#include "stack/api/segment.h"
+
+struct engine;
+struct sock;
+struct user;       /* the user side of one engine */
+struct user_group; /* one segment */
+
+struct user_limits { /* of one group; 0 takes the default */
+	uint32_t socks_max, rxds_max, lanes_max, sets_max;
+	uint32_t cmd_entries, comp_entries, set_entries;
+	uint64_t rx_bytes, tx_bytes_lane;
+};
+
+struct user_env {
+	void *ctx;
+	/* Wake the sleeper of a set: bell is what user_lane_open or user_set_open was given. */
+	void (*ring)(void *ctx, int bell);
+};
+
+struct user *user_new(struct engine *e, const struct user_env *env);
+void user_free(struct user *u);
+
+/* Bytes that a segment of these limits takes (a multiple of the page size). */
+uint64_t user_segment_size(const struct user_limits *limits);
+/* Formats seg (zeroed, size bytes) and serves it from now on; NULL when memory is short. */
+struct user_group *user_group_open(struct user *u, void *seg, uint64_t size,
+	const struct user_limits *limits);
+/* Ends all its processes; after return nothing of the engine refers to the segment, except send
+ * buffers under way: `done(arg)` is called once those are gone too (perhaps at once). Then the
+ * memory may be unmapped. */
+void user_group_close(struct user_group *g, void (*done)(void *arg), void *arg);
+
+/* Processes. parent < 0: holds nothing; else it holds what parent holds. Returns the number or
+ * -CV_E... */
+int user_proc_open(struct user_group *g, int parent, int32_t pid);
+/* The process is gone: its lanes and sets are taken back, its holds dropped. Returns how many
+ * processes the group still has. */
+uint32_t user_proc_close(struct user_group *g, int proc);
+/* After exec: lanes and sets of the process are taken back; holds stay. */
+void user_proc_exec(struct user_group *g, int proc);
+/* Marks handles as found by the new program; then user_proc_retain_done drops the others. */
+void user_proc_retain(struct user_group *g, int proc, const uint32_t *handles, uint32_t n);
+void user_proc_retain_done(struct user_group *g, int proc);
+
+/* Return the index or -CV_EMFILE. bell is handed to env->ring. */
+int user_lane_open(struct user_group *g, int proc, int bell);
+int user_set_open(struct user_group *g, int proc, int bell);
+/* -CV_EINVAL if it is not proc's. What was posted on the lane before is still carried out. The bell
+ * will not be rung again after return. */
+int user_lane_close(struct user_group *g, int proc, uint32_t lane);
+int user_set_close(struct user_group *g, int proc, uint32_t set);
+
+/* engine.commands, engine.sock_event and engine.events_done are set by user_new to functions of this
+ * layer. user_pending tells whether a command waits on any lane (read before the worker sleeps). */
+bool user_pending(const struct user *u);
+
+/* For `culvert ss` and `culvert stat`: */
+struct user_group_info {
+	int32_t pid; /* of the first process alive */
+	uint32_t procs, lanes, sets, socks;
+	uint32_t rxds_used;
+	uint64_t rx_bytes_used, tx_bytes_used; /* receive arena in use; send buffers under way */
+	uint64_t violations;
+};
+void user_group_info(const struct user_group *g, struct user_group_info *info);
+/* The first process that holds the socket, 0 if none (closed, unaccepted). */
+int32_t user_sock_pid(const struct sock *sk);
+
+#endif
