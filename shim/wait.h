@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Waiting: what a socket is ready for, and how a thread sleeps until it is.
+ *
+ * Owns: readiness from a record (exactly as Linux's tcp_poll and datagram_poll see it), the wait
+ * itself (look, spin, arm, look again, sleep on bell + control connection + kernel descriptors), the
+ * watches of a thread's own set. Does not own: the descriptor table, the lanes and their rings, the
+ * link to the engine (fd.h, lane.h, link.h); epoll instances (epoll.c).
+ * Called by: every blocking call of shim/, poll.c, epoll.c.
+ *
+ * Invariants
+ * - No lost wake-up: armed is written, then a full fence, then the ring is emptied and the records
+ *   are looked at; only then does the thread sleep. The engine does it the other way round.
+ * - While a thread spins its signals are blocked, so that a handler runs either before the look, or
+ *   in the sleep, which it ends with EINTR: no signal is swallowed between two looks.
+ * - Nothing here allocates or locks on a wait (a set's table of watches is mapped once a thread).
+ *
+ * Values: readiness is poll(2)'s POLL* bits (epoll's are the same numbers). Times are nanoseconds of
+ * CLOCK_MONOTONIC; WAIT_FOREVER is no deadline. Errors are -errno.
+ */
+#ifndef CULVERT_SHIM_WAIT_H
+#define CULVERT_SHIM_WAIT_H
+
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "stack/api/page.h"
+#include "stack/api/segment.h"
+
+struct cv_command;
+struct wait_link;
+struct wait_lane;
+struct mux_item;
+struct ep;
+
+#define WAIT_FOREVER UINT64_MAX
+#define WAIT_KERNEL (1u << 30) /* in a result of wait_sock: the kernel descriptor is ready */
+
+/* --- embedded in shim-core's structures; zero-initialised, the fields below filled in --------- */
+
+/* In the link to one engine. A dead link stays mapped as long as a file refers to it. */
+struct wait_link {
+	const struct cv_segment *seg;
+	const struct cv_page *page;
+	int control_fd; /* of this process; renewed after fork */
+	uint32_t dead;  /* non-zero: the engine is gone, all its sockets are in error */
+	uint32_t looks; /* wait.c's */
+};
+
+/* In a lane: the waiting of the thread that owns it. wait_lane_init() fills it in. */
+struct wait_lane {
+	struct wait_link *link;
+	struct cv_lane *lane;
+	struct cv_set *set;
+	uint32_t index;      /* the lane's and its set's */
+	uint32_t worker;
+	int bell;            /* eventfd, non-blocking */
+	uint32_t armed;      /* last value written to set->armed */
+	uint32_t *watched;   /* by record index: the handle that the set watches; NULL until used */
+	size_t watched_size; /* of the mapping */
+};
+
+/* In an open file description as this process sees it: one for all descriptors that dup made. */
+struct mux_file {
+	struct wait_link *link; /* with rec */
+	struct cv_sock *rec;    /* the record; NULL while undecided and for a kernel socket */
+	uint32_t handle;
+	bool both;       /* served by the kernel as well (wildcard): the descriptor is its shadow */
+	bool undecided;  /* neither bound nor connected yet: may become the engine's */
+	struct ep *ep;   /* an epoll instance (epoll.c owns it); NULL: a socket */
+	struct mux_item *items; /* epoll.c's: the sets it is a member of */
+};
+
+/* --- what shim-core provides ------------------------------------------------------------------ */
+
+/* The file of a descriptor that is ours (engine, undecided or wildcard socket, epoll instance), or
+ * NULL. A table look-up, no lock; the file stays valid until mux_file_put. */
+struct mux_file *mux_file_get(int fd);
+void mux_file_put(struct mux_file *f);
+/* The calling thread's waiting for engine `link` (opens the lane when it has none). NULL: no lane can
+ * be had, or the engine is gone. */
+struct wait_lane *mux_lane(struct wait_link *link);
+/* Posts an asynchronous command on the calling thread's lane to the worker of the command's socket.
+ * False: the engine is gone. */
+bool mux_post(struct wait_link *link, const struct cv_command *command);
+/* The control connection was found closed: says so once, marks the link dead. */
+void mux_link_lost(struct wait_link *link);
+/* A set for an epoll instance: CV_CTL_SET_OPEN with bell. Returns its index or -errno. */
+int mux_set_open(struct wait_link *link, int bell);
+void mux_set_close(struct wait_link *link, uint32_t set);
+/* Moves a new descriptor to a number that programs do not expect (close-on-exec, and kept by
+ * close_range and closefrom of the program); -errno. Internal descriptors are closed with
+ * mux_internal_close. */
+int mux_internal_fd(int fd);
+void mux_internal_close(int fd);
+/* Makes fd the new file of an epoll instance (epoll_create); 0 or -errno (fd was closed then). */
+int mux_file_add_epoll(int fd, struct ep *ep);
+/* Calls f for each descriptor number of this process that refers to the file. */
+void mux_file_each_fd(struct mux_file *file, void (*f)(int fd, void *arg), void *arg);
+
+/* --- readiness -------------------------------------------------------------------------------- */
+
+/* All that the socket is ready for now: POLLIN POLLRDNORM POLLPRI POLLOUT POLLWRNORM POLLWRBAND
+ * POLLRDHUP POLLERR POLLHUP. Dead engine: POLLIN POLLRDNORM POLLRDHUP POLLOUT POLLWRNORM POLLERR
+ * POLLHUP. f->rec is not NULL. Looks at the record only; any context. */
+uint32_t wait_ready(const struct mux_file *f);
+/* The same, for one who will sleep until `events` come: asks the engine to tell about room. */
+uint32_t wait_ready_want(const struct mux_file *f, uint32_t events);
+/* Whether POLLOUT holds: at least a third of the send buffer is free. */
+bool wait_has_room(const struct cv_sock *rec);
+/* Call when the send buffer was found full, then look at tx_acked once more before sleeping. Never
+ * clear tx_want. */
+void wait_want_room(struct cv_sock *rec);
+
+/* --- blocking calls --------------------------------------------------------------------------- */
+
+uint64_t wait_now_ns(void);
+/* now + timeout; timeout 0 (as in rcvtimeo_ns) is WAIT_FOREVER. */
+uint64_t wait_deadline(uint64_t timeout_ns);
+
+/*
+ * Waits until the socket is ready for one of `events` (POLLERR and POLLHUP always count).
+ * kernel_fd >= 0: or until the kernel says so of that descriptor (a wildcard socket's shadow), which
+ * is WAIT_KERNEL in the result.
+ * Returns the readiness (> 0), 0 when the deadline passed, or -EINTR: a handler ran that must not
+ * restart the call (signal(7): no SA_RESTART, or a deadline is set), -ENETDOWN: no lane.
+ * A dead engine makes the socket ready. May be called with any signal mask, without locks held.
+ */
+int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns);
+
+/* Waits until the lane's synchronous command seq is answered. Not interruptible: replies come within
+ * a turn. 0, or -ENETDOWN: the engine is gone. */
+int wait_reply(struct wait_lane *w, uint32_t seq);
+/* Waits until the engine has taken commands beyond `head` (the ring was full). Same results. */
+int wait_ring(struct wait_lane *w, uint32_t head);
+/* Waits until there are completions beyond `tail` (the arena was full). Interruptible and bounded as
+ * wait_sock: > 0, 0 (deadline), -EINTR, -ENETDOWN. */
+int wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns);
+
+/* --- a lane's waiting ------------------------------------------------------------------------- */
+
+void wait_lane_init(struct wait_lane *w, struct wait_link *link, struct cv_lane *lane,
+	struct cv_set *set, uint32_t index, uint32_t worker, int bell);
+/* Before the lane is closed or when its thread ends; also in the child for lanes it inherited. */
+void wait_lane_fini(struct wait_lane *w);
+
+/* --- hooks: shim-core calls them -------------------------------------------------------------- */
+
+/* The undecided socket fd (all its descriptors) was given to the engine: f->rec is set now. Moves it
+ * from the kernel's sets to ours. Call it for a wildcard socket too (f->both). */
+void mux_sock_decided(int fd, struct mux_file *f);
+/* It went to the kernel instead. */
+void mux_sock_undecided_gone(struct mux_file *f);
+/* The last descriptor of the file in this process is being closed; before CV_CMD_CLOSE is posted and
+ * before the number is free. Leaves all sets; frees an epoll instance. */
+void mux_file_closed(struct mux_file *f);
+/* Around fork, as pthread_atfork's; in the child after its link, before any other call. */
+void mux_fork_prepare(void);
+void mux_fork_parent(void);
+void mux_fork_child(void);
+
+/* --- between wait.c, poll.c and epoll.c -------------------------------------------------------- */
+
+/* One spin: bounded in time, with the caller's signals blocked. */
+struct wait_spin {
+	uint64_t end_ns;
+	uint32_t turns;
+	uint32_t yields; /* the engine runs on our core: give it up at every turn */
+	const struct cv_page_worker *worker;
+	sigset_t old;
+};
+/* False: spinning is off (CULVERT_SPIN_US=0) or would pass nothing; nothing was blocked. */
+bool wait_spin_begin(struct wait_spin *s, const struct wait_link *link, uint32_t worker,
+	uint64_t deadline_ns);
+/* One turn of it; false when its time is over. */
+bool wait_spin_turn(struct wait_spin *s);
+/* Puts the mask back: pending handlers run in here. */
+void wait_spin_end(struct wait_spin *s);
+
+/* Arms a set of this thread (new value, full fence). */
+void wait_set_arm(struct cv_set *set, uint32_t *armed);
+void wait_set_disarm(struct cv_set *set);
+/* Forgets all unread events, with the fence that must follow. Returns how many there were. */
+uint32_t wait_set_drain(struct cv_set *set, uint32_t entries);
+/* Makes sure that the lane's set watches the socket; returns false when no lane or watch is to be
+ * had. */
+bool wait_watch(struct wait_lane *w, const struct mux_file *f);
+/* Looks whether the control connection is closed, at most once in so many calls (cheap). */
+bool wait_link_check(struct wait_link *link, bool now);
+/* Whether a call that got EINTR goes on: all handlers of this process are SA_RESTART. */
+bool wait_restarts(void);
+
+#endif
