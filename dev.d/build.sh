@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+# ./dev build: one build directory a kind.
+
+build_directory() {
+	if [[ $1 == release ]]; then
+		printf 'build'
+	else
+		printf 'build-%s' "$1"
+	fi
+}
+
+# The options of a kind, one a line. Sanitizers stop at the first finding, so that no test passes over one.
+build_options() {
+	case $1 in
+	release) say -Dbuildtype=release ;;
+	clang) say -Dbuildtype=release ;;
+	debug) printf '%s\n' -Dbuildtype=debug -Dchecks=true ;;
+	asan) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true -Db_sanitize=address -Db_lundef=false ;;
+	ubsan) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true -Db_sanitize=undefined -Db_lundef=false \
+		-Dc_args=-fno-sanitize-recover=all ;;
+	sanitize) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true -Db_sanitize=address,undefined \
+		-Db_lundef=false -Dc_args=-fno-sanitize-recover=all ;;
+	tsan) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true -Db_sanitize=thread -Db_lundef=false ;;
+	fuzz) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true -Dfuzz=true -Db_sanitize=address,undefined \
+		-Db_lundef=false -Dc_args=-fno-sanitize-recover=all ;;
+	coverage) printf '%s\n' -Dbuildtype=debug -Dchecks=true -Db_coverage=true ;;
+	*) return 1 ;;
+	esac
+}
+
+# build_kind KIND [TARGET...]: configures when needed and builds; all targets when none is named.
+# The directory of a kind follows CC: another compiler than last time starts it afresh.
+build_kind() {
+	local kind=$1 dir options compiler=${CC:-gcc}
+	shift
+	dir=$CULVERT_ROOT/$(build_directory "$kind")
+	mapfile -t options < <(build_options "$kind")
+	((${#options[@]} > 0)) || die "no build kind '$kind' (release, debug, asan, ubsan, tsan, fuzz, coverage)"
+	case $kind in
+	fuzz | clang) compiler=${CC:-clang} ;;
+	esac
+	if [[ -f $dir/.culvert-cc && $(<"$dir/.culvert-cc") != "$compiler" ]]; then
+		rm -rf "$dir"
+	fi
+	if [[ ! -f $dir/build.ninja ]]; then
+		rm -rf "$dir"
+		CC=$compiler meson setup --prefix=/usr "${options[@]}" "$dir" "$CULVERT_ROOT"
+		printf '%s\n' "$compiler" >"$dir/.culvert-cc"
+	fi
+	ninja -C "$dir" "$@"
+}
+
+dev_build() {
+	# shellcheck source=dev.d/setup.sh
+	. "$CULVERT_ROOT/dev.d/setup.sh"
+	dev_setup
+	build_kind "${1:-release}"
+}
