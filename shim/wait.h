@@ -25,6 +25,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "stack/api/page.h"
 #include "stack/api/segment.h"
@@ -97,7 +98,8 @@ int mux_internal_fd(int fd);
 void mux_internal_close(int fd);
 /* Makes fd the new file of an epoll instance (epoll_create); 0 or -errno (fd was closed then). */
 int mux_file_add_epoll(int fd, struct ep *ep);
-/* Calls f for each descriptor number of this process that refers to the file. */
+/* Calls f for each descriptor number of this process that refers to the file. Takes no lock that is
+ * held while a hook below is called. */
 void mux_file_each_fd(struct mux_file *file, void (*f)(int fd, void *arg), void *arg);
 
 /* --- readiness -------------------------------------------------------------------------------- */
@@ -163,32 +165,46 @@ void mux_fork_child(void);
 
 /* --- between wait.c, poll.c and epoll.c -------------------------------------------------------- */
 
-/* One spin: bounded in time, with the caller's signals blocked. */
-struct wait_spin {
-	uint64_t end_ns;
-	uint32_t turns;
-	uint32_t yields; /* the engine runs on our core: give it up at every turn */
-	const struct cv_page_worker *worker;
+/*
+ * The slow path of a wait, entered when the first look found nothing: the caller's signals are blocked
+ * from begin to end, except inside the sleep, which gets `old` (or the program's own mask).
+ *	wait_slow_begin(&s, ...);
+ *	do look; while (nothing && wait_slow_spin(&s));
+ *	arm, look, sleep with s.old, disarm ...
+ *	wait_slow_end(&s);
+ */
+struct wait_slow {
 	sigset_t old;
+	uint64_t end_ns; /* of the spin */
+	uint32_t turns;
+	const struct cv_page_worker *worker;
 };
-/* False: spinning is off (CULVERT_SPIN_US=0) or would pass nothing; nothing was blocked. */
-bool wait_spin_begin(struct wait_spin *s, const struct wait_link *link, uint32_t worker,
+void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker,
 	uint64_t deadline_ns);
-/* One turn of it; false when its time is over. */
-bool wait_spin_turn(struct wait_spin *s);
-/* Puts the mask back: pending handlers run in here. */
-void wait_spin_end(struct wait_spin *s);
+bool wait_slow_spin(struct wait_slow *s); /* one turn; false: its time is over */
+void wait_slow_end(struct wait_slow *s);  /* pending handlers run in here */
 
-/* Arms a set of this thread (new value, full fence). */
+/* The time left until the deadline, 0 if passed; NULL for WAIT_FOREVER. */
+const struct timespec *wait_left(uint64_t deadline_ns, struct timespec *left);
+
+/* Arms a set (new value, full fence); *armed is the last value used. */
 void wait_set_arm(struct cv_set *set, uint32_t *armed);
 void wait_set_disarm(struct cv_set *set);
 /* Forgets all unread events, with the fence that must follow. Returns how many there were. */
 uint32_t wait_set_drain(struct cv_set *set, uint32_t entries);
-/* Makes sure that the lane's set watches the socket; returns false when no lane or watch is to be
- * had. */
+/* Makes sure that the lane's set watches the socket. False: the engine is gone or memory is short. */
 bool wait_watch(struct wait_lane *w, const struct mux_file *f);
-/* Looks whether the control connection is closed, at most once in so many calls (cheap). */
-bool wait_link_check(struct wait_link *link, bool now);
+/* poll() without waiting, reading a bell empty, ringing one; no cancellation points. */
+int wait_kernel_poll(struct pollfd *fds, nfds_t n);
+void wait_bell_read(int bell);
+void wait_bell_write(int bell);
+/* For loops that never sleep: looks once in so many calls whether the engine has died. */
+void wait_link_check(struct wait_link *link);
+/* Sleeps on the lane's bell, the control connection and n descriptors of fds (two more entries must be
+ * free behind them), with the signal mask. Returns how many of fds are ready (revents set), 0: woken
+ * or the deadline passed, -EINTR. w NULL (no lane to be had): naps a millisecond. */
+int wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,
+	uint64_t deadline_ns, const sigset_t *mask);
 /* Whether a call that got EINTR goes on: all handlers of this process are SA_RESTART. */
 bool wait_restarts(void);
 

@@ -1,0 +1,770 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * epoll_create, epoll_create1, epoll_ctl, and the hooks by which descriptors leave or change sides.
+ * Owns: membership. See epoll.h for the whole.
+ */
+#include "shim/epoll.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "shim/real.h"
+#include "stack/api/command.h"
+
+/* What Linux lets go together with EPOLLEXCLUSIVE. */
+#define EXCLUSIVE_ALLOWED                                                                          \
+	(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
+/* A wildcard socket's room to send is told by the record alone. */
+#define SHADOW_EVENTS (EPOLLIN | EPOLLRDNORM | EPOLLPRI | EPOLLRDHUP | EPOLLET | EPOLLEXCLUSIVE)
+#define LOCK_TRIES 100
+
+struct ep *ep_all;
+uint32_t ep_generation;
+static struct ep_lock membership;
+
+/* --- locks --------------------------------------------------------------------------------------- */
+
+/* Its address names the thread, also over fork. */
+static __thread char self;
+
+bool
+ep_lock(struct ep_lock *lock)
+{
+	const void *expected = NULL;
+
+	if (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == &self)
+		return false;
+	for (unsigned tries = 0; !__atomic_compare_exchange_n(&lock->owner, &expected, &self, false,
+		     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+		tries++) {
+		expected = NULL;
+		/* Held for less than a microsecond, unless its holder lost the core. */
+		if (tries >= LOCK_TRIES)
+			sched_yield();
+	}
+	return true;
+}
+
+void
+ep_unlock(struct ep_lock *lock, bool locked)
+{
+	if (locked)
+		__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELEASE);
+}
+
+bool
+mux_lock(void)
+{
+	return ep_lock(&membership);
+}
+
+void
+mux_unlock(bool locked)
+{
+	ep_unlock(&membership, locked);
+}
+
+/* --- instances ------------------------------------------------------------------------------------ */
+
+/* Instances are few; their memory is never given back, so that a thread that still sleeps in a closed
+ * one finds it. */
+static struct ep *
+ep_new(void)
+{
+	bool locked = mux_lock();
+	struct ep *ep;
+
+	for (ep = ep_all; ep; ep = ep->next) {
+		if (ep->closed && __atomic_load_n(&ep->users, __ATOMIC_SEQ_CST) == 0)
+			break;
+	}
+	if (ep) {
+		struct ep *next = ep->next;
+
+		*ep = (struct ep){.next = next};
+	} else {
+		ep = calloc(1, sizeof(*ep));
+		if (ep) {
+			ep->next = ep_all;
+			ep_all = ep;
+		}
+	}
+	if (ep) {
+		ep->bell = -1;
+		ep->generation = ep_generation;
+	}
+	mux_unlock(locked);
+	return ep;
+}
+
+static void
+ep_discard(struct ep *ep)
+{
+	bool locked = mux_lock();
+
+	ep->closed = true;
+	mux_unlock(locked);
+}
+
+/* Gives a new kernel instance its ep. Returns fd or -errno (fd is closed then). */
+static int
+ep_register(int fd)
+{
+	struct ep *ep = ep_new();
+	int error;
+
+	if (!ep) {
+		real_close(fd);
+		return -ENOMEM;
+	}
+	error = mux_file_add_epoll(fd, ep);
+	if (error) {
+		ep_discard(ep);
+		return error;
+	}
+	ep->file = mux_file_get(fd);
+	if (ep->file)
+		mux_file_put(ep->file);
+	return fd;
+}
+
+static int
+with_errno(int result)
+{
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
+int
+shim_epoll_create1(int flags)
+{
+	int fd = real_epoll_create1(flags);
+
+	return fd < 0 ? fd : with_errno(ep_register(fd));
+}
+
+int
+shim_epoll_create(int size)
+{
+	int fd = real_epoll_create(size);
+
+	return fd < 0 ? fd : with_errno(ep_register(fd));
+}
+
+struct ep *
+ep_enter(int epfd, struct mux_file **file)
+{
+	struct mux_file *f = mux_file_get(epfd);
+	struct ep *ep = f ? f->ep : NULL;
+	bool locked;
+
+	*file = f;
+	if (!ep) {
+		if (f)
+			mux_file_put(f);
+		return NULL;
+	}
+	__atomic_fetch_add(&ep->users, 1, __ATOMIC_SEQ_CST);
+	if (ep->generation != ep_generation) {
+		locked = mux_lock();
+		ep_adopt(ep, epfd);
+		mux_unlock(locked);
+	}
+	return ep;
+}
+
+void
+ep_leave(struct ep *ep, struct mux_file *file)
+{
+	__atomic_fetch_sub(&ep->users, 1, __ATOMIC_SEQ_CST);
+	mux_file_put(file);
+}
+
+bool
+ep_has_members(const struct ep *ep)
+{
+	return ep->set != NULL || ep->tagged_n != 0;
+}
+
+static void
+take_fd(int fd, void *arg)
+{
+	*(int *)arg = fd;
+}
+
+int
+ep_any_fd(struct ep *ep)
+{
+	int fd = -1;
+
+	if (ep->file)
+		mux_file_each_fd(ep->file, take_fd, &fd);
+	return fd;
+}
+
+/* An instance that we did not see being made (exec, a descriptor received): known to the kernel only. */
+static struct ep *
+ep_enter_unknown(int epfd, struct mux_file **file)
+{
+	char path[40], target[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", epfd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n <= 0)
+		return NULL;
+	target[n] = 0;
+	if (strcmp(target, "anon_inode:[eventpoll]") != 0)
+		return NULL;
+	if (ep_register(epfd) < 0)
+		return NULL;
+	return ep_enter(epfd, file);
+}
+
+/* --- the set -------------------------------------------------------------------------------------- */
+
+static int
+kernel_add(int epfd, int fd, uint32_t events, void *tag)
+{
+	struct epoll_event event = {.events = events, .data.ptr = tag};
+
+	if (real_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event) == 0 || errno == EEXIST)
+		return 0;
+	return -errno;
+}
+
+static void
+set_locate(struct ep *ep, struct wait_link *link, uint32_t index)
+{
+	uint8_t *base = (uint8_t *)(uintptr_t)link->seg;
+	struct cv_set *set =
+		(struct cv_set *)(void *)(base + link->seg->sets_off + index * link->seg->set_stride);
+
+	ep->link = link;
+	ep->set_index = index;
+	ep->ring = (const uint64_t *)(const void *)(set + 1);
+	ep->ring_mask = link->seg->set_entries - 1;
+	ep->head = __atomic_load_n(&set->head, __ATOMIC_RELAXED);
+	ep->overflow = __atomic_load_n(&set->overflow, __ATOMIC_RELAXED);
+	ep->dead_seen = false;
+	__atomic_store_n(&ep->set, set, __ATOMIC_SEQ_CST);
+	/* Whoever sleeps in the kernel already has armed nothing. */
+	wait_set_arm(set, &ep->armed);
+}
+
+int
+ep_set_open(struct ep *ep, int epfd, struct wait_link *link)
+{
+	int bell, index, error;
+	bool locked;
+
+	if (ep->set && ep->link == link)
+		return 0;
+	if (ep->set)
+		ep_set_forget(ep, true);
+	error = ep->shared ? ep_privatise(ep, epfd) : 0;
+	if (error)
+		return error;
+	bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	bell = bell < 0 ? -errno : mux_internal_fd(bell);
+	if (bell < 0)
+		return bell;
+	index = mux_set_open(link, bell);
+	if (index < 0) {
+		mux_internal_close(bell);
+		return index;
+	}
+	ep->bell = bell;
+	locked = ep_lock(&ep->lock);
+	set_locate(ep, link, (uint32_t)index);
+	ep_unlock(&ep->lock, locked);
+	/* An edge is enough for the sleepers of this set, and need not be read away. From outside only
+	 * the level is seen. */
+	error = kernel_add(
+		epfd, bell, ep->nested ? EPOLLIN : EPOLLIN | (uint32_t)EPOLLET, EP_BELL_TAG(ep));
+	if (!error)
+		error = kernel_add(epfd, link->control_fd, 0, EP_CONTROL_TAG(ep));
+	if (error)
+		ep_set_forget(ep, true);
+	return error;
+}
+
+void
+ep_set_forget(struct ep *ep, bool close_set)
+{
+	struct wait_link *link = ep->link;
+	bool locked = ep_lock(&ep->lock);
+	struct cv_set *set = ep->set;
+	int epfd;
+
+	ep->set = NULL;
+	ep->link = NULL;
+	ep_unlock(&ep->lock, locked);
+	if (!set)
+		return;
+	epfd = close_set ? ep_any_fd(ep) : -1;
+	if (epfd >= 0)
+		real_epoll_ctl(epfd, EPOLL_CTL_DEL, link->control_fd, NULL);
+	if (close_set)
+		mux_set_close(link, ep->set_index);
+	mux_internal_close(ep->bell);
+	ep->bell = -1;
+}
+
+int
+ep_watch(struct ep *ep, struct mux_item *item)
+{
+	struct cv_command command = {.op = CV_CMD_WATCH,
+		.sock = item->handle,
+		.arg = ep->set_index,
+		.len = item->cookie};
+
+	return mux_post(item->file->link, &command) ? 0 : -ENETDOWN;
+}
+
+static void
+ep_unwatch(struct ep *ep, struct mux_item *item)
+{
+	struct cv_command command = {.op = CV_CMD_UNWATCH,
+		.sock = item->handle,
+		.arg = ep->set_index,
+		.len = item->cookie};
+
+	/* A set inherited and not taken over is the parent's to change. */
+	if (ep->set && ep->link == item->file->link && ep->generation == ep_generation)
+		mux_post(ep->link, &command);
+}
+
+void
+ep_mark_nested(struct ep *ep, int epfd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = EP_BELL_TAG(ep)};
+
+	if (ep->nested)
+		return;
+	ep->nested = true;
+	if (!ep->set)
+		return;
+	real_epoll_ctl(epfd, EPOLL_CTL_MOD, ep->bell, &event);
+	wait_set_arm(ep->set, &ep->armed);
+}
+
+/* --- items ---------------------------------------------------------------------------------------- */
+
+static struct mux_item *
+item_find(const struct ep *ep, int fd, const struct mux_file *file)
+{
+	struct mux_item *item = (uint32_t)fd < ep->by_fd_n ? ep->by_fd[fd] : NULL;
+
+	while (item && item->file != file)
+		item = item->fd_next;
+	return item;
+}
+
+static bool
+table_fits(struct ep *ep, int fd)
+{
+	if (ep->slot_free == ep->slots_n) {
+		uint32_t n = ep->slots_n ? 2 * ep->slots_n : 16;
+		struct ep_slot *slots = realloc(ep->slots, n * sizeof(*slots));
+
+		if (!slots)
+			return false;
+		ep->slots = slots;
+		for (uint32_t i = ep->slots_n; i < n; i++)
+			slots[i] = (struct ep_slot){.next_free = i + 1};
+		ep->slots_n = n;
+	}
+	if ((uint32_t)fd >= ep->by_fd_n) {
+		uint32_t n = (uint32_t)fd + 64 + (uint32_t)fd / 2;
+		struct mux_item **by_fd = realloc(ep->by_fd, n * sizeof(struct mux_item *));
+
+		if (!by_fd)
+			return false;
+		memset(by_fd + ep->by_fd_n, 0, (n - ep->by_fd_n) * sizeof(struct mux_item *));
+		ep->by_fd = by_fd;
+		ep->by_fd_n = n;
+	}
+	return true;
+}
+
+static struct mux_item *
+item_add(struct ep *ep, int fd, struct mux_file *file, enum item_kind kind,
+	const struct epoll_event *event)
+{
+	struct mux_item *item = calloc(1, sizeof(*item));
+	bool locked;
+
+	if (!item)
+		return NULL;
+	locked = ep_lock(&ep->lock);
+	if (!table_fits(ep, fd)) {
+		ep_unlock(&ep->lock, locked);
+		free(item);
+		return NULL;
+	}
+	*item = (struct mux_item){.ep = ep,
+		.file = file,
+		.fd = fd,
+		.kind = kind,
+		.handle = file->handle,
+		.cookie = ep->slot_free,
+		.events = event->events,
+		.data = event->data,
+		.fresh = true,
+		.fd_next = ep->by_fd[fd],
+		.file_next = file->items};
+	ep->by_fd[fd] = item;
+	file->items = item;
+	ep->slot_free = ep->slots[item->cookie].next_free;
+	ep->slots[item->cookie].item = item;
+	ep->items_n++;
+	ep->nested_n += kind == ITEM_NESTED;
+	ep_unlock(&ep->lock, locked);
+	return item;
+}
+
+static void
+item_remove(struct mux_item *item)
+{
+	struct ep *ep = item->ep;
+	struct mux_item **link = &item->file->items;
+	bool locked;
+
+	while (*link != item)
+		link = &(*link)->file_next;
+	*link = item->file_next;
+	if (item->kind == ITEM_OURS)
+		ep_unwatch(ep, item);
+	locked = ep_lock(&ep->lock);
+	for (link = &ep->by_fd[item->fd]; *link != item;)
+		link = &(*link)->fd_next;
+	*link = item->fd_next;
+	ep_unqueue(ep, item);
+	ep->slots[item->cookie] = (struct ep_slot){.next_free = ep->slot_free};
+	ep->slot_free = item->cookie;
+	ep->items_n--;
+	ep->nested_n -= item->kind == ITEM_NESTED;
+	ep->tagged_n -= item->tagged;
+	ep_unlock(&ep->lock, locked);
+	free(item);
+}
+
+int
+ep_tag_ctl(int epfd, int op, struct mux_item *item)
+{
+	struct epoll_event event = {.events = item->events, .data.ptr = item};
+	struct ep *ep = item->ep;
+
+	if (item->kind == ITEM_OURS)
+		event.events &= SHADOW_EVENTS;
+	if (real_epoll_ctl(epfd, op, item->fd, &event) != 0)
+		return -errno;
+	if (op != EPOLL_CTL_MOD) {
+		bool locked = ep_lock(&ep->lock), tagged = op == EPOLL_CTL_ADD;
+
+		ep->tagged_n += (uint32_t)tagged - (uint32_t)item->tagged;
+		item->tagged = tagged;
+		ep_unlock(&ep->lock, locked);
+		__atomic_fetch_add(&ep->kernel_n, tagged ? 1 : -1, __ATOMIC_RELAXED);
+	}
+	return 0;
+}
+
+/* The item's socket is the engine's: from now on our set watches it. */
+static int
+item_watch(struct ep *ep, int epfd, struct mux_item *item)
+{
+	int error = ep_set_open(ep, epfd, item->file->link);
+
+	if (!error)
+		error = ep_watch(ep, item);
+	if (!error && item->file->both)
+		error = ep_tag_ctl(epfd, EPOLL_CTL_ADD, item);
+	if (!error)
+		ep_item_kick(ep, item);
+	return error;
+}
+
+/* --- epoll_ctl ------------------------------------------------------------------------------------- */
+
+static int
+event_check(int op, const struct mux_file *file, const struct epoll_event *event)
+{
+	if (op != EPOLL_CTL_DEL && !event)
+		return -EFAULT;
+	if (op == EPOLL_CTL_DEL || !(event->events & EPOLLEXCLUSIVE))
+		return 0;
+	if (op == EPOLL_CTL_MOD || file->ep || (event->events & ~(uint32_t)EXCLUSIVE_ALLOWED))
+		return -EINVAL;
+	return 0;
+}
+
+static int
+ours_add(struct ep *ep, int epfd, int fd, struct mux_file *f, const struct epoll_event *event)
+{
+	struct mux_item *item = item_add(ep, fd, f, ITEM_OURS, event);
+	int error;
+
+	if (!item)
+		return -ENOMEM;
+	error = item_watch(ep, epfd, item);
+	if (error) {
+		if (item->tagged)
+			ep_tag_ctl(epfd, EPOLL_CTL_DEL, item);
+		item_remove(item);
+	}
+	return error;
+}
+
+static int
+ours_mod(struct ep *ep, int epfd, struct mux_item *item, const struct epoll_event *event)
+{
+	bool locked;
+
+	if (item->events & EPOLLEXCLUSIVE)
+		return -EINVAL;
+	locked = ep_lock(&ep->lock);
+	item->events = event->events;
+	item->data = event->data;
+	item->disabled = false;
+	item->fresh = true;
+	ep_unlock(&ep->lock, locked);
+	if (item->tagged)
+		ep_tag_ctl(epfd, EPOLL_CTL_MOD, item);
+	ep_item_kick(ep, item);
+	return 0;
+}
+
+/* The kernel has the item, under the program's own data. */
+static void
+item_take_over(struct mux_item *item, int epfd)
+{
+	struct ep *ep = item->ep;
+	bool locked;
+
+	real_epoll_ctl(epfd, EPOLL_CTL_DEL, item->fd, NULL);
+	__atomic_fetch_sub(&ep->kernel_n, 1, __ATOMIC_RELAXED);
+	locked = ep_lock(&ep->lock);
+	item->kind = ITEM_OURS;
+	item->handle = item->file->handle;
+	item->fresh = true;
+	ep_unlock(&ep->lock, locked);
+	/* An error leaves the item without events; the socket still works. The set could not be had
+	 * because the engine just died (then the link's end wakes nobody who has no set) or because its
+	 * sets are used up. */
+	(void)item_watch(ep, epfd, item);
+}
+
+static int
+ours_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f,
+	const struct epoll_event *event)
+{
+	struct mux_item *item = item_find(ep, fd, f);
+
+	if (item && item->kind == ITEM_KERNEL)
+		item_take_over(item, epfd);
+	switch (op) {
+	case EPOLL_CTL_ADD:
+		return item ? -EEXIST : ours_add(ep, epfd, fd, f, event);
+	case EPOLL_CTL_MOD:
+		return item ? ours_mod(ep, epfd, item, event) : -ENOENT;
+	case EPOLL_CTL_DEL:
+		if (!item)
+			return -ENOENT;
+		if (item->tagged)
+			ep_tag_ctl(epfd, EPOLL_CTL_DEL, item);
+		item_remove(item);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int
+kernel_ctl(struct ep *ep, int epfd, int op, int fd, struct epoll_event *event)
+{
+	if (real_epoll_ctl(epfd, op, fd, event) != 0)
+		return -errno;
+	if (op != EPOLL_CTL_MOD)
+		__atomic_fetch_add(&ep->kernel_n, op == EPOLL_CTL_ADD ? 1 : -1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* The kernel serves it, for now: we remember what it was added with. */
+static int
+undecided_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f,
+	struct epoll_event *event)
+{
+	struct mux_item *item = item_find(ep, fd, f);
+	int error = kernel_ctl(ep, epfd, op, fd, event);
+
+	if (error)
+		return error;
+	if (op == EPOLL_CTL_DEL && item) {
+		item_remove(item);
+	} else if (op == EPOLL_CTL_MOD && item) {
+		item->events = event->events;
+		item->data = event->data;
+	} else if (op == EPOLL_CTL_ADD && !item_add(ep, fd, f, ITEM_KERNEL, event)) {
+		kernel_ctl(ep, epfd, EPOLL_CTL_DEL, fd, NULL);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Another epoll instance. Its events carry a tag, so that a wake-up by its bell that turns out to be
+ * for nothing can be told from the program's own data. */
+static int
+nested_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct epoll_event *event)
+{
+	struct mux_item *item = item_find(ep, fd, f);
+	int error;
+
+	if (op == EPOLL_CTL_ADD && !item) {
+		item = item_add(ep, fd, f, ITEM_NESTED, event);
+		if (!item)
+			return -ENOMEM;
+		error = ep_tag_ctl(epfd, EPOLL_CTL_ADD, item);
+		if (error)
+			item_remove(item);
+		else
+			ep_mark_nested(f->ep, fd);
+		return error;
+	}
+	if (!item)
+		return kernel_ctl(ep, epfd, op, fd, event);
+	if (op == EPOLL_CTL_MOD) {
+		item->events = event->events;
+		item->data = event->data;
+	}
+	error = op == EPOLL_CTL_ADD ? -EEXIST : ep_tag_ctl(epfd, op, item);
+	if (!error && op == EPOLL_CTL_DEL)
+		item_remove(item);
+	return error;
+}
+
+static int
+ep_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct epoll_event *event)
+{
+	int error = event_check(op, f, event);
+	bool locked;
+
+	if (error)
+		return error;
+	locked = mux_lock();
+	if (f->rec)
+		error = ours_ctl(ep, epfd, op, fd, f, event);
+	else if (f->ep && f->ep != ep)
+		error = nested_ctl(ep, epfd, op, fd, f, event);
+	else if (f->undecided)
+		error = undecided_ctl(ep, epfd, op, fd, f, event);
+	else
+		error = kernel_ctl(ep, epfd, op, fd, event);
+	mux_unlock(locked);
+	return error;
+}
+
+int
+shim_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct mux_file *f = mux_file_get(fd), *epfile;
+	struct ep *ep = ep_enter(epfd, &epfile);
+	int result;
+
+	if (!ep && f)
+		ep = ep_enter_unknown(epfd, &epfile);
+	if (!ep)
+		result = real_epoll_ctl(epfd, op, fd, event) == 0 ? 0 : -errno;
+	else if (!f)
+		result = kernel_ctl(ep, epfd, op, fd, event);
+	else
+		result = ep_ctl(ep, epfd, op, fd, f, event);
+	if (ep)
+		ep_leave(ep, epfile);
+	if (f)
+		mux_file_put(f);
+	return with_errno(result);
+}
+
+/* --- hooks ------------------------------------------------------------------------------------------ */
+
+void
+mux_sock_decided(int fd, struct mux_file *f)
+{
+	bool locked = mux_lock();
+
+	(void)fd;
+	for (struct mux_item *item = f->items; item; item = item->file_next) {
+		int epfd = item->kind == ITEM_KERNEL ? ep_any_fd(item->ep) : -1;
+
+		if (epfd < 0)
+			continue;
+		if (item->ep->generation != ep_generation)
+			ep_adopt(item->ep, epfd);
+		if (item->kind == ITEM_KERNEL)
+			item_take_over(item, epfd);
+	}
+	mux_unlock(locked);
+}
+
+void
+mux_sock_undecided_gone(struct mux_file *f)
+{
+	bool locked = mux_lock();
+
+	/* The kernel has it already; ours forget it. */
+	while (f->items)
+		item_remove(f->items);
+	mux_unlock(locked);
+}
+
+static void
+ep_close(struct ep *ep)
+{
+	bool locked;
+
+	for (uint32_t i = 0; i < ep->slots_n; i++) {
+		if (ep->slots[i].item)
+			item_remove(ep->slots[i].item);
+	}
+	ep_set_forget(ep, ep->generation == ep_generation);
+	locked = ep_lock(&ep->lock);
+	free(ep->slots);
+	free(ep->by_fd);
+	ep->slots = NULL;
+	ep->by_fd = NULL;
+	ep->slots_n = ep->slot_free = ep->by_fd_n = 0;
+	ep->file = NULL;
+	ep_unlock(&ep->lock, locked);
+	ep->closed = true;
+}
+
+void
+mux_file_closed(struct mux_file *f)
+{
+	bool locked;
+
+	if (!f->items && !f->ep)
+		return;
+	locked = mux_lock();
+	while (f->items) {
+		struct mux_item *item = f->items;
+
+		if (item->tagged || item->kind == ITEM_KERNEL)
+			__atomic_fetch_sub(&item->ep->kernel_n, 1, __ATOMIC_RELAXED);
+		item_remove(item);
+	}
+	if (f->ep)
+		ep_close(f->ep);
+	f->ep = NULL;
+	mux_unlock(locked);
+}

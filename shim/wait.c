@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Readiness and waiting: see wait.h, which says what each function promises. */
+#include "shim/wait.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/real.h"
+#include "stack/api/command.h"
+
+/* Measured: a request over the engine comes back in 5 to 15 us when both sides run; a sleep and a
+ * wake cost 27 us across cores. Longer spins only take the core from others. */
+#define SPIN_DEFAULT_US 20
+#define SPIN_MAX_US 1000000
+#define SPIN_CLOCK_TURNS 64   /* looks between two readings of the clock and yields */
+#define LINK_CHECK_LOOKS 1024 /* calls between two looks at the control connection */
+#define NAP_NS 1000000
+
+#define LOAD(p) __atomic_load_n(&(p), __ATOMIC_RELAXED)
+#define LOAD_ACQUIRE(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+#define STORE(p, v) __atomic_store_n(&(p), v, __ATOMIC_RELAXED)
+#define STORE_RELEASE(p, v) __atomic_store_n(&(p), v, __ATOMIC_RELEASE)
+#define FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+#define READABLE (POLLIN | POLLRDNORM)
+#define WRITABLE (POLLOUT | POLLWRNORM)
+
+/* --- readiness -------------------------------------------------------------------------------- */
+
+bool
+wait_has_room(const struct cv_sock *rec)
+{
+	uint64_t queued = LOAD(rec->tx_pos) - LOAD_ACQUIRE(rec->tx_acked);
+	uint32_t sndbuf = LOAD(rec->sndbuf);
+
+	return queued <= sndbuf && sndbuf - queued >= sndbuf / 3;
+}
+
+void
+wait_want_room(struct cv_sock *rec)
+{
+	__atomic_fetch_add(&rec->tx_want, 1, __ATOMIC_SEQ_CST);
+	FENCE();
+}
+
+/* SO_RCVLOWAT, as far as the receive buffer can ever hold that much. */
+static bool
+stream_has_data(const struct cv_sock *rec)
+{
+	uint64_t unread = LOAD_ACQUIRE(rec->rx_produced) - LOAD(rec->rx_consumed);
+	uint32_t lowat = LOAD(rec->rcvlowat);
+
+	if (unread == 0)
+		return false;
+	return lowat <= 1 || unread >= lowat || unread >= LOAD(rec->rcvbuf) / 2;
+}
+
+/* tcp_poll(). The states are those of the record: none of LISTENING, CONNECTING, CONNECTED is a
+ * socket in CLOSED that was never (or is no longer) connected, whose POLLOUT | POLLHUP programs see
+ * on Linux too. */
+static uint32_t
+stream_ready(const struct cv_sock *rec, uint32_t status)
+{
+	bool rx_shut = (status & (CV_ST_RX_EOF | CV_ST_DEAD)) != 0 || LOAD(rec->rx_shut) != 0;
+	bool tx_shut = (status & (CV_ST_TX_SHUT | CV_ST_DEAD)) != 0;
+	bool closed = (status & CV_ST_DEAD) != 0 ||
+		(status & (CV_ST_CONNECTING | CV_ST_CONNECTED)) == 0;
+	uint32_t ready = 0;
+
+	if (status & CV_ST_LISTENING)
+		return LOAD_ACQUIRE(rec->rx_produced) != LOAD(rec->rx_consumed) ? READABLE : 0;
+	if (closed || (rx_shut && tx_shut))
+		ready |= POLLHUP;
+	if (rx_shut)
+		ready |= READABLE | POLLRDHUP;
+	if ((status & (CV_ST_CONNECTING | CV_ST_DEAD)) == CV_ST_CONNECTING)
+		return ready;
+	if (stream_has_data(rec))
+		ready |= READABLE;
+	if (tx_shut || closed || wait_has_room(rec))
+		ready |= WRITABLE;
+	if (status & CV_ST_URGENT)
+		ready |= POLLPRI;
+	return ready;
+}
+
+/* datagram_poll(). */
+static uint32_t
+datagram_ready(const struct cv_sock *rec, uint32_t status)
+{
+	bool rx_shut = LOAD(rec->rx_shut) != 0 || (status & CV_ST_RX_EOF) != 0;
+	uint32_t ready = 0;
+
+	if (rx_shut)
+		ready |= READABLE | POLLRDHUP;
+	if (rx_shut && (status & CV_ST_TX_SHUT))
+		ready |= POLLHUP;
+	if (LOAD_ACQUIRE(rec->rx_produced) != LOAD(rec->rx_consumed))
+		ready |= READABLE;
+	if (wait_has_room(rec))
+		ready |= WRITABLE | POLLWRBAND;
+	return ready;
+}
+
+uint32_t
+wait_ready(const struct mux_file *f)
+{
+	const struct cv_sock *rec = f->rec;
+	uint32_t status, ready;
+
+	if (LOAD(f->link->dead) || LOAD(rec->handle) != f->handle)
+		return READABLE | WRITABLE | POLLRDHUP | POLLERR | POLLHUP;
+	status = LOAD_ACQUIRE(rec->status);
+	ready = rec->type == CV_STREAM ? stream_ready(rec, status) : datagram_ready(rec, status);
+	if (!(status & CV_ST_LISTENING) && LOAD_ACQUIRE(rec->error_seq) != LOAD(rec->error_seen))
+		ready |= POLLERR;
+	return ready;
+}
+
+uint32_t
+wait_ready_want(const struct mux_file *f, uint32_t events)
+{
+	uint32_t ready = wait_ready(f);
+
+	if (!(events & (WRITABLE | POLLWRBAND)) || (ready & WRITABLE) ||
+		(LOAD(f->rec->status) & (CV_ST_LISTENING | CV_ST_CONNECTING)))
+		return ready;
+	wait_want_room(f->rec);
+	return wait_ready(f);
+}
+
+/* --- time, spinning, signals ------------------------------------------------------------------- */
+
+uint64_t
+wait_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t
+wait_deadline(uint64_t timeout_ns)
+{
+	uint64_t now;
+
+	if (timeout_ns == 0)
+		return WAIT_FOREVER;
+	now = wait_now_ns();
+	return timeout_ns < WAIT_FOREVER - now ? now + timeout_ns : WAIT_FOREVER;
+}
+
+const struct timespec *
+wait_left(uint64_t deadline_ns, struct timespec *left)
+{
+	uint64_t now, ns;
+
+	if (deadline_ns == WAIT_FOREVER)
+		return NULL;
+	now = wait_now_ns();
+	ns = deadline_ns > now ? deadline_ns - now : 0;
+	left->tv_sec = (time_t)(ns / 1000000000u);
+	left->tv_nsec = (long)(ns % 1000000000u);
+	return left;
+}
+
+/* Read once. Two threads may both do it and find the same. */
+static uint64_t
+spin_ns(void)
+{
+	static uint64_t value = UINT64_MAX;
+	uint64_t ns = LOAD(value);
+	const char *text;
+	char *end;
+
+	if (ns != UINT64_MAX)
+		return ns;
+	ns = SPIN_DEFAULT_US * 1000;
+	text = getenv("CULVERT_SPIN_US");
+	if (text && *text) {
+		unsigned long us = strtoul(text, &end, 10);
+
+		if (*end == 0 && us <= SPIN_MAX_US)
+			ns = us * 1000;
+	}
+	STORE(value, ns);
+	return ns;
+}
+
+void
+wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker,
+	uint64_t deadline_ns)
+{
+	uint64_t spin = spin_ns();
+	sigset_t block;
+
+	/* What a fault raises must stay deliverable: blocked it would kill the process unheard. */
+	sigfillset(&block);
+	sigdelset(&block, SIGSEGV);
+	sigdelset(&block, SIGBUS);
+	sigdelset(&block, SIGFPE);
+	sigdelset(&block, SIGILL);
+	sigdelset(&block, SIGTRAP);
+	sigdelset(&block, SIGSYS);
+	pthread_sigmask(SIG_BLOCK, &block, &s->old);
+	s->turns = 0;
+	s->worker = link && link->page ? &link->page->worker[worker % CV_WORKERS_MAX] : NULL;
+	s->end_ns = 0;
+	if (spin == 0 || !s->worker)
+		return;
+	s->end_ns = wait_now_ns() + spin;
+	if (s->end_ns > deadline_ns)
+		s->end_ns = deadline_ns;
+}
+
+static inline void
+cpu_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+bool
+wait_slow_spin(struct wait_slow *s)
+{
+	if (s->end_ns == 0)
+		return false;
+	/* The engine on our own core cannot work while we look. */
+	if ((uint32_t)sched_getcpu() == LOAD(s->worker->cpu)) {
+		sched_yield();
+		return wait_now_ns() < s->end_ns;
+	}
+	cpu_pause();
+	if (++s->turns % SPIN_CLOCK_TURNS != 0)
+		return true;
+	/* Whoever else wants this core (our peer, say) is not kept from it for the whole spin. */
+	sched_yield();
+	return wait_now_ns() < s->end_ns;
+}
+
+void
+wait_slow_end(struct wait_slow *s)
+{
+	int saved = errno;
+
+	pthread_sigmask(SIG_SETMASK, &s->old, NULL);
+	errno = saved;
+}
+
+bool
+wait_restarts(void)
+{
+	struct sigaction action;
+
+	for (int sig = 1; sig < NSIG; sig++) {
+		if (sigaction(sig, NULL, &action) != 0 || action.sa_handler == SIG_DFL ||
+			action.sa_handler == SIG_IGN)
+			continue;
+		if (!(action.sa_flags & SA_RESTART))
+			return false;
+	}
+	return true;
+}
+
+/* --- sets -------------------------------------------------------------------------------------- */
+
+void
+wait_set_arm(struct cv_set *set, uint32_t *armed)
+{
+	if (++*armed == 0)
+		*armed = 1;
+	STORE(set->armed, *armed);
+	FENCE();
+}
+
+void
+wait_set_disarm(struct cv_set *set)
+{
+	STORE(set->armed, 0);
+}
+
+uint32_t
+wait_set_drain(struct cv_set *set, uint32_t entries)
+{
+	uint32_t tail = LOAD_ACQUIRE(set->tail), unread = tail - set->head;
+
+	if (unread == 0)
+		return 0;
+	STORE_RELEASE(set->head, tail);
+	FENCE();
+	return unread > entries ? entries : unread;
+}
+
+void
+wait_lane_init(struct wait_lane *w, struct wait_link *link, struct cv_lane *lane, struct cv_set *set,
+	uint32_t index, uint32_t worker, int bell)
+{
+	*w = (struct wait_lane){.link = link,
+		.lane = lane,
+		.set = set,
+		.index = index,
+		.worker = worker,
+		.bell = bell};
+}
+
+void
+wait_lane_fini(struct wait_lane *w)
+{
+	if (w->watched)
+		munmap(w->watched, w->watched_size);
+	w->watched = NULL;
+}
+
+/* Indexed by record, so that a wait costs one comparison; untouched pages of it cost nothing, and a
+ * record's next life has another handle. */
+static bool
+watched_map(struct wait_lane *w)
+{
+	void *map;
+
+	w->watched_size = (size_t)w->link->seg->socks_max * sizeof(*w->watched);
+	map = mmap(NULL, w->watched_size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		return false;
+	w->watched = map;
+	return true;
+}
+
+bool
+wait_watch(struct wait_lane *w, const struct mux_file *f)
+{
+	uint32_t index = CV_SOCK_INDEX(f->handle);
+	struct cv_command command = {.op = CV_CMD_WATCH, .sock = f->handle, .arg = w->index};
+
+	if (!w->watched && !watched_map(w))
+		return false;
+	if (index >= w->link->seg->socks_max)
+		return false;
+	if (w->watched[index] == f->handle)
+		return true;
+	if (!mux_post(w->link, &command))
+		return false;
+	w->watched[index] = f->handle;
+	return true;
+}
+
+/* --- the engine's end --------------------------------------------------------------------------- */
+
+static bool
+control_is_closed(short revents)
+{
+	return (revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+void
+wait_link_check(struct wait_link *link)
+{
+	struct pollfd control = {.fd = link->control_fd};
+
+	if (LOAD(link->dead) || ++link->looks % LINK_CHECK_LOOKS != 0)
+		return;
+	if (wait_kernel_poll(&control, 1) == 1 && control_is_closed(control.revents))
+		mux_link_lost(link);
+}
+
+/* --- calls that are no cancellation points: a lock may be held, or signals blocked ----------------- */
+
+int
+wait_kernel_poll(struct pollfd *fds, nfds_t n)
+{
+	struct timespec none = {0, 0};
+
+	return (int)real_syscall(SYS_ppoll, fds, n, &none, NULL, (size_t)0);
+}
+
+void
+wait_bell_read(int bell)
+{
+	uint64_t count;
+
+	/* Several rings are one wake: neither the count nor an empty bell matters. */
+	real_syscall(SYS_read, bell, &count, sizeof(count));
+}
+
+void
+wait_bell_write(int bell)
+{
+	uint64_t one = 1;
+
+	/* Full cannot happen before 2^64 rings; then it is readable anyway. */
+	real_syscall(SYS_write, bell, &one, sizeof(one));
+}
+
+/* --- sleeping ----------------------------------------------------------------------------------- */
+
+int
+wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,
+	uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct timespec left;
+	int ready;
+
+	if (!w && link && deadline_ns > wait_now_ns() + NAP_NS)
+		deadline_ns = wait_now_ns() + NAP_NS;
+	fds[n] = (struct pollfd){.fd = w ? w->bell : -1, .events = POLLIN};
+	fds[n + 1] = (struct pollfd){.fd = link ? link->control_fd : -1};
+	ready = real_ppoll(fds, n + 2, wait_left(deadline_ns, &left), mask);
+	if (ready <= 0)
+		return ready < 0 ? -errno : 0;
+	if (fds[n].revents) {
+		ready--;
+		wait_bell_read(w->bell);
+	}
+	if (fds[n + 1].revents) {
+		ready--;
+		if (control_is_closed(fds[n + 1].revents))
+			mux_link_lost(link);
+	}
+	return ready;
+}
+
+/* One wait of a blocking call. */
+struct wait_try {
+	int (*look)(struct wait_try *t); /* > 0: what was waited for is there */
+	struct wait_lane *w;
+	struct wait_link *link;
+	bool interruptible;
+	int kernel_fd; /* -1: none */
+	uint32_t events;
+	const struct mux_file *f;
+	uint32_t value;
+	uint32_t kernel_looks;
+};
+
+/* Arms, looks, sleeps. > 0: there; 0: look at the clock and go on; -EINTR. */
+static int
+try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct pollfd fds[3] = {{.fd = t->kernel_fd, .events = (short)t->events}};
+	nfds_t n = t->kernel_fd >= 0 ? 1 : 0;
+	struct cv_set *set = t->w ? t->w->set : NULL;
+	int result;
+
+	if (set) {
+		wait_set_arm(set, &t->w->armed);
+		wait_set_drain(set, t->link->seg->set_entries);
+	}
+	result = t->look(t);
+	if (result == 0)
+		result = wait_lane_sleep(t->w, t->link, fds, n, deadline_ns, mask);
+	if (set)
+		wait_set_disarm(set);
+	if (result == 1 && n == 1 && fds[0].revents)
+		return (int)(WAIT_KERNEL | (uint16_t)fds[0].revents);
+	return result;
+}
+
+static int
+try_slow(struct wait_try *t, uint64_t deadline_ns)
+{
+	struct wait_slow slow;
+	int result;
+
+	wait_slow_begin(&slow, t->link, t->w ? t->w->worker : 0, deadline_ns);
+	do
+		result = t->look(t);
+	while (result == 0 && wait_slow_spin(&slow));
+	while (result == 0) {
+		result = try_sleep(t, deadline_ns, t->interruptible ? &slow.old : NULL);
+		if (result == -EINTR && (!t->interruptible ||
+				(deadline_ns == WAIT_FOREVER && wait_restarts())))
+			result = 0;
+		if (result == 0) {
+			result = t->look(t);
+			if (result == 0 && deadline_ns != WAIT_FOREVER &&
+				wait_now_ns() >= deadline_ns)
+				break;
+		}
+	}
+	wait_slow_end(&slow);
+	return result;
+}
+
+static int
+try_wait(struct wait_try *t, uint64_t deadline_ns)
+{
+	int result = t->look(t);
+
+	return result != 0 ? result : try_slow(t, deadline_ns);
+}
+
+static int
+look_sock(struct wait_try *t)
+{
+	uint32_t ready = wait_ready_want(t->f, t->events) & (t->events | POLLERR | POLLHUP);
+	struct pollfd shadow = {.fd = t->kernel_fd, .events = (short)t->events};
+
+	if (ready || t->kernel_fd < 0 || t->kernel_looks++ % SPIN_CLOCK_TURNS != 0)
+		return (int)ready;
+	if (wait_kernel_poll(&shadow, 1) == 1)
+		return (int)(WAIT_KERNEL | (uint16_t)shadow.revents);
+	return 0;
+}
+
+int
+wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
+{
+	struct wait_try t = {.look = look_sock,
+		.link = f->link,
+		.f = f,
+		.events = events,
+		.kernel_fd = kernel_fd,
+		.interruptible = true};
+	int result = look_sock(&t);
+
+	if (result != 0)
+		return result;
+	/* Without a lane or a watch the bell will not ring for us: then the wait naps. */
+	t.w = mux_lane(f->link);
+	if (t.w && !wait_watch(t.w, f))
+		t.w = NULL;
+	return try_slow(&t, deadline_ns);
+}
+
+static int
+look_reply(struct wait_try *t)
+{
+	if (LOAD_ACQUIRE(t->w->lane->reply_seq) == t->value)
+		return 1;
+	return LOAD(t->link->dead) ? -ENETDOWN : 0;
+}
+
+int
+wait_reply(struct wait_lane *w, uint32_t seq)
+{
+	struct wait_try t = {
+		.look = look_reply, .w = w, .link = w->link, .kernel_fd = -1, .value = seq};
+	int result = try_wait(&t, WAIT_FOREVER);
+
+	return result < 0 ? result : 0;
+}
+
+static int
+look_ring(struct wait_try *t)
+{
+	if (LOAD_ACQUIRE(t->w->lane->cmd_head) != t->value)
+		return 1;
+	return LOAD(t->link->dead) ? -ENETDOWN : 0;
+}
+
+int
+wait_ring(struct wait_lane *w, uint32_t head)
+{
+	/* The engine rings for no command that it takes: naps. A full ring is gone within a turn. */
+	struct wait_try t = {
+		.look = look_ring, .w = w, .link = w->link, .kernel_fd = -1, .value = head};
+	struct wait_slow slow;
+	int result = look_ring(&t);
+
+	if (result != 0)
+		return result < 0 ? result : 0;
+	wait_slow_begin(&slow, t.link, w->worker, WAIT_FOREVER);
+	do
+		result = look_ring(&t);
+	while (result == 0 && wait_slow_spin(&slow));
+	while (result == 0) {
+		struct pollfd fds[2];
+
+		wait_lane_sleep(NULL, t.link, fds, 0, WAIT_FOREVER, NULL);
+		result = look_ring(&t);
+	}
+	wait_slow_end(&slow);
+	return result < 0 ? result : 0;
+}
+
+static int
+look_completion(struct wait_try *t)
+{
+	if (LOAD_ACQUIRE(t->w->lane->comp_tail) != t->value)
+		return 1;
+	return LOAD(t->link->dead) ? -ENETDOWN : 0;
+}
+
+int
+wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns)
+{
+	struct wait_try t = {.look = look_completion,
+		.w = w,
+		.link = w->link,
+		.kernel_fd = -1,
+		.value = tail,
+		.interruptible = true};
+	int result;
+
+	STORE(w->lane->comp_want, 1);
+	FENCE();
+	result = try_wait(&t, deadline_ns);
+	STORE(w->lane->comp_want, 0);
+	return result;
+}
