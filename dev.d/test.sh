@@ -48,7 +48,7 @@ group_build() {
 group_unit() {
 	local kind dir test found=0
 	for kind in release sanitize; do
-		build_kind "$kind" >/dev/null || true
+		build_kind "$kind" >/dev/null || die "the $kind build failed"
 		dir=$CULVERT_ROOT/$(build_directory "$kind")
 		for test in "$dir"/tests/unit/unit_*; do
 			[[ -f $test && -x $test ]] || continue
@@ -61,7 +61,7 @@ group_unit() {
 
 group_diff() {
 	local test
-	build_kind release >/dev/null || true
+	build_kind release >/dev/null || die "the release build failed"
 	for test in "$CULVERT_BUILD"/tests/diff/diff_*; do
 		[[ -f $test && -x $test ]] || continue
 		run_one "diff kernel ${test##*/diff_}" 120 unshare --net sh -c "ip link set lo up && exec '$test'"

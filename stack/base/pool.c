@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See pool.h. The kernel gives zero pages on first touch: that is the lazy part. */
+#include "stack/base/pool.h"
+
+#include <assert.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define LINE 64u
+
+int pool_init(struct pool *p, size_t object_size, uint32_t max)
+{
+	void *memory;
+
+	memset(p, 0, sizeof(*p));
+	p->size = (object_size + LINE - 1) & ~(size_t)(LINE - 1);
+	p->max = max;
+	p->bytes = p->size * (max ? max : 1);
+	memory = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED) {
+		p->bytes = 0;
+		return -1;
+	}
+	p->objects = memory;
+	return 0;
+}
+
+void pool_fini(struct pool *p)
+{
+	if (p->bytes > 0)
+		munmap(p->objects, p->bytes);
+	memset(p, 0, sizeof(*p));
+}
+
+void *pool_get(struct pool *p)
+{
+	void *object = p->free_list;
+
+	if (object != NULL)
+		memcpy(&p->free_list, object, sizeof(void *));
+	else if (p->fresh < p->max)
+		object = p->objects + p->size * p->fresh++;
+	else
+		return NULL;
+	p->used++;
+	return object;
+}
+
+void pool_put(struct pool *p, void *object)
+{
+	assert((uint8_t *)object >= p->objects && (uint8_t *)object < p->objects + p->bytes);
+	memcpy(object, &p->free_list, sizeof(void *));
+	p->free_list = object;
+	p->used--;
+}

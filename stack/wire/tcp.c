@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See tcp.h. Option kinds and lengths: RFC9293:3.1, RFC7323:2.2 and 3.2, RFC2018:2 and 3. */
+#include "stack/wire/tcp.h"
+
+#include <string.h>
+
+#include "stack/base/bytes.h"
+
+enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3, OPT_SACK_OK = 4, OPT_SACK = 5,
+	OPT_TS = 8 };
+
+static void parse_sack(struct wire_tcp *h, struct bytes *body)
+{
+	while (bytes_left(body) >= 8 && h->sacks_n < WIRE_TCP_SACK_MAX) {
+		h->sacks[h->sacks_n].lo = bytes_be32(body);
+		h->sacks[h->sacks_n].hi = bytes_be32(body);
+		h->sacks_n++;
+	}
+}
+
+/* body holds exactly the option's value. A wrong length for its kind: ignored. */
+static void parse_option(struct wire_tcp *h, uint8_t kind, struct bytes *body)
+{
+	size_t len = bytes_left(body);
+
+	switch (kind) {
+	case OPT_MSS:
+		if (len == 2) {
+			h->has_mss = true;
+			h->mss = bytes_be16(body);
+		}
+		break;
+	case OPT_WSCALE:
+		if (len == 1) {
+			h->has_wscale = true;
+			h->wscale = bytes_u8(body);
+		}
+		break;
+	case OPT_SACK_OK:
+		h->sack_ok |= len == 0;
+		break;
+	case OPT_SACK:
+		if (len % 8 == 0)
+			parse_sack(h, body);
+		break;
+	case OPT_TS:
+		if (len == 8) {
+			h->has_ts = true;
+			h->tsval = bytes_be32(body);
+			h->tsecr = bytes_be32(body);
+		}
+		break;
+	default:
+		break; /* RFC9293 MUST-6: unknown options are skipped */
+	}
+}
+
+static void parse_options(struct wire_tcp *h, struct bytes *b)
+{
+	while (bytes_left(b) > 0) {
+		uint8_t kind = bytes_u8(b), len;
+		const uint8_t *value;
+		struct bytes body;
+
+		if (kind == OPT_END)
+			return;
+		if (kind == OPT_NOP)
+			continue;
+		len = bytes_u8(b);
+		if (b->bad || len < 2)
+			return; /* a length that does not advance must not loop */
+		value = bytes_take(b, len - 2u);
+		if (value == NULL)
+			return;
+		body = bytes_over(value, len - 2u);
+		parse_option(h, kind, &body);
+	}
+}
+
+bool wire_tcp_parse(struct wire_tcp *h, const uint8_t *data, size_t len)
+{
+	struct bytes b = bytes_over(data, len), options;
+	uint8_t offset;
+
+	memset(h, 0, offsetof(struct wire_tcp, sacks));
+	h->sport = bytes_be16(&b);
+	h->dport = bytes_be16(&b);
+	h->seq = bytes_be32(&b);
+	h->ack = bytes_be32(&b);
+	offset = bytes_u8(&b) >> 4;
+	h->flags = bytes_u8(&b);
+	h->wnd = bytes_be16(&b);
+	(void)bytes_be16(&b); /* checksum: verified below us */
+	h->urg = bytes_be16(&b);
+	h->header_bytes = (uint8_t)(offset * 4);
+	if (b.bad || h->header_bytes < WIRE_TCP_BYTES_MIN || h->header_bytes > len)
+		return false;
+	options = bytes_over(data + WIRE_TCP_BYTES_MIN, h->header_bytes - WIRE_TCP_BYTES_MIN);
+	parse_options(h, &options);
+	return true;
+}
+
+static size_t sack_blocks_that_fit(const struct wire_tcp *h)
+{
+	size_t room = WIRE_TCP_BYTES_MAX - WIRE_TCP_BYTES_MIN - (h->has_ts ? 12u : 0u);
+	size_t fit = (room - 4) / 8;
+
+	return h->sacks_n < fit ? h->sacks_n : fit;
+}
+
+size_t wire_tcp_emit_bytes(const struct wire_tcp *h)
+{
+	size_t n = WIRE_TCP_BYTES_MIN;
+
+	n += h->has_mss ? 4 : 0;
+	n += h->has_ts ? (h->sack_ok ? 10 : 12) : 0;
+	n += h->sack_ok ? (h->has_ts ? 2 : 4) : 0;
+	n += h->has_wscale ? 4 : 0;
+	n += h->sacks_n ? 4 + 8 * sack_blocks_that_fit(h) : 0;
+	return n;
+}
+
+static uint8_t *put16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+	return p + 2;
+}
+
+static uint8_t *put32(uint8_t *p, uint32_t v)
+{
+	return put16(put16(p, (uint16_t)(v >> 16)), (uint16_t)v);
+}
+
+static uint8_t *put4(uint8_t *p, uint8_t a, uint8_t b, uint8_t c, uint8_t d)
+{
+	p[0] = a;
+	p[1] = b;
+	p[2] = c;
+	p[3] = d;
+	return p + 4;
+}
+
+static uint8_t *emit_options(const struct wire_tcp *h, uint8_t *p)
+{
+	if (h->has_mss) {
+		*p++ = OPT_MSS;
+		*p++ = 4;
+		p = put16(p, h->mss);
+	}
+	/* Pairs of two-byte things share a word with the ten bytes of the timestamps. */
+	if (h->sack_ok) {
+		if (!h->has_ts)
+			p = put16(p, OPT_NOP << 8 | OPT_NOP);
+		p = put16(p, OPT_SACK_OK << 8 | 2);
+	} else if (h->has_ts) {
+		p = put16(p, OPT_NOP << 8 | OPT_NOP);
+	}
+	if (h->has_ts) {
+		p = put16(p, OPT_TS << 8 | 10);
+		p = put32(p, h->tsval);
+		p = put32(p, h->tsecr);
+	}
+	if (h->has_wscale)
+		p = put4(p, OPT_NOP, OPT_WSCALE, 3, h->wscale);
+	if (h->sacks_n) {
+		size_t blocks = sack_blocks_that_fit(h);
+
+		p = put4(p, OPT_NOP, OPT_NOP, OPT_SACK, (uint8_t)(2 + 8 * blocks));
+		for (size_t i = 0; i < blocks; i++)
+			p = put32(put32(p, h->sacks[i].lo), h->sacks[i].hi);
+	}
+	return p;
+}
+
+size_t wire_tcp_emit(const struct wire_tcp *h, uint8_t *out)
+{
+	size_t bytes = wire_tcp_emit_bytes(h);
+	uint8_t *p = out;
+
+	p = put16(p, h->sport);
+	p = put16(p, h->dport);
+	p = put32(p, h->seq);
+	p = put32(p, h->ack);
+	*p++ = (uint8_t)(bytes / 4 << 4);
+	*p++ = h->flags;
+	p = put16(p, h->wnd);
+	p = put16(p, 0);
+	p = put16(p, h->urg);
+	p = emit_options(h, p);
+	return (size_t)(p - out);
+}
