@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Engine sockets inside the shim: what the files sock.c, rx.c, tx.c, option.c, address.c share.
+ * Functions return 0 or more, or -errno, unless they say otherwise.
+ */
+#ifndef CULVERT_SHIM_SOCK_H
+#define CULVERT_SHIM_SOCK_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "shim/fd.h"
+#include "shim/lane.h"
+
+static inline struct link *sock_link(const struct file *f)
+{
+	return (struct link *)(void *)f->mux.link;
+}
+
+/* --- sock.c --- */
+/* A synchronous command on f's socket; the reply, if wanted, is copied out. */
+int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t *reply_len);
+int sock_post(struct file *f, struct cv_command *command);
+/* The pending error, cleared; 0: none. A dead engine: ENETDOWN. Positive errno. */
+int sock_take_error(struct file *f);
+bool sock_is_dead(const struct file *f);
+/* Whether a call waits: O_NONBLOCK and MSG_DONTWAIT. */
+bool sock_waits(const struct file *f, int flags);
+/* The last descriptor of this process is gone. */
+void sock_close(struct file *f);
+/* A datagram socket that is undecided is bound to the wildcard, as its first sendto does. */
+int sock_autobind(int fd, struct file *f);
+/* Locks of the record, by thread id. False: given up because of a handler of the same thread. */
+bool sock_lock(struct file *f, uint32_t *word);
+void sock_unlock(uint32_t *word);
+
+/* --- rx.c, tx.c --- */
+ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags);
+ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags);
+/* Takes one connection off a listener: its handle in *handle, or -EAGAIN. */
+int rx_connection(struct file *f, uint32_t *handle);
+
+/* --- option.c --- */
+void option_note(struct file *f, int level, int name, const void *value, socklen_t len);
+void option_replay(int fd, struct file *f);
+int option_get(int fd, struct file *f, int level, int name, void *value, socklen_t *len);
+int option_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len);
+
+/* --- address.c --- */
+/* *family: AF_INET or AF_INET6 of the address; -EINVAL, -EAFNOSUPPORT. */
+int address_in(const struct sockaddr *addr, socklen_t len, struct cv_endpoint *end, int *family);
+/* As a socket of that family sees it; cut to *len as Linux does. */
+void address_out(const struct cv_endpoint *end, int family, struct sockaddr *addr, socklen_t *len);
+bool address_is_any(const struct cv_endpoint *end);
+
+#endif
