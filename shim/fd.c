@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of descriptors: see fd.h. */
+#include "shim/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "shim/real.h"
+#include "shim/sock.h"
+
+/* Address space only: pages that no descriptor uses are never touched. */
+#define FDS_MAX (1u << 20)
+#define FILES_A_TIME 64
+#define INTERNAL_MAX 256
+#define INTERNAL_LOWEST 1000
+
+#define LOAD(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+#define STORE(p, v) __atomic_store_n(&(p), v, __ATOMIC_RELEASE)
+
+static struct file **table; /* NULL until the first file */
+static uint32_t table_end;  /* numbers from here on are not ours */
+static struct file *free_files;
+static struct ep_lock_word {
+	uint32_t held;
+} files_lock;
+static int internal[INTERNAL_MAX]; /* number + 1; 0: free */
+static uint32_t internal_n;
+
+/* Held for a few instructions; signals are not blocked, so nothing in it may be called twice by a
+ * handler: files are made and freed only in socket, accept, epoll_create and close. */
+static void lock(void)
+{
+	while (__atomic_exchange_n(&files_lock.held, 1, __ATOMIC_ACQUIRE))
+		sched_yield();
+}
+
+static void unlock(void)
+{
+	__atomic_store_n(&files_lock.held, 0, __ATOMIC_RELEASE);
+}
+
+static bool table_open(void)
+{
+	struct file **map, **none = NULL;
+
+	if (LOAD(table))
+		return true;
+	map = mmap(NULL, FDS_MAX * sizeof(*map), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		return false;
+	if (!__atomic_compare_exchange_n(
+		    &table, &none, map, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		munmap(map, FDS_MAX * sizeof(*map));
+	return true;
+}
+
+static struct file *file_new(void)
+{
+	struct file *f;
+
+	lock();
+	f = free_files;
+	if (!f) {
+		struct file *more = calloc(FILES_A_TIME, sizeof(*more));
+
+		for (int i = 0; more && i < FILES_A_TIME; i++) {
+			more[i].next_free = free_files;
+			free_files = &more[i];
+		}
+		f = free_files;
+	}
+	if (f)
+		free_files = f->next_free;
+	unlock();
+	return f;
+}
+
+static void file_free(struct file *f)
+{
+	lock();
+	f->next_free = free_files;
+	free_files = f;
+	unlock();
+}
+
+struct file *fd_get(int fd)
+{
+	struct file *f;
+	uint32_t refs;
+
+	if ((uint32_t)fd >= LOAD(table_end))
+		return NULL;
+	while ((f = LOAD(table[fd])) != NULL) {
+		refs = LOAD(f->refs);
+		while (refs != 0 && !__atomic_compare_exchange_n(&f->refs, &refs, refs + 1, true,
+					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			;
+		if (refs == 0)
+			continue;
+		if (LOAD(table[fd]) == f)
+			return f;
+		file_put(f);
+	}
+	return NULL;
+}
+
+void file_put(struct file *f)
+{
+	if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		file_free(f);
+}
+
+static bool table_set(int fd, struct file *f)
+{
+	uint32_t end = LOAD(table_end);
+
+	if ((uint32_t)fd >= FDS_MAX || !table_open())
+		return false;
+	STORE(table[fd], f);
+	while ((uint32_t)fd >= end && !__atomic_compare_exchange_n(&table_end, &end,
+					      (uint32_t)fd + 1, true, __ATOMIC_ACQ_REL,
+					      __ATOMIC_ACQUIRE))
+		;
+	return true;
+}
+
+struct file *fd_add(int fd, const struct file *content)
+{
+	struct file *f = file_new();
+
+	if (!f)
+		return NULL;
+	*f = *content;
+	f->next_free = NULL;
+	f->fds = 1;
+	STORE(f->refs, 1);
+	if (table_set(fd, f))
+		return f;
+	file_put(f);
+	return NULL;
+}
+
+bool fd_alias(int fd, struct file *f)
+{
+	__atomic_add_fetch(&f->refs, 1, __ATOMIC_ACQ_REL);
+	__atomic_add_fetch(&f->fds, 1, __ATOMIC_ACQ_REL);
+	if (table_set(fd, f))
+		return true;
+	__atomic_sub_fetch(&f->fds, 1, __ATOMIC_ACQ_REL);
+	file_put(f);
+	return false;
+}
+
+bool fd_remove(int fd)
+{
+	struct file *f;
+
+	if ((uint32_t)fd >= LOAD(table_end))
+		return false;
+	f = __atomic_exchange_n(&table[fd], NULL, __ATOMIC_ACQ_REL);
+	if (!f)
+		return false;
+	if (__atomic_sub_fetch(&f->fds, 1, __ATOMIC_ACQ_REL) == 0) {
+		mux_file_closed(&f->mux);
+		if (f->mux.rec)
+			sock_close(f);
+	}
+	file_put(f);
+	return true;
+}
+
+void fd_forget(struct file *f)
+{
+	for (uint32_t fd = 0; fd < LOAD(table_end); fd++) {
+		struct file *expected = f;
+
+		if (__atomic_compare_exchange_n(&table[fd], &expected, NULL, false,
+			    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			__atomic_sub_fetch(&f->fds, 1, __ATOMIC_ACQ_REL);
+			file_put(f);
+		}
+	}
+}
+
+void fd_each(void (*each)(int fd, struct file *f, void *arg), void *arg)
+{
+	for (uint32_t fd = 0; fd < LOAD(table_end); fd++) {
+		struct file *f = LOAD(table[fd]) ? fd_get((int)fd) : NULL;
+
+		if (!f)
+			continue;
+		each((int)fd, f, arg);
+		file_put(f);
+	}
+}
+
+/* --- our own numbers -------------------------------------------------------------------------- */
+
+bool fd_is_internal(int fd)
+{
+	if (LOAD(internal_n) == 0 || fd < 0)
+		return false;
+	for (uint32_t i = 0; i < INTERNAL_MAX; i++) {
+		if (LOAD(internal[i]) == fd + 1)
+			return true;
+	}
+	return false;
+}
+
+static int high_number(int fd)
+{
+	struct rlimit limit = {.rlim_cur = INTERNAL_LOWEST + INTERNAL_MAX};
+	int lowest = INTERNAL_LOWEST, moved;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < INTERNAL_LOWEST + INTERNAL_MAX)
+		lowest = (int)(limit.rlim_cur / 2);
+	moved = real_fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+	if (moved < 0)
+		return fd; /* better low than not at all */
+	real_close(fd);
+	return moved;
+}
+
+int mux_internal_fd(int fd)
+{
+	if (fd < 0)
+		return fd;
+	fd = high_number(fd);
+	for (uint32_t i = 0; i < INTERNAL_MAX; i++) {
+		int none = 0;
+
+		if (__atomic_compare_exchange_n(&internal[i], &none, fd + 1, false,
+			    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+			__atomic_add_fetch(&internal_n, 1, __ATOMIC_ACQ_REL);
+			break;
+		}
+	}
+	return fd;
+}
+
+void mux_internal_close(int fd)
+{
+	if (fd < 0)
+		return;
+	for (uint32_t i = 0; i < INTERNAL_MAX; i++) {
+		int expected = fd + 1;
+
+		if (__atomic_compare_exchange_n(&internal[i], &expected, 0, false,
+			    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+			__atomic_sub_fetch(&internal_n, 1, __ATOMIC_ACQ_REL);
+			break;
+		}
+	}
+	real_close(fd);
+}
+
+/* --- for wait.h ------------------------------------------------------------------------------- */
+
+struct mux_file *mux_file_get(int fd)
+{
+	struct file *f = fd_get(fd);
+
+	return f ? &f->mux : NULL;
+}
+
+void mux_file_put(struct mux_file *f)
+{
+	file_put((struct file *)(void *)f);
+}
+
+int mux_file_add_epoll(int fd, struct ep *ep)
+{
+	struct file content = {.mux = {.ep = ep}};
+
+	if (fd_add(fd, &content))
+		return 0;
+	real_close(fd);
+	return -ENOMEM;
+}
+
+void mux_file_each_fd(struct mux_file *file, void (*f)(int fd, void *arg), void *arg)
+{
+	struct file *mine = (struct file *)(void *)file;
+	uint32_t left = LOAD(mine->fds);
+
+	for (uint32_t fd = 0; left > 0 && fd < LOAD(table_end); fd++) {
+		if (LOAD(table[fd]) != mine)
+			continue;
+		f((int)fd, arg);
+		left--;
+	}
+}
