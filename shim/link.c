@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The way to the engine: see link.h. */
+#include "shim/link.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "shim/real.h"
+#include "stack/api/error.h"
+
+#define RETRY_NS 1000000000u /* an engine that was not there is looked for again after this */
+#define SAID_ENV "CULVERT_SAID" /* so that a tree of processes says it once */
+
+static struct link *current;
+static uint64_t retry_at_ns;
+static uint32_t lock_word;
+static sigset_t lock_mask;
+
+/* Signals stay out: a handler that opens a socket would wait for itself. */
+static void lock(void)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	while (__atomic_exchange_n(&lock_word, 1, __ATOMIC_ACQUIRE))
+		sched_yield();
+	lock_mask = old;
+}
+
+static void unlock(void)
+{
+	sigset_t old = lock_mask;
+	int saved = errno;
+
+	__atomic_store_n(&lock_word, 0, __ATOMIC_RELEASE);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = saved;
+}
+
+int link_errno(int cv_error)
+{
+	static const int numbers[CV_ERROR_COUNT] = {
+#define X(name) [CV_##name] = name,
+#include "stack/api/error.def"
+#undef X
+	};
+
+	return cv_error > 0 && cv_error < CV_ERROR_COUNT ? numbers[cv_error] : EPROTO;
+}
+
+void link_say(enum link_log level, const char *text)
+{
+	static const char *const names[] = {"off", "warn", "info", "debug"};
+	const char *want = getenv("CULVERT_LOG");
+	enum link_log limit = LINK_WARN;
+	char line[320];
+	int n;
+
+	for (int i = 0; want && i < 4; i++) {
+		if (strcmp(want, names[i]) == 0)
+			limit = (enum link_log)i;
+	}
+	if (level > limit)
+		return;
+	n = snprintf(line, sizeof(line), "culvert: %s\n", text);
+	if (n > 0 && real_write(STDERR_FILENO, line, (size_t)n) < 0)
+		return; /* nobody to tell */
+}
+
+static int connect_engine(void)
+{
+	const char *name = getenv("CULVERT_ENGINE");
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd, n;
+
+	if (!name || !*name)
+		name = CV_DEFAULT_ENGINE;
+	if (strchr(name, '/'))
+		n = snprintf(un.sun_path, sizeof(un.sun_path), "%s", name);
+	else
+		n = snprintf(un.sun_path, sizeof(un.sun_path), CV_CONTROL_DIR "/%s.sock", name);
+	if (n < 0 || (size_t)n >= sizeof(un.sun_path))
+		return -ENAMETOOLONG;
+	fd = real_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (real_connect(fd, (const struct sockaddr *)&un, sizeof(un)) != 0) {
+		int error = -errno;
+
+		real_close(fd);
+		return error;
+	}
+	return mux_internal_fd(fd);
+}
+
+static int send_request(int control, struct cv_request *request, int fd)
+{
+	struct iovec iov = {request, sizeof(*request)};
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} c;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	request->version = CV_API_VERSION;
+	request->pid = getpid();
+	if (fd >= 0) {
+		c.head.cmsg_len = CMSG_LEN(sizeof(int));
+		c.head.cmsg_level = SOL_SOCKET;
+		c.head.cmsg_type = SCM_RIGHTS;
+		memcpy(CMSG_DATA(&c.head), &fd, sizeof(fd));
+		msg.msg_control = &c;
+		msg.msg_controllen = sizeof(c.space);
+	}
+	while (real_sendmsg(control, &msg, MSG_NOSIGNAL) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+/* fds: room for CV_CTL_FDS_MAX, or NULL. */
+static int receive_reply(int control, struct cv_reply *reply, int *fds, unsigned *fds_n)
+{
+	struct iovec iov = {reply, sizeof(*reply)};
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(CV_CTL_FDS_MAX * sizeof(int))];
+	} c;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	msg.msg_control = fds ? &c : NULL;
+	msg.msg_controllen = fds ? sizeof(c.space) : 0;
+	do
+		n = real_recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (n != (ssize_t)sizeof(*reply))
+		return -ENETDOWN;
+	if (fds) {
+		const struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+
+		*fds_n = 0;
+		if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
+			*fds_n = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(fds, CMSG_DATA(h), *fds_n * sizeof(int));
+		}
+	}
+	return reply->result < 0 ? -link_errno(-reply->result) : 0;
+}
+
+static void *map_fd(int fd, int protection, size_t *size)
+{
+	struct stat st;
+	void *map;
+
+	if (fstat(fd, &st) != 0 || st.st_size <= 0)
+		return NULL;
+	*size = (size_t)st.st_size;
+	map = mmap(NULL, *size, protection, MAP_SHARED, fd, 0);
+	return map == MAP_FAILED ? NULL : map;
+}
+
+static struct link *link_map(
+	int control, const struct cv_reply *reply, const int *fds, unsigned fds_n)
+{
+	struct link *l = calloc(1, sizeof(*l));
+	const struct cv_page *page;
+	size_t size, page_size;
+
+	if (!l || fds_n < 3)
+		goto fail;
+	l->base = map_fd(fds[0], PROT_READ | PROT_WRITE, &size);
+	page = map_fd(fds[1], PROT_READ, &page_size);
+	if (!l->base || !page || page_size < sizeof(*page) || page->magic != CV_PAGE_MAGIC ||
+		page->version != CV_API_VERSION || page->workers + 2 > fds_n)
+		goto fail;
+	l->wait.seg = (const struct cv_segment *)(const void *)l->base;
+	if (l->wait.seg->magic != CV_SEGMENT_MAGIC || l->wait.seg->size > size)
+		goto fail;
+	l->wait.page = page;
+	l->wait.control_fd = control;
+	l->child_fd = -1;
+	l->proc = reply->proc;
+	memcpy(l->token, reply->token, sizeof(l->token));
+	for (unsigned i = 0; i < page->workers; i++)
+		l->bells[i] = mux_internal_fd(fds[2 + i]);
+	real_close(fds[0]);
+	real_close(fds[1]);
+	return l;
+fail:
+	for (unsigned i = 0; i < fds_n; i++)
+		real_close(fds[i]);
+	free(l);
+	return NULL;
+}
+
+static struct link *link_open(void)
+{
+	struct cv_request request = {.op = CV_CTL_HELLO};
+	struct cv_reply reply;
+	int fds[CV_CTL_FDS_MAX], control = connect_engine();
+	unsigned fds_n = 0;
+	struct link *l = NULL;
+	char text[256];
+
+	if (control < 0) {
+		if (getenv("CULVERT_ENGINE") && !getenv(SAID_ENV)) {
+			setenv(SAID_ENV, "1", 1);
+			link_say(LINK_WARN, "no engine found: sockets go to the kernel");
+		}
+		return NULL;
+	}
+	if (send_request(control, &request, -1) == 0 &&
+		receive_reply(control, &reply, fds, &fds_n) == 0)
+		l = link_map(control, &reply, fds, fds_n);
+	if (!l) {
+		snprintf(text, sizeof(text),
+			"the engine did not take this program: sockets go to the kernel");
+		link_say(LINK_WARN, text);
+		mux_internal_close(control);
+	}
+	return l;
+}
+
+struct link *link_now(void)
+{
+	struct link *l = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+
+	return l && !__atomic_load_n(&l->wait.dead, __ATOMIC_ACQUIRE) ? l : NULL;
+}
+
+struct link *link_get(void)
+{
+	struct link *l = link_now();
+	uint64_t now;
+
+	if (l)
+		return l;
+	now = wait_now_ns();
+	if (now < __atomic_load_n(&retry_at_ns, __ATOMIC_RELAXED))
+		return NULL;
+	lock();
+	l = link_now();
+	if (!l) {
+		l = link_open();
+		if (l)
+			__atomic_store_n(&current, l, __ATOMIC_RELEASE);
+		else
+			__atomic_store_n(&retry_at_ns, now + RETRY_NS, __ATOMIC_RELAXED);
+	}
+	unlock();
+	return l;
+}
+
+static bool prefix_matches(const struct cv_route *r, const uint8_t addr[16])
+{
+	unsigned bytes = r->prefix / 8u, bits = r->prefix % 8u;
+
+	if (bytes > 16 || memcmp(r->addr, addr, bytes) != 0)
+		return false;
+	return bits == 0 || ((r->addr[bytes] ^ addr[bytes]) >> (8 - bits)) == 0;
+}
+
+enum link_side link_side_of(const struct link *l, const uint8_t addr[16], bool to_bind)
+{
+	const struct cv_page *page = l->wait.page;
+	const struct cv_route *best = NULL;
+
+	for (uint32_t i = 0; i < page->routes_n && i < CV_ROUTES_MAX; i++) {
+		const struct cv_route *r = &page->routes[i];
+
+		if (prefix_matches(r, addr) && (!best || r->prefix > best->prefix))
+			best = r;
+	}
+	if (!best || (best->flags & CV_ROUTE_KERNEL))
+		return LINK_KERNEL;
+	if (best->flags & CV_ROUTE_LOCAL)
+		return LINK_ENGINE;
+	return (best->flags & CV_ROUTE_OUT) && !to_bind ? LINK_ENGINE : LINK_KERNEL;
+}
+
+int64_t link_request(struct link *l, struct cv_request *request, int fd)
+{
+	struct cv_reply reply;
+	int error;
+
+	memcpy(request->token, l->token, sizeof(request->token));
+	lock();
+	error = send_request(l->wait.control_fd, request, fd);
+	if (!error)
+		error = receive_reply(l->wait.control_fd, &reply, NULL, NULL);
+	unlock();
+	if (error == -ENETDOWN || error == -EPIPE || error == -ECONNRESET)
+		mux_link_lost(&l->wait);
+	return error ? error : (int64_t)reply.value;
+}
+
+void mux_link_lost(struct wait_link *link)
+{
+	if (__atomic_exchange_n(&link->dead, 1, __ATOMIC_ACQ_REL) == 0)
+		link_say(LINK_WARN, "the engine is gone: its connections are reset");
+}
+
+int mux_set_open(struct wait_link *link, int bell)
+{
+	struct cv_request request = {.op = CV_CTL_SET_OPEN};
+	int64_t set = link_request((struct link *)(void *)link, &request, bell);
+
+	if (set >= 0 && set >= link->seg->sets_max)
+		return -EPROTO;
+	return (int)set;
+}
+
+void mux_set_close(struct wait_link *link, uint32_t set)
+{
+	struct cv_request request = {.op = CV_CTL_SET_CLOSE, .arg = set};
+
+	if (!link->dead)
+		link_request((struct link *)(void *)link, &request, -1);
+}
+
+/* --- fork ------------------------------------------------------------------------------------- */
+
+void link_fork_prepare(void)
+{
+	struct cv_request request = {.op = CV_CTL_FORK};
+	struct link *l = link_now();
+	struct cv_reply reply;
+	int fd;
+
+	if (!l)
+		return;
+	fd = connect_engine();
+	request.arg = l->proc;
+	memcpy(request.token, l->token, sizeof(request.token));
+	if (fd >= 0 && (send_request(fd, &request, -1) != 0 ||
+			       receive_reply(fd, &reply, NULL, NULL) != 0)) {
+		mux_internal_close(fd);
+		fd = -1;
+	}
+	if (fd >= 0)
+		l->child_proc = reply.proc;
+	l->child_fd = fd;
+	lock();
+}
+
+void link_fork_parent(void)
+{
+	struct link *l = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+
+	if (!lock_word || !l)
+		return;
+	unlock();
+	mux_internal_close(l->child_fd);
+	l->child_fd = -1;
+}
+
+void link_fork_child(void)
+{
+	struct link *l = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+
+	if (!lock_word || !l)
+		return;
+	unlock();
+	mux_internal_close(l->wait.control_fd);
+	l->wait.control_fd = l->child_fd;
+	l->proc = l->child_proc;
+	l->child_fd = -1;
+	l->generation++;
+	if (l->wait.control_fd < 0)
+		mux_link_lost(&l->wait);
+}

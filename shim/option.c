@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Socket options of engine sockets: what the shim serves itself, and option.def by the engine. */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "shim/real.h"
+#include "shim/sock.h"
+
+struct option_def {
+	int level, name;
+	bool is_int;
+};
+static const struct option_def defs[CV_OPT_COUNT] = {
+#define struct false
+#define int true
+#define X(cv_name, level, name, type) [CV_OPT_##cv_name] = {level, name, type},
+#include "stack/api/option.def"
+#undef X
+#undef struct
+#undef int
+};
+
+static unsigned find(int level, int name)
+{
+	for (unsigned i = 1; i < CV_OPT_COUNT; i++) {
+		if (defs[i].level == level && defs[i].name == name && name < 0x7fff0000)
+			return i;
+	}
+	return 0;
+}
+
+void option_note(struct file *f, int level, int name, const void *value, socklen_t len)
+{
+	unsigned i = find(level, name);
+
+	if (i == 0 || len > sizeof(f->options[i].value))
+		return;
+	f->options[i].set = true;
+	f->options[i].len = (uint8_t)len;
+	memcpy(f->options[i].value, value, len);
+}
+
+static int engine_set(struct file *f, unsigned i, const void *value, socklen_t len)
+{
+	struct cv_command c = {.op = CV_CMD_SETOPT, .arg = i, .len = len};
+
+	if (len > sizeof(c.value))
+		return -EINVAL;
+	memcpy(c.value, value, len);
+	return sock_call(f, &c, NULL, NULL);
+}
+
+static uint64_t timeout_ns(const struct timeval *tv)
+{
+	return (uint64_t)tv->tv_sec * 1000000000u + (uint64_t)tv->tv_usec * 1000u;
+}
+
+/* What the record keeps is read from the shadow, where the program's calls went. */
+void option_replay(int fd, struct file *f)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct timeval tv = {0, 0};
+	struct linger linger = {0, 0};
+	int lowat = 1;
+	socklen_t len = sizeof(tv);
+
+	if (real_getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
+		rec->rcvtimeo_ns = timeout_ns(&tv);
+	len = sizeof(tv);
+	if (real_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, &len) == 0)
+		rec->sndtimeo_ns = timeout_ns(&tv);
+	len = sizeof(linger);
+	if (real_getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0) {
+		rec->linger_on = linger.l_onoff != 0;
+		rec->linger_s = (uint32_t)linger.l_linger;
+	}
+	len = sizeof(lowat);
+	if (real_getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, &len) == 0)
+		rec->rcvlowat = (uint32_t)lowat;
+	for (unsigned i = 1; i < CV_OPT_COUNT; i++) {
+		if (f->options[i].set)
+			engine_set(f, i, f->options[i].value, f->options[i].len);
+	}
+}
+
+static int give(const void *from, socklen_t size, void *value, socklen_t *len)
+{
+	if ((int)*len < 0)
+		return -EINVAL;
+	if (*len > size)
+		*len = size;
+	memcpy(value, from, *len);
+	return 0;
+}
+
+static int give_int(int v, void *value, socklen_t *len)
+{
+	return give(&v, sizeof(v), value, len);
+}
+
+static int give_time(uint64_t ns, void *value, socklen_t *len)
+{
+	struct timeval tv = {(time_t)(ns / 1000000000u), (suseconds_t)(ns % 1000000000u / 1000u)};
+
+	return give(&tv, sizeof(tv), value, len);
+}
+
+static int give_tcp_info(const struct cv_tcp_info *c, void *value, socklen_t *len)
+{
+	struct tcp_info t = {.tcpi_state = c->state,
+		.tcpi_ca_state = c->ca_state,
+		.tcpi_retransmits = c->retransmits,
+		.tcpi_probes = c->probes,
+		.tcpi_backoff = c->backoff,
+		.tcpi_options = c->options,
+		.tcpi_snd_wscale = c->snd_wscale & 15u,
+		.tcpi_rcv_wscale = c->rcv_wscale & 15u,
+		.tcpi_rto = c->rto,
+		.tcpi_ato = c->ato,
+		.tcpi_snd_mss = c->snd_mss,
+		.tcpi_rcv_mss = c->rcv_mss,
+		.tcpi_unacked = c->unacked,
+		.tcpi_sacked = c->sacked,
+		.tcpi_lost = c->lost,
+		.tcpi_retrans = c->retrans,
+		.tcpi_last_data_sent = c->last_data_sent,
+		.tcpi_last_data_recv = c->last_data_recv,
+		.tcpi_last_ack_recv = c->last_ack_recv,
+		.tcpi_pmtu = c->pmtu,
+		.tcpi_rcv_ssthresh = c->rcv_ssthresh,
+		.tcpi_rtt = c->rtt,
+		.tcpi_rttvar = c->rttvar,
+		.tcpi_snd_ssthresh = c->snd_ssthresh,
+		.tcpi_snd_cwnd = c->snd_cwnd,
+		.tcpi_advmss = c->advmss,
+		.tcpi_reordering = c->reordering,
+		.tcpi_rcv_rtt = c->rcv_rtt,
+		.tcpi_rcv_space = c->rcv_space,
+		.tcpi_total_retrans = c->total_retrans};
+
+	return give(&t, sizeof(t), value, len);
+}
+
+static int engine_get(struct file *f, unsigned i, void *value, socklen_t *len)
+{
+	struct cv_command c = {.op = CV_CMD_GETOPT, .arg = i};
+	uint8_t reply[CV_REPLY_BYTES] = {0};
+	uint32_t n = sizeof(reply);
+	int error = sock_call(f, &c, reply, &n);
+	struct cv_tcp_info info;
+
+	if (error < 0)
+		return error;
+	if (i != CV_OPT_TCP_INFO)
+		return give(reply, defs[i].is_int ? (socklen_t)sizeof(int) : (socklen_t)n, value, len);
+	memcpy(&info, reply, sizeof(info));
+	return give_tcp_info(&info, value, len);
+}
+
+int option_get(int fd, struct file *f, int level, int name, void *value, socklen_t *len)
+{
+	const struct cv_sock *rec = f->mux.rec;
+	struct linger linger = {(int)rec->linger_on, (int)rec->linger_s};
+	unsigned i;
+
+	if (level == SOL_SOCKET) {
+		switch (name) {
+		case SO_ERROR:
+			return give_int(sock_take_error(f), value, len);
+		case SO_TYPE:
+			return give_int(f->type, value, len);
+		case SO_DOMAIN:
+			return give_int(f->family, value, len);
+		case SO_PROTOCOL:
+			return give_int(f->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, value, len);
+		case SO_ACCEPTCONN:
+			return give_int((rec->status & CV_ST_LISTENING) != 0, value, len);
+		case SO_LINGER:
+			return give(&linger, sizeof(linger), value, len);
+		case SO_RCVTIMEO:
+			return give_time(rec->rcvtimeo_ns, value, len);
+		case SO_SNDTIMEO:
+			return give_time(rec->sndtimeo_ns, value, len);
+		case SO_RCVLOWAT:
+			return give_int((int)rec->rcvlowat, value, len);
+		default:
+			break;
+		}
+	}
+	i = find(level, name);
+	if (i != 0)
+		return engine_get(f, i, value, len);
+	/* The rest (SO_REUSEADDR, SO_MARK ...) is the shadow's, which knows what exists. */
+	if (f->placeholder && level != SOL_SOCKET)
+		return -ENOPROTOOPT;
+	return real_getsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
+}
+
+int option_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct timeval tv;
+	struct linger linger;
+	unsigned i = find(level, name);
+	int v;
+
+	if (i != 0) {
+		if (defs[i].is_int && len < sizeof(int))
+			return -EINVAL;
+		/* The wildcard's kernel half follows where it can. */
+		if (f->mux.both)
+			real_setsockopt(fd, level, name, value, len);
+		return engine_set(f, i, value, defs[i].is_int ? (socklen_t)sizeof(int) : len);
+	}
+	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
+		if (len < sizeof(tv))
+			return -EINVAL;
+		memcpy(&tv, value, sizeof(tv));
+		if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+			return -EDOM;
+		*(name == SO_RCVTIMEO ? &rec->rcvtimeo_ns : &rec->sndtimeo_ns) = timeout_ns(&tv);
+		return 0;
+	}
+	if (level == SOL_SOCKET && name == SO_LINGER) {
+		if (len < sizeof(linger))
+			return -EINVAL;
+		memcpy(&linger, value, sizeof(linger));
+		rec->linger_on = linger.l_onoff != 0;
+		rec->linger_s = (uint32_t)linger.l_linger;
+		return 0;
+	}
+	if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
+		if (len < sizeof(v))
+			return -EINVAL;
+		memcpy(&v, value, sizeof(v));
+		rec->rcvlowat = v < 0 ? INT32_MAX : v == 0 ? 1u : (uint32_t)v;
+		return 0;
+	}
+	if (f->placeholder && level != SOL_SOCKET)
+		return -ENOPROTOOPT;
+	return real_setsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
+}
