@@ -28,20 +28,20 @@ struct ep *ep_all;
 uint32_t ep_generation;
 static struct ep_lock membership;
 
-/* --- locks --------------------------------------------------------------------------------------- */
+/* --- locks ---------------------------------------------------------------------------------------
+ */
 
 /* Its address names the thread, also over fork. */
 static __thread char self;
 
-bool
-ep_lock(struct ep_lock *lock)
+bool ep_lock(struct ep_lock *lock)
 {
 	const void *expected = NULL;
 
 	if (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == &self)
 		return false;
-	for (unsigned tries = 0; !__atomic_compare_exchange_n(&lock->owner, &expected, &self, false,
-		     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	for (unsigned tries = 0; !__atomic_compare_exchange_n(
+		     &lock->owner, &expected, &self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 		tries++) {
 		expected = NULL;
 		/* Held for less than a microsecond, unless its holder lost the core. */
@@ -51,31 +51,28 @@ ep_lock(struct ep_lock *lock)
 	return true;
 }
 
-void
-ep_unlock(struct ep_lock *lock, bool locked)
+void ep_unlock(struct ep_lock *lock, bool locked)
 {
 	if (locked)
 		__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELEASE);
 }
 
-bool
-mux_lock(void)
+bool mux_lock(void)
 {
 	return ep_lock(&membership);
 }
 
-void
-mux_unlock(bool locked)
+void mux_unlock(bool locked)
 {
 	ep_unlock(&membership, locked);
 }
 
-/* --- instances ------------------------------------------------------------------------------------ */
+/* --- instances
+ * ------------------------------------------------------------------------------------ */
 
-/* Instances are few; their memory is never given back, so that a thread that still sleeps in a closed
- * one finds it. */
-static struct ep *
-ep_new(void)
+/* Instances are few; their memory is never given back, so that a thread that still sleeps in a
+ * closed one finds it. */
+static struct ep *ep_new(void)
 {
 	bool locked = mux_lock();
 	struct ep *ep;
@@ -103,8 +100,7 @@ ep_new(void)
 	return ep;
 }
 
-static void
-ep_discard(struct ep *ep)
+static void ep_discard(struct ep *ep)
 {
 	bool locked = mux_lock();
 
@@ -113,8 +109,7 @@ ep_discard(struct ep *ep)
 }
 
 /* Gives a new kernel instance its ep. Returns fd or -errno (fd is closed then). */
-static int
-ep_register(int fd)
+static int ep_register(int fd)
 {
 	struct ep *ep = ep_new();
 	int error;
@@ -134,8 +129,7 @@ ep_register(int fd)
 	return fd;
 }
 
-static int
-with_errno(int result)
+static int with_errno(int result)
 {
 	if (result >= 0)
 		return result;
@@ -143,24 +137,21 @@ with_errno(int result)
 	return -1;
 }
 
-int
-shim_epoll_create1(int flags)
+int shim_epoll_create1(int flags)
 {
 	int fd = real_epoll_create1(flags);
 
 	return fd < 0 ? fd : with_errno(ep_register(fd));
 }
 
-int
-shim_epoll_create(int size)
+int shim_epoll_create(int size)
 {
 	int fd = real_epoll_create(size);
 
 	return fd < 0 ? fd : with_errno(ep_register(fd));
 }
 
-struct ep *
-ep_enter(int epfd, struct mux_file **file)
+struct ep *ep_enter(int epfd, struct mux_file **file)
 {
 	struct mux_file *f = mux_file_get(epfd);
 	struct ep *ep = f ? f->ep : NULL;
@@ -181,27 +172,23 @@ ep_enter(int epfd, struct mux_file **file)
 	return ep;
 }
 
-void
-ep_leave(struct ep *ep, struct mux_file *file)
+void ep_leave(struct ep *ep, struct mux_file *file)
 {
 	__atomic_fetch_sub(&ep->users, 1, __ATOMIC_SEQ_CST);
 	mux_file_put(file);
 }
 
-bool
-ep_has_members(const struct ep *ep)
+bool ep_has_members(const struct ep *ep)
 {
 	return ep->set != NULL || ep->tagged_n != 0;
 }
 
-static void
-take_fd(int fd, void *arg)
+static void take_fd(int fd, void *arg)
 {
 	*(int *)arg = fd;
 }
 
-int
-ep_any_fd(struct ep *ep)
+int ep_any_fd(struct ep *ep)
 {
 	int fd = -1;
 
@@ -210,9 +197,9 @@ ep_any_fd(struct ep *ep)
 	return fd;
 }
 
-/* An instance that we did not see being made (exec, a descriptor received): known to the kernel only. */
-static struct ep *
-ep_enter_unknown(int epfd, struct mux_file **file)
+/* An instance that we did not see being made (exec, a descriptor received): known to the kernel
+ * only. */
+static struct ep *ep_enter_unknown(int epfd, struct mux_file **file)
 {
 	char path[40], target[64];
 	ssize_t n;
@@ -229,10 +216,10 @@ ep_enter_unknown(int epfd, struct mux_file **file)
 	return ep_enter(epfd, file);
 }
 
-/* --- the set -------------------------------------------------------------------------------------- */
+/* --- the set
+ * -------------------------------------------------------------------------------------- */
 
-static int
-kernel_add(int epfd, int fd, uint32_t events, void *tag)
+static int kernel_add(int epfd, int fd, uint32_t events, void *tag)
 {
 	struct epoll_event event = {.events = events, .data.ptr = tag};
 
@@ -241,12 +228,11 @@ kernel_add(int epfd, int fd, uint32_t events, void *tag)
 	return -errno;
 }
 
-static void
-set_locate(struct ep *ep, struct wait_link *link, uint32_t index)
+static void set_locate(struct ep *ep, struct wait_link *link, uint32_t index)
 {
 	uint8_t *base = (uint8_t *)(uintptr_t)link->seg;
-	struct cv_set *set =
-		(struct cv_set *)(void *)(base + link->seg->sets_off + index * link->seg->set_stride);
+	struct cv_set *set = (struct cv_set *)(void *)(base + link->seg->sets_off +
+						       index * link->seg->set_stride);
 
 	ep->link = link;
 	ep->set_index = index;
@@ -260,8 +246,7 @@ set_locate(struct ep *ep, struct wait_link *link, uint32_t index)
 	wait_set_arm(set, &ep->armed);
 }
 
-int
-ep_set_open(struct ep *ep, int epfd, struct wait_link *link)
+int ep_set_open(struct ep *ep, int epfd, struct wait_link *link)
 {
 	int bell, index, error;
 	bool locked;
@@ -286,8 +271,8 @@ ep_set_open(struct ep *ep, int epfd, struct wait_link *link)
 	locked = ep_lock(&ep->lock);
 	set_locate(ep, link, (uint32_t)index);
 	ep_unlock(&ep->lock, locked);
-	/* An edge is enough for the sleepers of this set, and need not be read away. From outside only
-	 * the level is seen. */
+	/* An edge is enough for the sleepers of this set, and need not be read away. From outside
+	 * only the level is seen. */
 	error = kernel_add(
 		epfd, bell, ep->nested ? EPOLLIN : EPOLLIN | (uint32_t)EPOLLET, EP_BELL_TAG(ep));
 	if (!error)
@@ -297,8 +282,7 @@ ep_set_open(struct ep *ep, int epfd, struct wait_link *link)
 	return error;
 }
 
-void
-ep_set_forget(struct ep *ep, bool close_set)
+void ep_set_forget(struct ep *ep, bool close_set)
 {
 	struct wait_link *link = ep->link;
 	bool locked = ep_lock(&ep->lock);
@@ -319,8 +303,7 @@ ep_set_forget(struct ep *ep, bool close_set)
 	ep->bell = -1;
 }
 
-int
-ep_watch(struct ep *ep, struct mux_item *item)
+int ep_watch(struct ep *ep, struct mux_item *item)
 {
 	struct cv_command command = {.op = CV_CMD_WATCH,
 		.sock = item->handle,
@@ -330,8 +313,7 @@ ep_watch(struct ep *ep, struct mux_item *item)
 	return mux_post(item->file->link, &command) ? 0 : -ENETDOWN;
 }
 
-static void
-ep_unwatch(struct ep *ep, struct mux_item *item)
+static void ep_unwatch(struct ep *ep, struct mux_item *item)
 {
 	struct cv_command command = {.op = CV_CMD_UNWATCH,
 		.sock = item->handle,
@@ -343,8 +325,7 @@ ep_unwatch(struct ep *ep, struct mux_item *item)
 		mux_post(ep->link, &command);
 }
 
-void
-ep_mark_nested(struct ep *ep, int epfd)
+void ep_mark_nested(struct ep *ep, int epfd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = EP_BELL_TAG(ep)};
 
@@ -357,10 +338,10 @@ ep_mark_nested(struct ep *ep, int epfd)
 	wait_set_arm(ep->set, &ep->armed);
 }
 
-/* --- items ---------------------------------------------------------------------------------------- */
+/* --- items
+ * ---------------------------------------------------------------------------------------- */
 
-static struct mux_item *
-item_find(const struct ep *ep, int fd, const struct mux_file *file)
+static struct mux_item *item_find(const struct ep *ep, int fd, const struct mux_file *file)
 {
 	struct mux_item *item = (uint32_t)fd < ep->by_fd_n ? ep->by_fd[fd] : NULL;
 
@@ -369,8 +350,7 @@ item_find(const struct ep *ep, int fd, const struct mux_file *file)
 	return item;
 }
 
-static bool
-table_fits(struct ep *ep, int fd)
+static bool table_fits(struct ep *ep, int fd)
 {
 	if (ep->slot_free == ep->slots_n) {
 		uint32_t n = ep->slots_n ? 2 * ep->slots_n : 16;
@@ -396,8 +376,7 @@ table_fits(struct ep *ep, int fd)
 	return true;
 }
 
-static struct mux_item *
-item_add(struct ep *ep, int fd, struct mux_file *file, enum item_kind kind,
+static struct mux_item *item_add(struct ep *ep, int fd, struct mux_file *file, enum item_kind kind,
 	const struct epoll_event *event)
 {
 	struct mux_item *item = calloc(1, sizeof(*item));
@@ -432,8 +411,7 @@ item_add(struct ep *ep, int fd, struct mux_file *file, enum item_kind kind,
 	return item;
 }
 
-static void
-item_remove(struct mux_item *item)
+static void item_remove(struct mux_item *item)
 {
 	struct ep *ep = item->ep;
 	struct mux_item **link = &item->file->items;
@@ -458,8 +436,7 @@ item_remove(struct mux_item *item)
 	free(item);
 }
 
-int
-ep_tag_ctl(int epfd, int op, struct mux_item *item)
+int ep_tag_ctl(int epfd, int op, struct mux_item *item)
 {
 	struct epoll_event event = {.events = item->events, .data.ptr = item};
 	struct ep *ep = item->ep;
@@ -480,8 +457,7 @@ ep_tag_ctl(int epfd, int op, struct mux_item *item)
 }
 
 /* The item's socket is the engine's: from now on our set watches it. */
-static int
-item_watch(struct ep *ep, int epfd, struct mux_item *item)
+static int item_watch(struct ep *ep, int epfd, struct mux_item *item)
 {
 	int error = ep_set_open(ep, epfd, item->file->link);
 
@@ -494,10 +470,10 @@ item_watch(struct ep *ep, int epfd, struct mux_item *item)
 	return error;
 }
 
-/* --- epoll_ctl ------------------------------------------------------------------------------------- */
+/* --- epoll_ctl
+ * ------------------------------------------------------------------------------------- */
 
-static int
-event_check(int op, const struct mux_file *file, const struct epoll_event *event)
+static int event_check(int op, const struct mux_file *file, const struct epoll_event *event)
 {
 	if (op != EPOLL_CTL_DEL && !event)
 		return -EFAULT;
@@ -508,8 +484,8 @@ event_check(int op, const struct mux_file *file, const struct epoll_event *event
 	return 0;
 }
 
-static int
-ours_add(struct ep *ep, int epfd, int fd, struct mux_file *f, const struct epoll_event *event)
+static int ours_add(
+	struct ep *ep, int epfd, int fd, struct mux_file *f, const struct epoll_event *event)
 {
 	struct mux_item *item = item_add(ep, fd, f, ITEM_OURS, event);
 	int error;
@@ -525,8 +501,7 @@ ours_add(struct ep *ep, int epfd, int fd, struct mux_file *f, const struct epoll
 	return error;
 }
 
-static int
-ours_mod(struct ep *ep, int epfd, struct mux_item *item, const struct epoll_event *event)
+static int ours_mod(struct ep *ep, int epfd, struct mux_item *item, const struct epoll_event *event)
 {
 	bool locked;
 
@@ -545,8 +520,7 @@ ours_mod(struct ep *ep, int epfd, struct mux_item *item, const struct epoll_even
 }
 
 /* The kernel has the item, under the program's own data. */
-static void
-item_take_over(struct mux_item *item, int epfd)
+static void item_take_over(struct mux_item *item, int epfd)
 {
 	struct ep *ep = item->ep;
 	bool locked;
@@ -559,13 +533,12 @@ item_take_over(struct mux_item *item, int epfd)
 	item->fresh = true;
 	ep_unlock(&ep->lock, locked);
 	/* An error leaves the item without events; the socket still works. The set could not be had
-	 * because the engine just died (then the link's end wakes nobody who has no set) or because its
-	 * sets are used up. */
+	 * because the engine just died (then the link's end wakes nobody who has no set) or because
+	 * its sets are used up. */
 	(void)item_watch(ep, epfd, item);
 }
 
-static int
-ours_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f,
+static int ours_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f,
 	const struct epoll_event *event)
 {
 	struct mux_item *item = item_find(ep, fd, f);
@@ -589,8 +562,7 @@ ours_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f,
 	}
 }
 
-static int
-kernel_ctl(struct ep *ep, int epfd, int op, int fd, struct epoll_event *event)
+static int kernel_ctl(struct ep *ep, int epfd, int op, int fd, struct epoll_event *event)
 {
 	if (real_epoll_ctl(epfd, op, fd, event) != 0)
 		return -errno;
@@ -600,9 +572,8 @@ kernel_ctl(struct ep *ep, int epfd, int op, int fd, struct epoll_event *event)
 }
 
 /* The kernel serves it, for now: we remember what it was added with. */
-static int
-undecided_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f,
-	struct epoll_event *event)
+static int undecided_ctl(
+	struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct epoll_event *event)
 {
 	struct mux_item *item = item_find(ep, fd, f);
 	int error = kernel_ctl(ep, epfd, op, fd, event);
@@ -621,10 +592,10 @@ undecided_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f,
 	return 0;
 }
 
-/* Another epoll instance. Its events carry a tag, so that a wake-up by its bell that turns out to be
- * for nothing can be told from the program's own data. */
-static int
-nested_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct epoll_event *event)
+/* Another epoll instance. Its events carry a tag, so that a wake-up by its bell that turns out to
+ * be for nothing can be told from the program's own data. */
+static int nested_ctl(
+	struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct epoll_event *event)
 {
 	struct mux_item *item = item_find(ep, fd, f);
 	int error;
@@ -652,8 +623,8 @@ nested_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct e
 	return error;
 }
 
-static int
-ep_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct epoll_event *event)
+static int ep_ctl(
+	struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct epoll_event *event)
 {
 	int error = event_check(op, f, event);
 	bool locked;
@@ -673,8 +644,7 @@ ep_ctl(struct ep *ep, int epfd, int op, int fd, struct mux_file *f, struct epoll
 	return error;
 }
 
-int
-shim_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+int shim_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct mux_file *f = mux_file_get(fd), *epfile;
 	struct ep *ep = ep_enter(epfd, &epfile);
@@ -695,10 +665,10 @@ shim_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	return with_errno(result);
 }
 
-/* --- hooks ------------------------------------------------------------------------------------------ */
+/* --- hooks
+ * ------------------------------------------------------------------------------------------ */
 
-void
-mux_sock_decided(int fd, struct mux_file *f)
+void mux_sock_decided(int fd, struct mux_file *f)
 {
 	bool locked = mux_lock();
 
@@ -716,8 +686,7 @@ mux_sock_decided(int fd, struct mux_file *f)
 	mux_unlock(locked);
 }
 
-void
-mux_sock_undecided_gone(struct mux_file *f)
+void mux_sock_undecided_gone(struct mux_file *f)
 {
 	bool locked = mux_lock();
 
@@ -727,8 +696,7 @@ mux_sock_undecided_gone(struct mux_file *f)
 	mux_unlock(locked);
 }
 
-static void
-ep_close(struct ep *ep)
+static void ep_close(struct ep *ep)
 {
 	bool locked;
 
@@ -748,8 +716,7 @@ ep_close(struct ep *ep)
 	ep->closed = true;
 }
 
-void
-mux_file_closed(struct mux_file *f)
+void mux_file_closed(struct mux_file *f)
 {
 	bool locked;
 

@@ -4,18 +4,19 @@
  *
  * The program's descriptor is a real epoll instance. It holds what the kernel serves: the program's
  * kernel descriptors, sockets that are undecided yet, the shadows of wildcard sockets, nested epoll
- * instances - and, from the first engine socket on, the set's bell and the control connection. Engine
- * sockets are members of our own list. A wait looks at both halves and sleeps in the kernel's.
+ * instances - and, from the first engine socket on, the set's bell and the control connection.
+ * Engine sockets are members of our own list. A wait looks at both halves and sleeps in the
+ * kernel's.
  *
  * Files: epoll.c (create, ctl, the hooks of wait.h), epoll_wait.c (looking and sleeping),
  * epoll_fork.c (instances inherited over fork). Called by: the program, poll.c.
  *
  * Locks: mux_lock() over all instances guards membership (items, files' lists, the kernel's half);
- * ep->lock guards the ready list, the ring's head and what a wait reads of an item. Order: mux_lock,
- * ep->lock of an outer set, ep->lock of a set nested in it. A wait takes only the latter.
+ * ep->lock guards the ready list, the ring's head and what a wait reads of an item. Order:
+ * mux_lock, ep->lock of an outer set, ep->lock of a set nested in it. A wait takes only the latter.
  *
- * Invariant: an engine item that may be ready and was not reported since is on the ready list, or its
- * event is unread in the ring, or the engine will still post one.
+ * Invariant: an engine item that may be ready and was not reported since is on the ready list, or
+ * its event is unread in the ring, or the engine will still post one.
  */
 #ifndef CULVERT_SHIM_EPOLL_H
 #define CULVERT_SHIM_EPOLL_H
@@ -24,7 +25,8 @@
 
 #include "shim/wait.h"
 
-/* Held by a thread; taken again by a signal handler of the same thread it is not given back early. */
+/* Held by a thread; taken again by a signal handler of the same thread it is not given back early.
+ */
 struct ep_lock {
 	const void *owner;
 };
@@ -71,7 +73,7 @@ struct ep {
 	struct ep_lock lock;
 	struct ep *next; /* of all */
 	struct mux_file *file;
-	uint32_t users;  /* calls inside; memory is used again at 0 */
+	uint32_t users; /* calls inside; memory is used again at 0 */
 	bool closed;
 	uint32_t generation; /* of the process (forks) that it belongs to */
 	bool shared;         /* the kernel's half is another process's too */
@@ -87,7 +89,7 @@ struct ep {
 	bool nested;    /* was given to another set, poll or select: always armed */
 	bool dead_seen; /* the link's end was taken over into the ready list */
 	/* members */
-	struct ep_slot *slots; /* by cookie */
+	struct ep_slot *slots;       /* by cookie */
 	uint32_t slots_n, slot_free; /* slot_free: first free one, slots_n when there is none */
 	uint32_t items_n, tagged_n, nested_n;
 	struct mux_item **by_fd;
@@ -107,12 +109,13 @@ void ep_leave(struct ep *ep, struct mux_file *file);
 
 /* Whether the kernel's half alone does not tell its readiness. Any context. */
 bool ep_has_members(const struct ep *ep);
-/* Makes the kernel's half tell the truth about ours: its bell is readable exactly when an engine member
- * is ready, and will ring when one becomes so. epfd is any descriptor of it. For those who then look
- * at or sleep on epfd in the kernel. Returns whether a member of ours is ready. */
+/* Makes the kernel's half tell the truth about ours: its bell is readable exactly when an engine
+ * member is ready, and will ring when one becomes so. epfd is any descriptor of it. For those who
+ * then look at or sleep on epfd in the kernel. Returns whether a member of ours is ready. */
 bool ep_sync(struct ep *ep, int epfd);
 
-/* --- between the files of epoll ----------------------------------------------------------------- */
+/* --- between the files of epoll -----------------------------------------------------------------
+ */
 
 /* Called with ep->lock held. */
 void ep_queue(struct ep *ep, struct mux_item *item);

@@ -2,14 +2,14 @@
 /*
  * Epoll instances and fork.
  *
- * On Linux parent and child share one interest list. Ours is each process's own, so that either may go
- * on alone: at its first use in the child, an instance with engine members gets a kernel's half of its
- * own (a new epoll instance under the same descriptor numbers, with the same kernel members as
- * /proc/self/fdinfo tells them) and a set of its own; all engine members are watched again. The parent
- * goes on undisturbed. daemon(), where the parent exits and the child goes on with the set, behaves as
- * on Linux. Where both go on, both get every event, and a change by one is not seen by the other; on
- * Linux each event of a shared set goes to one of them. Instances that hold kernel descriptors only
- * stay shared as they are.
+ * On Linux parent and child share one interest list. Ours is each process's own, so that either may
+ * go on alone: at its first use in the child, an instance with engine members gets a kernel's half
+ * of its own (a new epoll instance under the same descriptor numbers, with the same kernel members
+ * as /proc/self/fdinfo tells them) and a set of its own; all engine members are watched again. The
+ * parent goes on undisturbed. daemon(), where the parent exits and the child goes on with the set,
+ * behaves as on Linux. Where both go on, both get every event, and a change by one is not seen by
+ * the other; on Linux each event of a shared set goes to one of them. Instances that hold kernel
+ * descriptors only stay shared as they are.
  */
 #include "shim/epoll.h"
 
@@ -25,10 +25,9 @@
 
 static bool prepared_membership;
 
-/* Takes the locks of all instances or of none: a thread inside may hold an outer one and want an inner
- * one, so that waiting for one while holding others could last for ever. */
-static bool
-try_lock_all(void)
+/* Takes the locks of all instances or of none: a thread inside may hold an outer one and want an
+ * inner one, so that waiting for one while holding others could last for ever. */
+static bool try_lock_all(void)
 {
 	static const char fork_owner;
 	struct ep *ep, *undo;
@@ -47,30 +46,26 @@ try_lock_all(void)
 	return false;
 }
 
-static void
-unlock_all(void)
+static void unlock_all(void)
 {
 	for (struct ep *ep = ep_all; ep; ep = ep->next)
 		__atomic_store_n(&ep->lock.owner, NULL, __ATOMIC_RELEASE);
 }
 
-void
-mux_fork_prepare(void)
+void mux_fork_prepare(void)
 {
 	prepared_membership = mux_lock();
 	while (!try_lock_all())
 		sched_yield();
 }
 
-void
-mux_fork_parent(void)
+void mux_fork_parent(void)
 {
 	unlock_all();
 	mux_unlock(prepared_membership);
 }
 
-void
-mux_fork_child(void)
+void mux_fork_child(void)
 {
 	ep_generation++;
 	for (struct ep *ep = ep_all; ep; ep = ep->next) {
@@ -82,10 +77,10 @@ mux_fork_child(void)
 	mux_unlock(prepared_membership);
 }
 
-/* --- taking over ----------------------------------------------------------------------------------- */
+/* --- taking over
+ * ----------------------------------------------------------------------------------- */
 
-static bool
-is_ours(const struct ep *ep, int fd, uint64_t data)
+static bool is_ours(const struct ep *ep, int fd, uint64_t data)
 {
 	void *tag = (void *)(uintptr_t)data;
 
@@ -101,8 +96,7 @@ is_ours(const struct ep *ep, int fd, uint64_t data)
 }
 
 /* Adds to `to` what the kernel says that `from` holds, except what we put there ourselves. */
-static int
-kernel_copy(const struct ep *ep, int from, int to)
+static int kernel_copy(const struct ep *ep, int from, int to)
 {
 	char path[48], line[256];
 	FILE *info;
@@ -122,8 +116,8 @@ kernel_copy(const struct ep *ep, int from, int to)
 			continue;
 		event.events = events;
 		event.data.u64 = data;
-		/* A number that is closed, its file held by a duplicate only: the kernel would go on
-		 * reporting it; we cannot name it any more. */
+		/* A number that is closed, its file held by a duplicate only: the kernel would go
+		 * on reporting it; we cannot name it any more. */
 		real_epoll_ctl(to, EPOLL_CTL_ADD, fd, &event);
 	}
 	fclose(info);
@@ -134,8 +128,7 @@ struct replace {
 	int with;
 };
 
-static void
-replace_fd(int fd, void *arg)
+static void replace_fd(int fd, void *arg)
 {
 	const struct replace *r = arg;
 	int flags = real_fcntl(fd, F_GETFD);
@@ -144,8 +137,7 @@ replace_fd(int fd, void *arg)
 		real_dup3(r->with, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
 }
 
-int
-ep_privatise(struct ep *ep, int epfd)
+int ep_privatise(struct ep *ep, int epfd)
 {
 	struct replace r = {.with = real_epoll_create1(EPOLL_CLOEXEC)};
 	int error;
@@ -162,8 +154,7 @@ ep_privatise(struct ep *ep, int epfd)
 }
 
 /* The parent's set is the parent's: it only loses our descriptor of its bell. */
-static void
-watch_again(struct ep *ep, int epfd)
+static void watch_again(struct ep *ep, int epfd)
 {
 	for (uint32_t i = 0; i < ep->slots_n; i++) {
 		struct mux_item *item = ep->slots[i].item;
@@ -183,8 +174,7 @@ watch_again(struct ep *ep, int epfd)
 	}
 }
 
-void
-ep_adopt(struct ep *ep, int epfd)
+void ep_adopt(struct ep *ep, int epfd)
 {
 	if (ep->generation == ep_generation)
 		return;

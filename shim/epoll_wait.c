@@ -3,8 +3,8 @@
  * epoll_wait, epoll_pwait, epoll_pwait2: looking at both halves of an instance and sleeping in the
  * kernel's. Owns: the ready list and the ring's head. See epoll.h for the whole.
  *
- * A look at our half costs the events that arrived and the items on the ready list, whatever the number
- * of members. The kernel's half is looked at when ours has nothing, and at least every
+ * A look at our half costs the events that arrived and the items on the ready list, whatever the
+ * number of members. The kernel's half is looked at when ours has nothing, and at least every
  * KERNEL_LOOK_NS while ours is busy; who goes first alternates, so that neither starves, even with
  * room for one event.
  */
@@ -26,10 +26,10 @@
 #define STORE_RELEASE(p, v) __atomic_store_n(&(p), v, __ATOMIC_RELEASE)
 #define FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
-/* --- the ready list ------------------------------------------------------------------------------ */
+/* --- the ready list ------------------------------------------------------------------------------
+ */
 
-void
-ep_queue(struct ep *ep, struct mux_item *item)
+void ep_queue(struct ep *ep, struct mux_item *item)
 {
 	if (item->ready)
 		return;
@@ -44,8 +44,7 @@ ep_queue(struct ep *ep, struct mux_item *item)
 	ep->ready_n++;
 }
 
-void
-ep_unqueue(struct ep *ep, struct mux_item *item)
+void ep_unqueue(struct ep *ep, struct mux_item *item)
 {
 	if (!item->ready)
 		return;
@@ -61,8 +60,7 @@ ep_unqueue(struct ep *ep, struct mux_item *item)
 	ep->ready_n--;
 }
 
-static void
-queue_all(struct ep *ep)
+static void queue_all(struct ep *ep)
 {
 	for (uint32_t i = 0; i < ep->slots_n; i++) {
 		struct mux_item *item = ep->slots[i].item;
@@ -72,15 +70,13 @@ queue_all(struct ep *ep)
 	}
 }
 
-void
-ep_wake(const struct ep *ep)
+void ep_wake(const struct ep *ep)
 {
 	wait_bell_write(ep->bell);
 }
 
 /* A new value, so that the engine rings again for whoever still sleeps. */
-void
-ep_rearm(struct ep *ep)
+void ep_rearm(struct ep *ep)
 {
 	if (ep->sleepers || ep->nested)
 		wait_set_arm(ep->set, &ep->armed);
@@ -89,8 +85,7 @@ ep_rearm(struct ep *ep)
 }
 
 /* Takes the events off the ring. */
-static uint32_t
-drain_once(struct ep *ep)
+static uint32_t drain_once(struct ep *ep)
 {
 	uint32_t tail = LOAD_ACQUIRE(ep->set->tail), n = 0;
 
@@ -114,8 +109,7 @@ drain_once(struct ep *ep)
 	return n;
 }
 
-static void
-ep_drain(struct ep *ep)
+static void ep_drain(struct ep *ep)
 {
 	if (!ep->set)
 		return;
@@ -129,8 +123,7 @@ ep_drain(struct ep *ep)
 }
 
 /* Whether anything that this item asks for has happened since it was last reported. */
-static bool
-item_has_edge(const struct mux_item *item)
+static bool item_has_edge(const struct mux_item *item)
 {
 	const struct cv_sock *rec = item->file->rec;
 
@@ -144,8 +137,7 @@ item_has_edge(const struct mux_item *item)
 }
 
 /* Before the look, so that what comes after it is a new edge. */
-static void
-item_see(struct mux_item *item)
+static void item_see(struct mux_item *item)
 {
 	const struct cv_sock *rec = item->file->rec;
 
@@ -157,8 +149,7 @@ item_see(struct mux_item *item)
 }
 
 /* What the item has to report now; 0: it goes off the ready list. */
-static uint32_t
-item_events(struct mux_item *item)
+static uint32_t item_events(struct mux_item *item)
 {
 	uint32_t interest = (item->events & EVENT_BITS) | EVENT_ALWAYS;
 
@@ -172,8 +163,7 @@ item_events(struct mux_item *item)
 	return wait_ready_want(item->file, item->events) & interest;
 }
 
-static void
-item_disable(struct mux_item *item)
+static void item_disable(struct mux_item *item)
 {
 	int epfd;
 
@@ -191,8 +181,7 @@ item_disable(struct mux_item *item)
 
 /* The lock-free first look. What it misses because another thread is at work, that thread tells the
  * sleepers, and this one sees at its next look. */
-static bool
-may_harvest(const struct ep *ep)
+static bool may_harvest(const struct ep *ep)
 {
 	const struct cv_set *set = LOAD(ep->set);
 	const struct wait_link *link = LOAD(ep->link);
@@ -200,13 +189,12 @@ may_harvest(const struct ep *ep)
 	if (!set || !link)
 		return false;
 	return LOAD(ep->ready_n) != 0 || LOAD_ACQUIRE(set->tail) != LOAD(ep->head) ||
-		LOAD(link->dead) || LOAD(ep->overflow) != LOAD(set->overflow);
+	       LOAD(link->dead) || LOAD(ep->overflow) != LOAD(set->overflow);
 }
 
 /* Reports up to max items of our half. The list is gone through once; what is reported and level
  * triggered goes to its end. */
-static int
-ep_harvest(struct ep *ep, struct epoll_event *out, int max, uint32_t batch)
+static int ep_harvest(struct ep *ep, struct epoll_event *out, int max, uint32_t batch)
 {
 	bool locked;
 	int n = 0;
@@ -243,8 +231,7 @@ ep_harvest(struct ep *ep, struct epoll_event *out, int max, uint32_t batch)
 	return n;
 }
 
-bool
-ep_any_ready(struct ep *ep)
+bool ep_any_ready(struct ep *ep)
 {
 	for (uint32_t left = ep->ready_n; left > 0; left--) {
 		struct mux_item *item = ep->ready_first;
@@ -265,8 +252,7 @@ ep_any_ready(struct ep *ep)
 	return false;
 }
 
-void
-ep_item_kick(struct ep *ep, struct mux_item *item)
+void ep_item_kick(struct ep *ep, struct mux_item *item)
 {
 	bool locked = ep_lock(&ep->lock);
 
@@ -277,18 +263,17 @@ ep_item_kick(struct ep *ep, struct mux_item *item)
 	ep_unlock(&ep->lock, locked);
 }
 
-/* --- the kernel's half ----------------------------------------------------------------------------- */
+/* --- the kernel's half
+ * ----------------------------------------------------------------------------- */
 
-static bool
-fd_is_readable(int fd)
+static bool fd_is_readable(int fd)
 {
 	struct pollfd entry = {.fd = fd, .events = POLLIN};
 
 	return wait_kernel_poll(&entry, 1) == 1;
 }
 
-static void
-sync_nested(struct ep *ep)
+static void sync_nested(struct ep *ep)
 {
 	for (uint32_t i = 0; i < ep->slots_n; i++) {
 		struct mux_item *item = ep->slots[i].item;
@@ -298,8 +283,7 @@ sync_nested(struct ep *ep)
 	}
 }
 
-bool
-ep_sync(struct ep *ep, int epfd)
+bool ep_sync(struct ep *ep, int epfd)
 {
 	bool locked, any;
 
@@ -333,8 +317,7 @@ ep_sync(struct ep *ep, int epfd)
 	return any;
 }
 
-static struct mux_item *
-tagged_find(const struct ep *ep, const void *tag)
+static struct mux_item *tagged_find(const struct ep *ep, const void *tag)
 {
 	for (uint32_t i = 0; i < ep->slots_n; i++) {
 		struct mux_item *item = ep->slots[i].item;
@@ -345,10 +328,9 @@ tagged_find(const struct ep *ep, const void *tag)
 	return NULL;
 }
 
-/* An event of the kernel's half that carries an item of ours. Fills in what the program gets; false:
- * nothing. */
-static bool
-tagged_event(int epfd, struct mux_item *item, struct epoll_event *event, uint32_t batch)
+/* An event of the kernel's half that carries an item of ours. Fills in what the program gets;
+ * false: nothing. */
+static bool tagged_event(int epfd, struct mux_item *item, struct epoll_event *event, uint32_t batch)
 {
 	uint32_t events = event->events;
 
@@ -379,8 +361,7 @@ tagged_event(int epfd, struct mux_item *item, struct epoll_event *event, uint32_
 	return true;
 }
 
-static void
-control_event(struct ep *ep, int epfd, const struct epoll_event *event)
+static void control_event(struct ep *ep, int epfd, const struct epoll_event *event)
 {
 	struct wait_link *link = ep->link;
 
@@ -391,8 +372,7 @@ control_event(struct ep *ep, int epfd, const struct epoll_event *event)
 }
 
 /* Takes out what is not the program's, translates what is tagged; returns how many are left. */
-static int
-ep_filter(struct ep *ep, int epfd, struct epoll_event *out, int n, uint32_t batch)
+static int ep_filter(struct ep *ep, int epfd, struct epoll_event *out, int n, uint32_t batch)
 {
 	int kept = 0;
 	bool locked;
@@ -426,8 +406,7 @@ ep_filter(struct ep *ep, int epfd, struct epoll_event *out, int n, uint32_t batc
 
 /* Looks at the kernel's half. Looks again when all that came was not for the program: what is there
  * behind it must not wait for its next turn. */
-static int
-ep_look_kernel(struct ep *ep, int epfd, struct epoll_event *out, int max, uint32_t batch)
+static int ep_look_kernel(struct ep *ep, int epfd, struct epoll_event *out, int max, uint32_t batch)
 {
 	int n, kept = 0;
 
@@ -446,11 +425,11 @@ ep_look_kernel(struct ep *ep, int epfd, struct epoll_event *out, int max, uint32
 	return kept;
 }
 
-/* --- waiting ---------------------------------------------------------------------------------------- */
+/* --- waiting
+ * ---------------------------------------------------------------------------------------- */
 
 /* One look at both halves as far as they are due. */
-static int
-ep_look(struct ep *ep, int epfd, struct epoll_event *out, int max, uint32_t batch)
+static int ep_look(struct ep *ep, int epfd, struct epoll_event *out, int max, uint32_t batch)
 {
 	bool due = false, kernel_first = false;
 	int n = 0, more;
@@ -481,8 +460,8 @@ ep_look(struct ep *ep, int epfd, struct epoll_event *out, int max, uint32_t batc
 	return more < 0 && n == 0 ? more : n + (more > 0 ? more : 0);
 }
 
-static int
-kernel_sleep(int epfd, struct epoll_event *out, int max, uint64_t deadline_ns, const sigset_t *mask)
+static int kernel_sleep(
+	int epfd, struct epoll_event *out, int max, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct timespec left;
 	const struct timespec *timeout = wait_left(deadline_ns, &left);
@@ -501,8 +480,7 @@ kernel_sleep(int epfd, struct epoll_event *out, int max, uint64_t deadline_ns, c
 	return n < 0 ? -errno : n;
 }
 
-static void
-sleeper_count(struct ep *ep, int change)
+static void sleeper_count(struct ep *ep, int change)
 {
 	bool locked = ep_lock(&ep->lock);
 
@@ -513,8 +491,7 @@ sleeper_count(struct ep *ep, int change)
 }
 
 /* Arms, looks, sleeps. Events, 0: look at the clock, -errno. */
-static int
-ep_sleep(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
+static int ep_sleep(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
 	const sigset_t *mask, uint32_t batch)
 {
 	int n;
@@ -539,8 +516,7 @@ ep_sleep(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t dea
 	return n + ep_harvest(ep, out + n, max - n, batch);
 }
 
-static int
-ep_slow(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
+static int ep_slow(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
 	const sigset_t *mask, uint32_t batch)
 {
 	struct wait_slow slow;
@@ -559,8 +535,7 @@ ep_slow(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t dead
 	return n;
 }
 
-int
-ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
+int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
 	const sigset_t *mask)
 {
 	uint32_t batch = __atomic_add_fetch(&ep->batch, 1, __ATOMIC_RELAXED);
@@ -581,8 +556,7 @@ ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t dead
 	return LOAD(ep->kernel_n) > 0 ? ep_look_kernel(ep, epfd, out, max, batch) : 0;
 }
 
-bool
-ep_kernel_wait_begin(struct ep *ep)
+bool ep_kernel_wait_begin(struct ep *ep)
 {
 	if (ep_has_members(ep))
 		return false;
@@ -593,8 +567,7 @@ ep_kernel_wait_begin(struct ep *ep)
 	return false;
 }
 
-int
-ep_kernel_wait_end(struct ep *ep, int epfd, struct epoll_event *out, int n)
+int ep_kernel_wait_end(struct ep *ep, int epfd, struct epoll_event *out, int n)
 {
 	int saved = errno;
 
@@ -610,18 +583,17 @@ ep_kernel_wait_end(struct ep *ep, int epfd, struct epoll_event *out, int n)
 	return n;
 }
 
-/* --- the calls -------------------------------------------------------------------------------------- */
+/* --- the calls
+ * -------------------------------------------------------------------------------------- */
 
-static uint64_t
-deadline_of_ms(int timeout_ms)
+static uint64_t deadline_of_ms(int timeout_ms)
 {
 	if (timeout_ms == 0)
 		return 0;
 	return timeout_ms < 0 ? WAIT_FOREVER : wait_deadline((uint64_t)timeout_ms * 1000000u);
 }
 
-static uint64_t
-deadline_of(const struct timespec *timeout)
+static uint64_t deadline_of(const struct timespec *timeout)
 {
 	if (!timeout)
 		return WAIT_FOREVER;
@@ -629,8 +601,7 @@ deadline_of(const struct timespec *timeout)
 		return 0;
 	if (timeout->tv_sec > (time_t)(WAIT_FOREVER / 4 / 1000000000u))
 		return WAIT_FOREVER;
-	return wait_deadline(
-		(uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec);
+	return wait_deadline((uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec);
 }
 
 /* How the program asked; the kernel gets the same when it alone is concerned. */
@@ -641,8 +612,7 @@ struct call {
 	const sigset_t *mask;
 };
 
-static int
-call_real(const struct call *call, int epfd, struct epoll_event *out, int max)
+static int call_real(const struct call *call, int epfd, struct epoll_event *out, int max)
 {
 	switch (call->kind) {
 	case CALL_WAIT:
@@ -655,17 +625,16 @@ call_real(const struct call *call, int epfd, struct epoll_event *out, int max)
 	return real_epoll_pwait2(epfd, out, max, call->timeout, call->mask);
 }
 
-static bool
-call_is_bad(const struct call *call, const struct epoll_event *out, int max)
+static bool call_is_bad(const struct call *call, const struct epoll_event *out, int max)
 {
 	const struct timespec *t = call->timeout;
 
 	return max <= 0 || max > EVENTS_MAX || !out ||
-		(t && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000));
+	       (t && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000));
 }
 
-static int
-call_ep(const struct call *call, struct ep *ep, int epfd, struct epoll_event *out, int max)
+static int call_ep(
+	const struct call *call, struct ep *ep, int epfd, struct epoll_event *out, int max)
 {
 	uint64_t deadline;
 	int n;
@@ -688,8 +657,7 @@ call_ep(const struct call *call, struct ep *ep, int epfd, struct epoll_event *ou
 	return -1;
 }
 
-static int
-call_any(const struct call *call, int epfd, struct epoll_event *out, int max)
+static int call_any(const struct call *call, int epfd, struct epoll_event *out, int max)
 {
 	struct mux_file *file;
 	struct ep *ep = ep_enter(epfd, &file);
@@ -702,16 +670,14 @@ call_any(const struct call *call, int epfd, struct epoll_event *out, int max)
 	return n;
 }
 
-int
-shim_epoll_wait(int epfd, struct epoll_event *out, int max, int timeout_ms)
+int shim_epoll_wait(int epfd, struct epoll_event *out, int max, int timeout_ms)
 {
 	struct call call = {.kind = CALL_WAIT, .timeout_ms = timeout_ms};
 
 	return call_any(&call, epfd, out, max);
 }
 
-int
-shim_epoll_pwait(
+int shim_epoll_pwait(
 	int epfd, struct epoll_event *out, int max, int timeout_ms, const sigset_t *mask)
 {
 	struct call call = {.kind = CALL_PWAIT, .timeout_ms = timeout_ms, .mask = mask};
@@ -719,8 +685,7 @@ shim_epoll_pwait(
 	return call_any(&call, epfd, out, max);
 }
 
-int
-shim_epoll_pwait2(int epfd, struct epoll_event *out, int max, const struct timespec *timeout,
+int shim_epoll_pwait2(int epfd, struct epoll_event *out, int max, const struct timespec *timeout,
 	const sigset_t *mask)
 {
 	struct call call = {.kind = CALL_PWAIT2, .timeout = timeout, .mask = mask};

@@ -2,8 +2,8 @@
 /*
  * poll, ppoll, select, pselect over any mix of engine sockets, kernel descriptors and epoll sets.
  *
- * Owns: nothing that outlives a call. Does not own: readiness and sleeping (wait.h), epoll (epoll.h).
- * Called by: the program.
+ * Owns: nothing that outlives a call. Does not own: readiness and sleeping (wait.h), epoll
+ * (epoll.h). Called by: the program.
  *
  * A call that names no descriptor of ours goes to the kernel after one look at the table for each.
  * Otherwise the entries are split: engine sockets are looked at in their records, the rest is given
@@ -32,7 +32,7 @@
 struct poll_set {
 	struct pollfd *fds; /* the program's */
 	nfds_t n;
-	bool select; /* select() ignores POLLHUP and POLLERR for some of its sets */
+	bool select;             /* select() ignores POLLHUP and POLLERR for some of its sets */
 	struct mux_file **files; /* per entry: ours, or NULL */
 	struct pollfd *kernel;   /* the kernel's half, two entries longer */
 	uint32_t *kernel_at;     /* entry of fds that it belongs to */
@@ -46,14 +46,12 @@ struct poll_set {
 };
 
 /* Whether the kernel alone cannot answer for the descriptor. */
-static bool
-file_is_special(const struct mux_file *f)
+static bool file_is_special(const struct mux_file *f)
 {
 	return f->rec != NULL || (f->ep != NULL && ep_has_members(f->ep));
 }
 
-static bool
-fd_is_special(int fd)
+static bool fd_is_special(int fd)
 {
 	struct mux_file *f = fd >= 0 ? mux_file_get(fd) : NULL;
 	bool special;
@@ -66,8 +64,7 @@ fd_is_special(int fd)
 }
 
 /* What of ready counts for entry i. */
-static uint32_t
-set_accepts(const struct poll_set *ps, nfds_t i)
+static uint32_t set_accepts(const struct poll_set *ps, nfds_t i)
 {
 	uint32_t events = (uint16_t)ps->fds[i].events;
 
@@ -80,8 +77,7 @@ set_accepts(const struct poll_set *ps, nfds_t i)
 	return events | POLLNVAL;
 }
 
-static bool
-set_memory(struct poll_set *ps)
+static bool set_memory(struct poll_set *ps)
 {
 	size_t each = sizeof(*ps->files) + sizeof(*ps->kernel) + sizeof(*ps->kernel_at);
 	char *at;
@@ -103,8 +99,7 @@ set_memory(struct poll_set *ps)
 	return true;
 }
 
-static void
-set_add_kernel(struct poll_set *ps, nfds_t i)
+static void set_add_kernel(struct poll_set *ps, nfds_t i)
 {
 	ps->kernel[ps->kernel_n] =
 		(struct pollfd){.fd = ps->fds[i].fd, .events = ps->fds[i].events};
@@ -112,8 +107,7 @@ set_add_kernel(struct poll_set *ps, nfds_t i)
 }
 
 /* Splits the entries. False: no memory. */
-static bool
-set_open(struct poll_set *ps)
+static bool set_open(struct poll_set *ps)
 {
 	if (!set_memory(ps))
 		return false;
@@ -139,8 +133,7 @@ set_open(struct poll_set *ps)
 	return true;
 }
 
-static void
-set_close(struct poll_set *ps)
+static void set_close(struct poll_set *ps)
 {
 	for (nfds_t i = 0; i < ps->n; i++) {
 		if (ps->files[i])
@@ -150,8 +143,7 @@ set_close(struct poll_set *ps)
 }
 
 /* Looks at the engine's sockets; returns whether one is ready. */
-static bool
-set_look(struct poll_set *ps)
+static bool set_look(struct poll_set *ps)
 {
 	bool any = false;
 
@@ -169,8 +161,7 @@ set_look(struct poll_set *ps)
 }
 
 /* Brings the kernel's view of epoll sets up to date. */
-static void
-set_sync(struct poll_set *ps)
+static void set_sync(struct poll_set *ps)
 {
 	for (nfds_t i = 0; ps->nested && i < ps->n; i++) {
 		if (ps->files[i] && ps->files[i]->ep)
@@ -179,8 +170,7 @@ set_sync(struct poll_set *ps)
 }
 
 /* Takes over what ppoll() wrote into the kernel's half; returns whether anything of it counts. */
-static bool
-set_merge(struct poll_set *ps)
+static bool set_merge(struct poll_set *ps)
 {
 	bool any = false;
 
@@ -199,8 +189,7 @@ set_merge(struct poll_set *ps)
 }
 
 /* Looks at the kernel's half without waiting. > 0: something is ready, 0, -errno. */
-static int
-set_look_kernel(struct poll_set *ps, const sigset_t *mask)
+static int set_look_kernel(struct poll_set *ps, const sigset_t *mask)
 {
 	struct timespec none = {0, 0};
 	int n;
@@ -215,8 +204,8 @@ set_look_kernel(struct poll_set *ps, const sigset_t *mask)
 }
 
 /* One sleep; 1: something is ready, 0: look again, -errno. */
-static int
-set_sleep(struct poll_set *ps, struct wait_lane *w, uint64_t deadline_ns, const sigset_t *mask)
+static int set_sleep(
+	struct poll_set *ps, struct wait_lane *w, uint64_t deadline_ns, const sigset_t *mask)
 {
 	bool any;
 	int n;
@@ -247,8 +236,7 @@ set_sleep(struct poll_set *ps, struct wait_lane *w, uint64_t deadline_ns, const 
 }
 
 /* Nothing was ready at the first look. */
-static int
-set_wait(struct poll_set *ps, uint64_t deadline_ns, const sigset_t *mask)
+static int set_wait(struct poll_set *ps, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct wait_lane *w = ps->link ? mux_lane(ps->link) : NULL;
 	struct wait_slow slow;
@@ -278,8 +266,8 @@ set_wait(struct poll_set *ps, uint64_t deadline_ns, const sigset_t *mask)
 }
 
 /* The whole call; deadline 0: look only. Returns how many entries are ready, or -errno. */
-static int
-poll_mixed(struct pollfd *fds, nfds_t n, bool is_select, uint64_t deadline_ns, const sigset_t *mask)
+static int poll_mixed(
+	struct pollfd *fds, nfds_t n, bool is_select, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct poll_set ps;
 	int result, count = 0;
@@ -306,8 +294,7 @@ poll_mixed(struct pollfd *fds, nfds_t n, bool is_select, uint64_t deadline_ns, c
 	return result < 0 ? result : count;
 }
 
-static uint64_t
-deadline_of(const struct timespec *timeout)
+static uint64_t deadline_of(const struct timespec *timeout)
 {
 	uint64_t ns;
 
@@ -321,8 +308,7 @@ deadline_of(const struct timespec *timeout)
 	return wait_now_ns() + ns;
 }
 
-static int
-with_errno(int result)
+static int with_errno(int result)
 {
 	if (result >= 0)
 		return result;
@@ -330,15 +316,13 @@ with_errno(int result)
 	return -1;
 }
 
-static bool
-timeout_is_bad(const struct timespec *timeout)
+static bool timeout_is_bad(const struct timespec *timeout)
 {
 	return timeout &&
-		(timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000);
+	       (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000);
 }
 
-static bool
-fds_are_special(const struct pollfd *fds, nfds_t n)
+static bool fds_are_special(const struct pollfd *fds, nfds_t n)
 {
 	for (nfds_t i = 0; i < n; i++) {
 		if (fd_is_special(fds[i].fd))
@@ -347,8 +331,7 @@ fds_are_special(const struct pollfd *fds, nfds_t n)
 	return false;
 }
 
-int
-shim_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+int shim_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
 	struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000l};
 
@@ -358,69 +341,63 @@ shim_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 		poll_mixed(fds, n, false, deadline_of(timeout_ms < 0 ? NULL : &timeout), NULL));
 }
 
-int
-shim_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+int shim_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
 	if (timeout_is_bad(timeout) || !fds_are_special(fds, n))
 		return real_ppoll(fds, n, timeout, mask);
 	return with_errno(poll_mixed(fds, n, false, deadline_of(timeout), mask));
 }
 
-int
-shim___poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t bytes)
+int shim___poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t bytes)
 {
 	if (bytes / sizeof(*fds) < n)
 		return real___poll_chk(fds, n, timeout_ms, bytes);
 	return shim_poll(fds, n, timeout_ms);
 }
 
-int
-shim___ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
-	size_t bytes)
+int shim___ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+	const sigset_t *mask, size_t bytes)
 {
 	if (bytes / sizeof(*fds) < n)
 		return real___ppoll_chk(fds, n, timeout, mask, bytes);
 	return shim_ppoll(fds, n, timeout, mask);
 }
 
-/* --- select ------------------------------------------------------------------------------------ */
+/* --- select ------------------------------------------------------------------------------------
+ */
 
 #define WORD_BITS (8 * (int)sizeof(fd_mask))
 
 /* The program's sets may be longer than an fd_set: words, as the kernel sees them. */
-static bool
-bit_get(const fd_set *set, int fd)
+static bool bit_get(const fd_set *set, int fd)
 {
 	const fd_mask *words = (const fd_mask *)(const void *)set;
 
 	return set && (((unsigned long)words[fd / WORD_BITS] >> (fd % WORD_BITS)) & 1);
 }
 
-static void
-bit_set(fd_set *set, int fd)
+static void bit_set(fd_set *set, int fd)
 {
 	fd_mask *words = (fd_mask *)(void *)set;
 
-	words[fd / WORD_BITS] = (fd_mask)((unsigned long)words[fd / WORD_BITS] | 1ul << (fd % WORD_BITS));
+	words[fd / WORD_BITS] =
+		(fd_mask)((unsigned long)words[fd / WORD_BITS] | 1ul << (fd % WORD_BITS));
 }
 
-static void
-bits_clear(fd_set *set, int n)
+static void bits_clear(fd_set *set, int n)
 {
 	if (set)
 		memset(set, 0, (size_t)((n + WORD_BITS - 1) / WORD_BITS) * sizeof(fd_mask));
 }
 
-static short
-select_events(int fd, const fd_set *in, const fd_set *out, const fd_set *ex)
+static short select_events(int fd, const fd_set *in, const fd_set *out, const fd_set *ex)
 {
 	return (short)((bit_get(in, fd) ? SELECT_IN : 0) | (bit_get(out, fd) ? SELECT_OUT : 0) |
-		(bit_get(ex, fd) ? SELECT_EX : 0));
+		       (bit_get(ex, fd) ? SELECT_EX : 0));
 }
 
 /* How many descriptors are named, and whether one of them is ours. */
-static int
-select_count(int n, const fd_set *in, const fd_set *out, const fd_set *ex, bool *special)
+static int select_count(int n, const fd_set *in, const fd_set *out, const fd_set *ex, bool *special)
 {
 	int count = 0;
 
@@ -435,8 +412,8 @@ select_count(int n, const fd_set *in, const fd_set *out, const fd_set *ex, bool 
 }
 
 /* Turns the answer into bits. -EBADF when an entry is no descriptor: then the sets stay. */
-static int
-select_answer(const struct pollfd *fds, int count, int n, fd_set *in, fd_set *out, fd_set *ex)
+static int select_answer(
+	const struct pollfd *fds, int count, int n, fd_set *in, fd_set *out, fd_set *ex)
 {
 	int bits = 0;
 
@@ -466,8 +443,7 @@ select_answer(const struct pollfd *fds, int count, int n, fd_set *in, fd_set *ou
 	return bits;
 }
 
-static int
-select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, uint64_t deadline_ns,
+static int select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, uint64_t deadline_ns,
 	const sigset_t *mask)
 {
 	struct pollfd small[SMALL], *fds = small;
@@ -492,8 +468,7 @@ select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, uint64_t dea
 	return result;
 }
 
-int
-shim_select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *timeout)
+int shim_select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *timeout)
 {
 	struct timespec span = {0, 0}, left;
 	uint64_t deadline = WAIT_FOREVER;
@@ -516,8 +491,7 @@ shim_select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *timeout)
 	return with_errno(result);
 }
 
-int
-shim_pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *timeout,
+int shim_pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *timeout,
 	const sigset_t *mask)
 {
 	bool special = false;

@@ -31,8 +31,7 @@
 
 /* --- readiness -------------------------------------------------------------------------------- */
 
-bool
-wait_has_room(const struct cv_sock *rec)
+bool wait_has_room(const struct cv_sock *rec)
 {
 	uint64_t queued = LOAD(rec->tx_pos) - LOAD_ACQUIRE(rec->tx_acked);
 	uint32_t sndbuf = LOAD(rec->sndbuf);
@@ -40,16 +39,14 @@ wait_has_room(const struct cv_sock *rec)
 	return queued <= sndbuf && sndbuf - queued >= sndbuf / 3;
 }
 
-void
-wait_want_room(struct cv_sock *rec)
+void wait_want_room(struct cv_sock *rec)
 {
 	__atomic_fetch_add(&rec->tx_want, 1, __ATOMIC_SEQ_CST);
 	FENCE();
 }
 
 /* SO_RCVLOWAT, as far as the receive buffer can ever hold that much. */
-static bool
-stream_has_data(const struct cv_sock *rec)
+static bool stream_has_data(const struct cv_sock *rec)
 {
 	uint64_t unread = LOAD_ACQUIRE(rec->rx_produced) - LOAD(rec->rx_consumed);
 	uint32_t lowat = LOAD(rec->rcvlowat);
@@ -62,13 +59,12 @@ stream_has_data(const struct cv_sock *rec)
 /* tcp_poll(). The states are those of the record: none of LISTENING, CONNECTING, CONNECTED is a
  * socket in CLOSED that was never (or is no longer) connected, whose POLLOUT | POLLHUP programs see
  * on Linux too. */
-static uint32_t
-stream_ready(const struct cv_sock *rec, uint32_t status)
+static uint32_t stream_ready(const struct cv_sock *rec, uint32_t status)
 {
 	bool rx_shut = (status & (CV_ST_RX_EOF | CV_ST_DEAD)) != 0 || LOAD(rec->rx_shut) != 0;
 	bool tx_shut = (status & (CV_ST_TX_SHUT | CV_ST_DEAD)) != 0;
-	bool closed = (status & CV_ST_DEAD) != 0 ||
-		(status & (CV_ST_CONNECTING | CV_ST_CONNECTED)) == 0;
+	bool closed =
+		(status & CV_ST_DEAD) != 0 || (status & (CV_ST_CONNECTING | CV_ST_CONNECTED)) == 0;
 	uint32_t ready = 0;
 
 	if (status & CV_ST_LISTENING)
@@ -89,8 +85,7 @@ stream_ready(const struct cv_sock *rec, uint32_t status)
 }
 
 /* datagram_poll(). */
-static uint32_t
-datagram_ready(const struct cv_sock *rec, uint32_t status)
+static uint32_t datagram_ready(const struct cv_sock *rec, uint32_t status)
 {
 	bool rx_shut = LOAD(rec->rx_shut) != 0 || (status & CV_ST_RX_EOF) != 0;
 	uint32_t ready = 0;
@@ -106,8 +101,7 @@ datagram_ready(const struct cv_sock *rec, uint32_t status)
 	return ready;
 }
 
-uint32_t
-wait_ready(const struct mux_file *f)
+uint32_t wait_ready(const struct mux_file *f)
 {
 	const struct cv_sock *rec = f->rec;
 	uint32_t status, ready;
@@ -121,8 +115,7 @@ wait_ready(const struct mux_file *f)
 	return ready;
 }
 
-uint32_t
-wait_ready_want(const struct mux_file *f, uint32_t events)
+uint32_t wait_ready_want(const struct mux_file *f, uint32_t events)
 {
 	uint32_t ready = wait_ready(f);
 
@@ -133,10 +126,10 @@ wait_ready_want(const struct mux_file *f, uint32_t events)
 	return wait_ready(f);
 }
 
-/* --- time, spinning, signals ------------------------------------------------------------------- */
+/* --- time, spinning, signals -------------------------------------------------------------------
+ */
 
-uint64_t
-wait_now_ns(void)
+uint64_t wait_now_ns(void)
 {
 	struct timespec now;
 
@@ -144,8 +137,7 @@ wait_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-uint64_t
-wait_deadline(uint64_t timeout_ns)
+uint64_t wait_deadline(uint64_t timeout_ns)
 {
 	uint64_t now;
 
@@ -155,8 +147,7 @@ wait_deadline(uint64_t timeout_ns)
 	return timeout_ns < WAIT_FOREVER - now ? now + timeout_ns : WAIT_FOREVER;
 }
 
-const struct timespec *
-wait_left(uint64_t deadline_ns, struct timespec *left)
+const struct timespec *wait_left(uint64_t deadline_ns, struct timespec *left)
 {
 	uint64_t now, ns;
 
@@ -170,8 +161,7 @@ wait_left(uint64_t deadline_ns, struct timespec *left)
 }
 
 /* Read once. Two threads may both do it and find the same. */
-static uint64_t
-spin_ns(void)
+static uint64_t spin_ns(void)
 {
 	static uint64_t value = UINT64_MAX;
 	uint64_t ns = LOAD(value);
@@ -192,9 +182,8 @@ spin_ns(void)
 	return ns;
 }
 
-void
-wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker,
-	uint64_t deadline_ns)
+void wait_slow_begin(
+	struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns)
 {
 	uint64_t spin = spin_ns();
 	sigset_t block;
@@ -218,8 +207,7 @@ wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t work
 		s->end_ns = deadline_ns;
 }
 
-static inline void
-cpu_pause(void)
+static inline void cpu_pause(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
 	__builtin_ia32_pause();
@@ -228,8 +216,7 @@ cpu_pause(void)
 #endif
 }
 
-bool
-wait_slow_spin(struct wait_slow *s)
+bool wait_slow_spin(struct wait_slow *s)
 {
 	if (s->end_ns == 0)
 		return false;
@@ -246,8 +233,7 @@ wait_slow_spin(struct wait_slow *s)
 	return wait_now_ns() < s->end_ns;
 }
 
-void
-wait_slow_end(struct wait_slow *s)
+void wait_slow_end(struct wait_slow *s)
 {
 	int saved = errno;
 
@@ -255,8 +241,7 @@ wait_slow_end(struct wait_slow *s)
 	errno = saved;
 }
 
-bool
-wait_restarts(void)
+bool wait_restarts(void)
 {
 	struct sigaction action;
 
@@ -270,10 +255,10 @@ wait_restarts(void)
 	return true;
 }
 
-/* --- sets -------------------------------------------------------------------------------------- */
+/* --- sets --------------------------------------------------------------------------------------
+ */
 
-void
-wait_set_arm(struct cv_set *set, uint32_t *armed)
+void wait_set_arm(struct cv_set *set, uint32_t *armed)
 {
 	if (++*armed == 0)
 		*armed = 1;
@@ -281,14 +266,12 @@ wait_set_arm(struct cv_set *set, uint32_t *armed)
 	FENCE();
 }
 
-void
-wait_set_disarm(struct cv_set *set)
+void wait_set_disarm(struct cv_set *set)
 {
 	STORE(set->armed, 0);
 }
 
-uint32_t
-wait_set_drain(struct cv_set *set, uint32_t entries)
+uint32_t wait_set_drain(struct cv_set *set, uint32_t entries)
 {
 	uint32_t tail = LOAD_ACQUIRE(set->tail), unread = tail - set->head;
 
@@ -299,9 +282,8 @@ wait_set_drain(struct cv_set *set, uint32_t entries)
 	return unread > entries ? entries : unread;
 }
 
-void
-wait_lane_init(struct wait_lane *w, struct wait_link *link, struct cv_lane *lane, struct cv_set *set,
-	uint32_t index, uint32_t worker, int bell)
+void wait_lane_init(struct wait_lane *w, struct wait_link *link, struct cv_lane *lane,
+	struct cv_set *set, uint32_t index, uint32_t worker, int bell)
 {
 	*w = (struct wait_lane){.link = link,
 		.lane = lane,
@@ -311,8 +293,7 @@ wait_lane_init(struct wait_lane *w, struct wait_link *link, struct cv_lane *lane
 		.bell = bell};
 }
 
-void
-wait_lane_fini(struct wait_lane *w)
+void wait_lane_fini(struct wait_lane *w)
 {
 	if (w->watched)
 		munmap(w->watched, w->watched_size);
@@ -321,8 +302,7 @@ wait_lane_fini(struct wait_lane *w)
 
 /* Indexed by record, so that a wait costs one comparison; untouched pages of it cost nothing, and a
  * record's next life has another handle. */
-static bool
-watched_map(struct wait_lane *w)
+static bool watched_map(struct wait_lane *w)
 {
 	void *map;
 
@@ -335,8 +315,7 @@ watched_map(struct wait_lane *w)
 	return true;
 }
 
-bool
-wait_watch(struct wait_lane *w, const struct mux_file *f)
+bool wait_watch(struct wait_lane *w, const struct mux_file *f)
 {
 	uint32_t index = CV_SOCK_INDEX(f->handle);
 	struct cv_command command = {.op = CV_CMD_WATCH, .sock = f->handle, .arg = w->index};
@@ -353,16 +332,15 @@ wait_watch(struct wait_lane *w, const struct mux_file *f)
 	return true;
 }
 
-/* --- the engine's end --------------------------------------------------------------------------- */
+/* --- the engine's end ---------------------------------------------------------------------------
+ */
 
-static bool
-control_is_closed(short revents)
+static bool control_is_closed(short revents)
 {
 	return (revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
-void
-wait_link_check(struct wait_link *link)
+void wait_link_check(struct wait_link *link)
 {
 	struct pollfd control = {.fd = link->control_fd};
 
@@ -372,18 +350,17 @@ wait_link_check(struct wait_link *link)
 		mux_link_lost(link);
 }
 
-/* --- calls that are no cancellation points: a lock may be held, or signals blocked ----------------- */
+/* --- calls that are no cancellation points: a lock may be held, or signals blocked
+ * ----------------- */
 
-int
-wait_kernel_poll(struct pollfd *fds, nfds_t n)
+int wait_kernel_poll(struct pollfd *fds, nfds_t n)
 {
 	struct timespec none = {0, 0};
 
 	return (int)real_syscall(SYS_ppoll, fds, n, &none, NULL, (size_t)0);
 }
 
-void
-wait_bell_read(int bell)
+void wait_bell_read(int bell)
 {
 	uint64_t count;
 
@@ -391,8 +368,7 @@ wait_bell_read(int bell)
 	real_syscall(SYS_read, bell, &count, sizeof(count));
 }
 
-void
-wait_bell_write(int bell)
+void wait_bell_write(int bell)
 {
 	uint64_t one = 1;
 
@@ -400,10 +376,10 @@ wait_bell_write(int bell)
 	real_syscall(SYS_write, bell, &one, sizeof(one));
 }
 
-/* --- sleeping ----------------------------------------------------------------------------------- */
+/* --- sleeping -----------------------------------------------------------------------------------
+ */
 
-int
-wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,
+int wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,
 	uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct timespec left;
@@ -442,8 +418,7 @@ struct wait_try {
 };
 
 /* Arms, looks, sleeps. > 0: there; 0: look at the clock and go on; -EINTR. */
-static int
-try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *mask)
+static int try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct pollfd fds[3] = {{.fd = t->kernel_fd, .events = (short)t->events}};
 	nfds_t n = t->kernel_fd >= 0 ? 1 : 0;
@@ -464,8 +439,7 @@ try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *mask)
 	return result;
 }
 
-static int
-try_slow(struct wait_try *t, uint64_t deadline_ns)
+static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 {
 	struct wait_slow slow;
 	int result;
@@ -476,8 +450,8 @@ try_slow(struct wait_try *t, uint64_t deadline_ns)
 	while (result == 0 && wait_slow_spin(&slow));
 	while (result == 0) {
 		result = try_sleep(t, deadline_ns, t->interruptible ? &slow.old : NULL);
-		if (result == -EINTR && (!t->interruptible ||
-				(deadline_ns == WAIT_FOREVER && wait_restarts())))
+		if (result == -EINTR &&
+			(!t->interruptible || (deadline_ns == WAIT_FOREVER && wait_restarts())))
 			result = 0;
 		if (result == 0) {
 			result = t->look(t);
@@ -490,16 +464,14 @@ try_slow(struct wait_try *t, uint64_t deadline_ns)
 	return result;
 }
 
-static int
-try_wait(struct wait_try *t, uint64_t deadline_ns)
+static int try_wait(struct wait_try *t, uint64_t deadline_ns)
 {
 	int result = t->look(t);
 
 	return result != 0 ? result : try_slow(t, deadline_ns);
 }
 
-static int
-look_sock(struct wait_try *t)
+static int look_sock(struct wait_try *t)
 {
 	uint32_t ready = wait_ready_want(t->f, t->events) & (t->events | POLLERR | POLLHUP);
 	struct pollfd shadow = {.fd = t->kernel_fd, .events = (short)t->events};
@@ -511,8 +483,7 @@ look_sock(struct wait_try *t)
 	return 0;
 }
 
-int
-wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
+int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
 {
 	struct wait_try t = {.look = look_sock,
 		.link = f->link,
@@ -531,16 +502,14 @@ wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t dea
 	return try_slow(&t, deadline_ns);
 }
 
-static int
-look_reply(struct wait_try *t)
+static int look_reply(struct wait_try *t)
 {
 	if (LOAD_ACQUIRE(t->w->lane->reply_seq) == t->value)
 		return 1;
 	return LOAD(t->link->dead) ? -ENETDOWN : 0;
 }
 
-int
-wait_reply(struct wait_lane *w, uint32_t seq)
+int wait_reply(struct wait_lane *w, uint32_t seq)
 {
 	struct wait_try t = {
 		.look = look_reply, .w = w, .link = w->link, .kernel_fd = -1, .value = seq};
@@ -549,18 +518,17 @@ wait_reply(struct wait_lane *w, uint32_t seq)
 	return result < 0 ? result : 0;
 }
 
-static int
-look_ring(struct wait_try *t)
+static int look_ring(struct wait_try *t)
 {
 	if (LOAD_ACQUIRE(t->w->lane->cmd_head) != t->value)
 		return 1;
 	return LOAD(t->link->dead) ? -ENETDOWN : 0;
 }
 
-int
-wait_ring(struct wait_lane *w, uint32_t head)
+int wait_ring(struct wait_lane *w, uint32_t head)
 {
-	/* The engine rings for no command that it takes: naps. A full ring is gone within a turn. */
+	/* The engine rings for no command that it takes: naps. A full ring is gone within a turn.
+	 */
 	struct wait_try t = {
 		.look = look_ring, .w = w, .link = w->link, .kernel_fd = -1, .value = head};
 	struct wait_slow slow;
@@ -582,16 +550,14 @@ wait_ring(struct wait_lane *w, uint32_t head)
 	return result < 0 ? result : 0;
 }
 
-static int
-look_completion(struct wait_try *t)
+static int look_completion(struct wait_try *t)
 {
 	if (LOAD_ACQUIRE(t->w->lane->comp_tail) != t->value)
 		return 1;
 	return LOAD(t->link->dead) ? -ENETDOWN : 0;
 }
 
-int
-wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns)
+int wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns)
 {
 	struct wait_try t = {.look = look_completion,
 		.w = w,

@@ -3,10 +3,10 @@
  * Waiting: what a socket is ready for, and how a thread sleeps until it is.
  *
  * Owns: readiness from a record (exactly as Linux's tcp_poll and datagram_poll see it), the wait
- * itself (look, spin, arm, look again, sleep on bell + control connection + kernel descriptors), the
- * watches of a thread's own set. Does not own: the descriptor table, the lanes and their rings, the
- * link to the engine (fd.h, lane.h, link.h); epoll instances (epoll.c).
- * Called by: every blocking call of shim/, poll.c, epoll.c.
+ * itself (look, spin, arm, look again, sleep on bell + control connection + kernel descriptors),
+ * the watches of a thread's own set. Does not own: the descriptor table, the lanes and their rings,
+ * the link to the engine (fd.h, lane.h, link.h); epoll instances (epoll.c). Called by: every
+ * blocking call of shim/, poll.c, epoll.c.
  *
  * Invariants
  * - No lost wake-up: armed is written, then a full fence, then the ring is emptied and the records
@@ -15,8 +15,8 @@
  *   in the sleep, which it ends with EINTR: no signal is swallowed between two looks.
  * - Nothing here allocates or locks on a wait (a set's table of watches is mapped once a thread).
  *
- * Values: readiness is poll(2)'s POLL* bits (epoll's are the same numbers). Times are nanoseconds of
- * CLOCK_MONOTONIC; WAIT_FOREVER is no deadline. Errors are -errno.
+ * Values: readiness is poll(2)'s POLL* bits (epoll's are the same numbers). Times are nanoseconds
+ * of CLOCK_MONOTONIC; WAIT_FOREVER is no deadline. Errors are -errno.
  */
 #ifndef CULVERT_SHIM_WAIT_H
 #define CULVERT_SHIM_WAIT_H
@@ -55,7 +55,7 @@ struct wait_lane {
 	struct wait_link *link;
 	struct cv_lane *lane;
 	struct cv_set *set;
-	uint32_t index;      /* the lane's and its set's */
+	uint32_t index; /* the lane's and its set's */
 	uint32_t worker;
 	int bell;            /* eventfd, non-blocking */
 	uint32_t armed;      /* last value written to set->armed */
@@ -68,9 +68,9 @@ struct mux_file {
 	struct wait_link *link; /* with rec */
 	struct cv_sock *rec;    /* the record; NULL while undecided and for a kernel socket */
 	uint32_t handle;
-	bool both;       /* served by the kernel as well (wildcard): the descriptor is its shadow */
-	bool undecided;  /* neither bound nor connected yet: may become the engine's */
-	struct ep *ep;   /* an epoll instance (epoll.c owns it); NULL: a socket */
+	bool both;      /* served by the kernel as well (wildcard): the descriptor is its shadow */
+	bool undecided; /* neither bound nor connected yet: may become the engine's */
+	struct ep *ep;  /* an epoll instance (epoll.c owns it); NULL: a socket */
 	struct mux_item *items; /* epoll.c's: the sets it is a member of */
 };
 
@@ -80,8 +80,8 @@ struct mux_file {
  * NULL. A table look-up, no lock; the file stays valid until mux_file_put. */
 struct mux_file *mux_file_get(int fd);
 void mux_file_put(struct mux_file *f);
-/* The calling thread's waiting for engine `link` (opens the lane when it has none). NULL: no lane can
- * be had, or the engine is gone. */
+/* The calling thread's waiting for engine `link` (opens the lane when it has none). NULL: no lane
+ * can be had, or the engine is gone. */
 struct wait_lane *mux_lane(struct wait_link *link);
 /* Posts an asynchronous command on the calling thread's lane to the worker of the command's socket.
  * False: the engine is gone. */
@@ -124,21 +124,21 @@ uint64_t wait_deadline(uint64_t timeout_ns);
 
 /*
  * Waits until the socket is ready for one of `events` (POLLERR and POLLHUP always count).
- * kernel_fd >= 0: or until the kernel says so of that descriptor (a wildcard socket's shadow), which
- * is WAIT_KERNEL in the result.
- * Returns the readiness (> 0), 0 when the deadline passed, or -EINTR: a handler ran that must not
- * restart the call (signal(7): no SA_RESTART, or a deadline is set), -ENETDOWN: no lane.
- * A dead engine makes the socket ready. May be called with any signal mask, without locks held.
+ * kernel_fd >= 0: or until the kernel says so of that descriptor (a wildcard socket's shadow),
+ * which is WAIT_KERNEL in the result. Returns the readiness (> 0), 0 when the deadline passed, or
+ * -EINTR: a handler ran that must not restart the call (signal(7): no SA_RESTART, or a deadline is
+ * set), -ENETDOWN: no lane. A dead engine makes the socket ready. May be called with any signal
+ * mask, without locks held.
  */
 int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns);
 
-/* Waits until the lane's synchronous command seq is answered. Not interruptible: replies come within
- * a turn. 0, or -ENETDOWN: the engine is gone. */
+/* Waits until the lane's synchronous command seq is answered. Not interruptible: replies come
+ * within a turn. 0, or -ENETDOWN: the engine is gone. */
 int wait_reply(struct wait_lane *w, uint32_t seq);
 /* Waits until the engine has taken commands beyond `head` (the ring was full). Same results. */
 int wait_ring(struct wait_lane *w, uint32_t head);
-/* Waits until there are completions beyond `tail` (the arena was full). Interruptible and bounded as
- * wait_sock: > 0, 0 (deadline), -EINTR, -ENETDOWN. */
+/* Waits until there are completions beyond `tail` (the arena was full). Interruptible and bounded
+ * as wait_sock: > 0, 0 (deadline), -EINTR, -ENETDOWN. */
 int wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns);
 
 /* --- a lane's waiting ------------------------------------------------------------------------- */
@@ -150,24 +150,25 @@ void wait_lane_fini(struct wait_lane *w);
 
 /* --- hooks: shim-core calls them -------------------------------------------------------------- */
 
-/* The undecided socket fd (all its descriptors) was given to the engine: f->rec is set now. Moves it
- * from the kernel's sets to ours. Call it for a wildcard socket too (f->both). */
+/* The undecided socket fd (all its descriptors) was given to the engine: f->rec is set now. Moves
+ * it from the kernel's sets to ours. Call it for a wildcard socket too (f->both). */
 void mux_sock_decided(int fd, struct mux_file *f);
 /* It went to the kernel instead. */
 void mux_sock_undecided_gone(struct mux_file *f);
-/* The last descriptor of the file in this process is being closed; before CV_CMD_CLOSE is posted and
- * before the number is free. Leaves all sets; frees an epoll instance. */
+/* The last descriptor of the file in this process is being closed; before CV_CMD_CLOSE is posted
+ * and before the number is free. Leaves all sets; frees an epoll instance. */
 void mux_file_closed(struct mux_file *f);
 /* Around fork, as pthread_atfork's; in the child after its link, before any other call. */
 void mux_fork_prepare(void);
 void mux_fork_parent(void);
 void mux_fork_child(void);
 
-/* --- between wait.c, poll.c and epoll.c -------------------------------------------------------- */
+/* --- between wait.c, poll.c and epoll.c --------------------------------------------------------
+ */
 
 /*
- * The slow path of a wait, entered when the first look found nothing: the caller's signals are blocked
- * from begin to end, except inside the sleep, which gets `old` (or the program's own mask).
+ * The slow path of a wait, entered when the first look found nothing: the caller's signals are
+ *blocked from begin to end, except inside the sleep, which gets `old` (or the program's own mask).
  *	wait_slow_begin(&s, ...);
  *	do look; while (nothing && wait_slow_spin(&s));
  *	arm, look, sleep with s.old, disarm ...
@@ -179,8 +180,8 @@ struct wait_slow {
 	uint32_t turns;
 	const struct cv_page_worker *worker;
 };
-void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker,
-	uint64_t deadline_ns);
+void wait_slow_begin(
+	struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns);
 bool wait_slow_spin(struct wait_slow *s); /* one turn; false: its time is over */
 void wait_slow_end(struct wait_slow *s);  /* pending handlers run in here */
 
@@ -192,7 +193,8 @@ void wait_set_arm(struct cv_set *set, uint32_t *armed);
 void wait_set_disarm(struct cv_set *set);
 /* Forgets all unread events, with the fence that must follow. Returns how many there were. */
 uint32_t wait_set_drain(struct cv_set *set, uint32_t entries);
-/* Makes sure that the lane's set watches the socket. False: the engine is gone or memory is short. */
+/* Makes sure that the lane's set watches the socket. False: the engine is gone or memory is short.
+ */
 bool wait_watch(struct wait_lane *w, const struct mux_file *f);
 /* poll() without waiting, reading a bell empty, ringing one; no cancellation points. */
 int wait_kernel_poll(struct pollfd *fds, nfds_t n);
@@ -200,9 +202,9 @@ void wait_bell_read(int bell);
 void wait_bell_write(int bell);
 /* For loops that never sleep: looks once in so many calls whether the engine has died. */
 void wait_link_check(struct wait_link *link);
-/* Sleeps on the lane's bell, the control connection and n descriptors of fds (two more entries must be
- * free behind them), with the signal mask. Returns how many of fds are ready (revents set), 0: woken
- * or the deadline passed, -EINTR. w NULL (no lane to be had): naps a millisecond. */
+/* Sleeps on the lane's bell, the control connection and n descriptors of fds (two more entries must
+ * be free behind them), with the signal mask. Returns how many of fds are ready (revents set), 0:
+ * woken or the deadline passed, -EINTR. w NULL (no lane to be had): naps a millisecond. */
 int wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,
 	uint64_t deadline_ns, const sigset_t *mask);
 /* Whether a call that got EINTR goes on: all handlers of this process are SA_RESTART. */

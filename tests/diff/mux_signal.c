@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Signals and waiting: masks that hold for one call, EINTR, what SA_RESTART restarts (signal(7)).
+ */
+#include <sys/select.h>
+
+#include "tests/diff/mux.h"
+
+static volatile sig_atomic_t handled;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	handled++;
+}
+
+static void handle(int sig, int flags)
+{
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
+
+	works(sigaction(sig, &action, NULL));
+}
+
+static sigset_t only(int sig)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	return set;
+}
+
+struct target {
+	pthread_t thread;
+	pid_t tid;
+	int fd; /* >= 0: send data instead of a signal */
+};
+
+static struct target target_self(void)
+{
+	return (struct target){.thread = pthread_self(), .tid = gettid(), .fd = -1};
+}
+
+static void *kill_when_blocked(void *arg)
+{
+	struct target *t = arg;
+	sigset_t usr1 = only(SIGUSR1);
+
+	same(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0);
+	diff_wait_blocked(t->tid);
+	same(pthread_kill(t->thread, SIGUSR1), 0);
+	return NULL;
+}
+
+static void *kill_then_send(void *arg)
+{
+	struct target *t = arg;
+
+	kill_when_blocked(t);
+	diff_wait_blocked(t->tid);
+	mux_send(t->fd, "data");
+	return NULL;
+}
+
+/* Neither of these is ever restarted, whatever SA_RESTART says. */
+CASE(epoll_wait__signal__eintr_even_with_restart)
+{
+	int set = mux_new(), client, server;
+	struct epoll_event event;
+
+	diff_pair(&client, &server);
+	mux_add(set, server, EPOLLIN, 1);
+	for (int flags = 0; flags <= SA_RESTART; flags += SA_RESTART) {
+		struct target t = target_self();
+		handle(SIGUSR1, flags);
+		handled = 0;
+		pthread_t thread = diff_thread(kill_when_blocked, &t);
+		fails(epoll_wait(set, &event, 1, 5000), EINTR);
+		same(handled, 1);
+		same(pthread_join(thread, NULL), 0);
+	}
+}
+
+CASE(poll_and_select__signal__eintr_even_with_restart)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	for (int flags = 0; flags <= SA_RESTART; flags += SA_RESTART) {
+		struct pollfd entry = {.fd = server, .events = POLLIN};
+		struct target t = target_self();
+		handle(SIGUSR1, flags);
+		pthread_t thread = diff_thread(kill_when_blocked, &t);
+		fails(poll(&entry, 1, 5000), EINTR);
+		same(pthread_join(thread, NULL), 0);
+
+		struct timeval timeout = {.tv_sec = 5};
+		fd_set in;
+		FD_ZERO(&in);
+		FD_SET(server, &in);
+		thread = diff_thread(kill_when_blocked, &t);
+		fails(select(server + 1, &in, NULL, NULL, &timeout), EINTR);
+		is(timeout.tv_sec <= 5);
+		same(pthread_join(thread, NULL), 0);
+	}
+}
+
+CASE(recv__signal_without_restart__eintr)
+{
+	int client, server;
+	char text[8];
+
+	diff_pair(&client, &server);
+	handle(SIGUSR1, 0);
+	struct target t = target_self();
+	pthread_t thread = diff_thread(kill_when_blocked, &t);
+	fails(recv(server, text, sizeof(text), 0), EINTR);
+	same(pthread_join(thread, NULL), 0);
+}
+
+CASE(recv__signal_with_restart__goes_on)
+{
+	int client, server;
+	char text[8];
+
+	diff_pair(&client, &server);
+	handle(SIGUSR1, SA_RESTART);
+	struct target t = target_self();
+	t.fd = client;
+	pthread_t thread = diff_thread(kill_then_send, &t);
+	same(recv(server, text, sizeof(text), 0), 4);
+	same(handled, 1);
+	same(pthread_join(thread, NULL), 0);
+}
+
+/* With a timeout on the socket it is EINTR, SA_RESTART or not. */
+CASE(recv__timeout_and_signal_with_restart__eintr)
+{
+	struct timeval timeout = {.tv_sec = 5};
+	int client, server;
+	char text[8];
+
+	diff_pair(&client, &server);
+	works(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)));
+	handle(SIGUSR1, SA_RESTART);
+	struct target t = target_self();
+	pthread_t thread = diff_thread(kill_when_blocked, &t);
+	fails(recv(server, text, sizeof(text), 0), EINTR);
+	same(pthread_join(thread, NULL), 0);
+}
+
+CASE(accept__signal_without_restart__eintr)
+{
+	int listener = diff_listen(0, 0, 4);
+
+	handle(SIGUSR1, 0);
+	struct target t = target_self();
+	pthread_t thread = diff_thread(kill_when_blocked, &t);
+	fails(accept(listener, NULL, NULL), EINTR);
+	same(pthread_join(thread, NULL), 0);
+}
+
+/* A pending blocked signal that the call's mask lets through ends it at once. */
+CASE(epoll_pwait__pending_signal__eintr_and_mask_back)
+{
+	int set = mux_new(), client, server;
+	struct epoll_event event;
+	sigset_t usr1 = only(SIGUSR1), none, now;
+
+	diff_pair(&client, &server);
+	mux_add(set, server, EPOLLIN, 1);
+	handle(SIGUSR1, 0);
+	sigemptyset(&none);
+	same(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0);
+	works(raise(SIGUSR1));
+	same(epoll_wait(set, &event, 1, MUX_QUIET), 0);
+	same(handled, 0);
+	fails(epoll_pwait(set, &event, 1, 5000, &none), EINTR);
+	same(handled, 1);
+	same(pthread_sigmask(SIG_BLOCK, NULL, &now), 0);
+	same(sigismember(&now, SIGUSR1), 1);
+}
+
+CASE(epoll_pwait2__pending_signal__eintr)
+{
+	int set = mux_new(), client, server;
+	struct timespec timeout = {.tv_sec = 5};
+	struct epoll_event event;
+	sigset_t usr1 = only(SIGUSR1), none;
+
+	diff_pair(&client, &server);
+	mux_add(set, server, EPOLLIN, 1);
+	handle(SIGUSR1, 0);
+	sigemptyset(&none);
+	same(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0);
+	works(raise(SIGUSR1));
+	fails(epoll_pwait2(set, &event, 1, &timeout, &none), EINTR);
+	same(handled, 1);
+	mux_send(client, "x");
+	mux_settle(server, POLLIN);
+	same(epoll_pwait2(set, &event, 1, &timeout, &none), 1);
+	mux_expect(server, "x");
+	timeout = (struct timespec){.tv_nsec = 20000000};
+	uint64_t start = diff_now_ms();
+	same(epoll_pwait2(set, &event, 1, &timeout, NULL), 0);
+	is(diff_now_ms() - start >= 19);
+	timeout = (struct timespec){.tv_nsec = -1};
+	fails(epoll_pwait2(set, &event, 1, &timeout, NULL), EINVAL);
+}
+
+CASE(epoll_pwait__blocked_by_its_mask__no_eintr)
+{
+	int set = mux_new(), client, server;
+	struct epoll_event event;
+	sigset_t usr1 = only(SIGUSR1);
+
+	diff_pair(&client, &server);
+	mux_add(set, server, EPOLLIN, 1);
+	handle(SIGUSR1, 0);
+	struct target t = target_self();
+	t.fd = client;
+	pthread_t thread = diff_thread(kill_then_send, &t);
+	same(epoll_pwait(set, &event, 1, 5000, &usr1), 1);
+	/* It came when the mask was put back. */
+	same(handled, 1);
+	same(pthread_join(thread, NULL), 0);
+}
+
+CASE(ppoll_and_pselect__pending_signal__eintr)
+{
+	struct timespec timeout = {.tv_sec = 5};
+	sigset_t usr1 = only(SIGUSR1), none;
+	int client, server;
+	fd_set in;
+
+	diff_pair(&client, &server);
+	handle(SIGUSR1, 0);
+	sigemptyset(&none);
+	same(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0);
+	works(raise(SIGUSR1));
+	struct pollfd entry = {.fd = server, .events = POLLIN};
+	fails(ppoll(&entry, 1, &timeout, &none), EINTR);
+	same(handled, 1);
+	works(raise(SIGUSR1));
+	FD_ZERO(&in);
+	FD_SET(server, &in);
+	fails(pselect(server + 1, &in, NULL, NULL, &timeout, &none), EINTR);
+	same(handled, 2);
+	/* Nothing to wait for, but the mask counts. */
+	works(raise(SIGUSR1));
+	timeout = (struct timespec){0};
+	fails(ppoll(&entry, 1, &timeout, &none), EINTR);
+	same(handled, 3);
+}
+
+/* What is ready is reported; the signal waits until the mask lets it through. */
+CASE(ppoll__ready_and_pending_signal__ready_wins)
+{
+	sigset_t usr1 = only(SIGUSR1), none;
+	int client, server;
+
+	diff_pair(&client, &server);
+	handle(SIGUSR1, 0);
+	sigemptyset(&none);
+	same(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0);
+	mux_send(client, "x");
+	mux_settle(server, POLLIN);
+	works(raise(SIGUSR1));
+	struct pollfd entry = {.fd = server, .events = POLLIN};
+	same(ppoll(&entry, 1, NULL, &none), 1);
+	same(entry.revents, POLLIN);
+	same(handled, 0);
+	same(pthread_sigmask(SIG_UNBLOCK, &usr1, NULL), 0);
+	same(handled, 1);
+}
+
+/* Signals that come at any moment: before the look, while it spins, in the sleep. Every one of
+ * them is handled, and data always arrives. */
+static volatile sig_atomic_t storm_over;
+
+static void *storm(void *arg)
+{
+	struct target *t = arg;
+	sigset_t usr1 = only(SIGUSR1);
+
+	same(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0);
+	while (!storm_over) {
+		struct timespec pause = {.tv_nsec = 20000};
+		pthread_kill(t->thread, SIGUSR1);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+static void *echo(void *arg)
+{
+	int fd = *(int *)arg;
+	sigset_t usr1 = only(SIGUSR1);
+	char byte;
+
+	same(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0);
+	while (read(fd, &byte, 1) == 1)
+		diff_write_all(fd, &byte, 1);
+	return NULL;
+}
+
+CASE_LIMIT(epoll_and_recv__storm_of_signals__nothing_lost, 30)
+{
+	int set = mux_new(), client, server;
+	struct target t = target_self();
+	struct epoll_event event;
+	char byte;
+
+	diff_pair(&client, &server);
+	mux_add(set, client, EPOLLIN, 1);
+	handle(SIGUSR1, SA_RESTART);
+	pthread_t threads[2] = {diff_thread(storm, &t), diff_thread(echo, &server)};
+	for (int i = 0; i < 2000; i++) {
+		diff_write_all(client, "x", 1);
+		if (i & 1) {
+			int n;
+			do
+				n = epoll_wait(set, &event, 1, 5000);
+			while (n < 0 && errno == EINTR);
+			same(n, 1);
+		}
+		same(recv(client, &byte, 1, 0), 1);
+	}
+	storm_over = 1;
+	same(pthread_join(threads[0], NULL), 0);
+	works(shutdown(client, SHUT_RDWR));
+	same(pthread_join(threads[1], NULL), 0);
+	is(handled > 0);
+}
