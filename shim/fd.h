@@ -35,6 +35,7 @@ struct file {
 	int type;            /* SOCK_STREAM, SOCK_DGRAM */
 	bool placeholder;    /* the descriptor is a duplicate of the placeholder socket */
 	bool bound;
+	bool pktinfo; /* IP_PKTINFO is wanted */
 	struct file_option options[CV_OPT_COUNT];
 	struct file *next_free;
 };

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Receiving from an engine socket: the chain of segment.h, copied out once.
+ * Owns: the consumed cursor. Does not own: sleeping. Called by: call.c, sock.c (accept).
+ * Invariant: rx_cur and rx_off change together with rx_consumed, under rx_lock.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "shim/real.h"
+#include "shim/sock.h"
+
+struct place {
+	uint32_t cur, off;
+	uint64_t pos;
+};
+
+static const struct cv_rxd *rxd_at(const struct file *f, uint32_t i)
+{
+	const struct link *l = sock_link(f);
+	const struct cv_rxd *rxds = (const struct cv_rxd *)(const void *)(l->base + l->wait.seg->rxds_off);
+
+	return &rxds[i < l->wait.seg->rxds_max ? i : 0];
+}
+
+static uint32_t rxd_len(const struct cv_rxd *d)
+{
+	return __atomic_load_n(&d->len, __ATOMIC_ACQUIRE);
+}
+
+/* The descriptor of the next unit; there is one (rx_produced was loaded). */
+static const struct cv_rxd *place_find(const struct file *f, struct place *p)
+{
+	const struct cv_sock *rec = f->mux.rec;
+
+	if (__atomic_load_n(&rec->rx_head_pos, __ATOMIC_ACQUIRE) == p->pos) {
+		p->cur = __atomic_load_n(&rec->rx_head, __ATOMIC_RELAXED);
+		p->off = 0;
+	} else if (p->off >= rxd_len(rxd_at(f, p->cur))) {
+		p->cur = __atomic_load_n(&rxd_at(f, p->cur)->next, __ATOMIC_ACQUIRE);
+		p->off = 0;
+	}
+	return rxd_at(f, p->cur);
+}
+
+static struct place place_now(const struct cv_sock *rec)
+{
+	return (struct place){rec->rx_cur, rec->rx_off, rec->rx_consumed};
+}
+
+/* Moves the cursor; returns whether the engine should look at it. */
+static bool place_commit(struct cv_sock *rec, const struct place *p)
+{
+	uint64_t before = rec->rx_consumed, notify = __atomic_load_n(&rec->rx_notify_pos, __ATOMIC_RELAXED);
+
+	rec->rx_cur = p->cur;
+	rec->rx_off = p->off;
+	__atomic_store_n(&rec->rx_consumed, p->pos, __ATOMIC_RELEASE);
+	return p->pos != before &&
+	       (p->pos == __atomic_load_n(&rec->rx_produced, __ATOMIC_ACQUIRE) ||
+		       (before < notify && p->pos >= notify));
+}
+
+static uint64_t produced(const struct file *f)
+{
+	return __atomic_load_n(&f->mux.rec->rx_produced, __ATOMIC_ACQUIRE);
+}
+
+static void notify(struct file *f)
+{
+	struct cv_command c = {.op = CV_CMD_RECVD};
+
+	sock_post(f, &c);
+}
+
+/* Copies to the program's vectors from byte `at` of them on; returns how many fitted. */
+static size_t scatter(const struct msghdr *msg, size_t at, const uint8_t *from, size_t n)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < msg->msg_iovlen && done < n; i++) {
+		const struct iovec *v = &msg->msg_iov[i];
+		size_t take;
+
+		if (at >= v->iov_len) {
+			at -= v->iov_len;
+			continue;
+		}
+		take = v->iov_len - at < n - done ? v->iov_len - at : n - done;
+		memcpy((uint8_t *)v->iov_base + at, from + done, take);
+		done += take;
+		at = 0;
+	}
+	return done;
+}
+
+static size_t msg_bytes(const struct msghdr *msg)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		n += msg->msg_iov[i].iov_len;
+	return n;
+}
+
+/* What there is, without waiting; -EAGAIN: a handler interrupted a receive of its own thread. */
+static ssize_t stream_take(struct file *f, struct msghdr *msg, size_t at, size_t want, int flags)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct place p;
+	uint64_t end;
+	size_t done = 0;
+	bool tell = false;
+
+	if (!sock_lock(f, &rec->rx_lock))
+		return -EAGAIN;
+	p = place_now(rec);
+	end = produced(f);
+	if (flags & MSG_PEEK)
+		at = 0;
+	while (done < want && p.pos != end) {
+		const struct cv_rxd *d = place_find(f, &p);
+		size_t n = rxd_len(d) - p.off;
+
+		if (n > want - done)
+			n = want - done;
+		if (n > end - p.pos)
+			n = (size_t)(end - p.pos);
+		if (n == 0)
+			break;
+		if (!(flags & MSG_TRUNC))
+			scatter(msg, at + done, sock_link(f)->base + d->off + p.off, n);
+		p.off += (uint32_t)n;
+		p.pos += n;
+		done += n;
+	}
+	if (!(flags & MSG_PEEK))
+		tell = place_commit(rec, &p);
+	sock_unlock(&rec->rx_lock);
+	if (tell)
+		notify(f);
+	return (ssize_t)done;
+}
+
+/* With nothing to read: 0 at the end, -errno, or 1: wait. */
+static int stream_empty(struct file *f)
+{
+	uint32_t status = __atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE);
+	int error;
+
+	if (produced(f) != f->mux.rec->rx_consumed)
+		return 1;
+	error = sock_take_error(f);
+	if (error)
+		return -error;
+	if ((status & (CV_ST_RX_EOF | CV_ST_DEAD)) || f->mux.rec->rx_shut)
+		return 0;
+	if (!(status & (CV_ST_CONNECTED | CV_ST_CONNECTING)))
+		return -ENOTCONN;
+	return 1;
+}
+
+static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
+{
+	struct cv_sock *rec = f->mux.rec;
+	size_t want = msg_bytes(msg), target = flags & MSG_WAITALL ? want : 1, done = 0;
+	uint64_t deadline = 0;
+	int state;
+
+	if (want == 0)
+		return 0;
+	if (target == 1 && rec->rcvlowat > 1)
+		target = rec->rcvlowat < want ? rec->rcvlowat : want;
+	for (;;) {
+		ssize_t n = stream_take(f, msg, done, flags & MSG_PEEK ? want : want - done, flags);
+
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
+		if (done >= target)
+			return (ssize_t)done;
+		if (done != 0 && !sock_waits(f, flags))
+			return (ssize_t)done;
+		state = done ? (sock_is_dead(f) || (rec->status & (CV_ST_RX_EOF | CV_ST_DEAD)) ||
+				       rec->rx_shut
+				? 0 : 1) : stream_empty(f);
+		if (state <= 0) {
+			/* What came between the two looks. */
+			if (state == 0 && !sock_is_dead(f) && produced(f) != rec->rx_consumed &&
+				!(flags & MSG_PEEK))
+				continue;
+			return done ? (ssize_t)done : state;
+		}
+		if (!sock_waits(f, flags))
+			return -EAGAIN;
+		if (deadline == 0)
+			deadline = wait_deadline(rec->rcvtimeo_ns);
+		state = wait_sock(&f->mux, POLLIN | POLLRDHUP, -1, deadline);
+		if (state <= 0)
+			return done ? (ssize_t)done : state == 0 ? -EAGAIN : state;
+	}
+}
+
+static void put_pktinfo(const struct file *f, struct msghdr *msg, const struct cv_rxd *d)
+{
+	struct in_pktinfo info = {.ipi_ifindex = 0};
+	struct cmsghdr head = {.cmsg_len = CMSG_LEN(sizeof(info)), .cmsg_level = IPPROTO_IP,
+		.cmsg_type = IP_PKTINFO};
+
+	if (!f->pktinfo || !msg->msg_control || msg->msg_controllen < CMSG_SPACE(sizeof(info))) {
+		msg->msg_controllen = 0;
+		return;
+	}
+	memcpy(&info.ipi_addr, d->local_addr + 12, 4);
+	info.ipi_spec_dst = info.ipi_addr;
+	memcpy(msg->msg_control, &head, sizeof(head));
+	memcpy((uint8_t *)msg->msg_control + CMSG_LEN(0), &info, sizeof(info));
+	msg->msg_controllen = CMSG_SPACE(sizeof(info));
+}
+
+/* One datagram, or -EAGAIN. */
+static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct place p;
+	const struct cv_rxd *d;
+	size_t len, n;
+	bool tell = false;
+
+	if (produced(f) == rec->rx_consumed || !sock_lock(f, &rec->rx_lock))
+		return -EAGAIN;
+	p = place_now(rec);
+	if (produced(f) == p.pos) {
+		sock_unlock(&rec->rx_lock);
+		return -EAGAIN;
+	}
+	d = place_find(f, &p);
+	len = rxd_len(d);
+	n = scatter(msg, 0, sock_link(f)->base + d->off, len);
+	msg->msg_flags = n < len || (d->flags & CV_RXD_TRUNC) ? MSG_TRUNC : 0;
+	if (msg->msg_name)
+		address_out(&d->peer, f->family, msg->msg_name, &msg->msg_namelen);
+	put_pktinfo(f, msg, d);
+	p.off = (uint32_t)len;
+	p.pos++;
+	if (!(flags & MSG_PEEK))
+		tell = place_commit(rec, &p);
+	sock_unlock(&rec->rx_lock);
+	if (tell)
+		notify(f);
+	return (ssize_t)(flags & MSG_TRUNC ? len : n);
+}
+
+static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int flags)
+{
+	uint64_t deadline = wait_deadline(f->mux.rec->rcvtimeo_ns);
+
+	for (;;) {
+		ssize_t n = sock_is_dead(f) ? -ENETDOWN : datagram_take(f, msg, flags);
+		int error;
+
+		if (n != -EAGAIN)
+			return n;
+		if (f->mux.both) {
+			n = real_recvmsg(fd, msg, flags | MSG_DONTWAIT);
+			if (n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+				return n < 0 ? -errno : n;
+		}
+		error = sock_take_error(f);
+		if (error)
+			return -error;
+		if (f->mux.rec->rx_shut)
+			return 0;
+		if (!sock_waits(f, flags))
+			return -EAGAIN;
+		error = wait_sock(&f->mux, POLLIN, f->mux.both ? fd : -1, deadline);
+		if (error <= 0)
+			return error == 0 ? -EAGAIN : error;
+	}
+}
+
+ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags)
+{
+	ssize_t n;
+
+	wait_link_check(f->mux.link);
+	if (flags & MSG_ERRQUEUE)
+		return -EAGAIN;
+	if (flags & MSG_OOB)
+		return -EINVAL;
+	if (f->type == SOCK_DGRAM)
+		return datagram_receive(fd, f, msg, flags);
+	n = stream_receive(f, msg, flags);
+	if (n >= 0) {
+		msg->msg_flags = 0;
+		msg->msg_namelen = 0;
+		msg->msg_controllen = 0;
+	}
+	return n;
+}
+
+int rx_connection(struct file *f, uint32_t *handle)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct place p;
+
+	if (produced(f) == rec->rx_consumed || !sock_lock(f, &rec->rx_lock))
+		return -EAGAIN;
+	p = place_now(rec);
+	if (produced(f) == p.pos) {
+		sock_unlock(&rec->rx_lock);
+		return -EAGAIN;
+	}
+	*handle = place_find(f, &p)->sock;
+	p.off = UINT32_MAX; /* next time: the following one, whatever its length */
+	p.pos++;
+	place_commit(rec, &p);
+	sock_unlock(&rec->rx_lock);
+	return 0;
+}

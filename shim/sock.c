@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of a socket: undecided, then the engine's, the kernel's, or both; bind, listen, accept,
+ * connect, shutdown, names, close. Owns: the decision. Does not own: data (rx.c, tx.c).
+ */
+#include "shim/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/call.h"
+#include "shim/real.h"
+
+#define LOCK_TRIES 1000 /* looks between two questions whether the holder lives */
+
+/* --- commands, locks, errors ------------------------------------------------------------------ */
+
+int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t *reply_len)
+{
+	struct lane *lane = lane_enter(sock_link(f), f->mux.rec ? f->mux.rec->worker : 0);
+	int result;
+
+	if (!lane)
+		return sock_is_dead(f) ? -ENETDOWN : -ENOBUFS;
+	command->sock = f->mux.handle;
+	result = lane_call(lane, command);
+	if (result >= 0 && reply) {
+		uint32_t n = lane->wait.lane->reply_len;
+
+		n = n < *reply_len ? n : *reply_len;
+		memcpy(reply, lane->wait.lane->reply, n);
+		*reply_len = n;
+	}
+	lane_leave(lane);
+	return result;
+}
+
+int sock_post(struct file *f, struct cv_command *command)
+{
+	command->sock = f->mux.handle;
+	return mux_post(f->mux.link, command) ? 0 : -ENETDOWN;
+}
+
+bool sock_is_dead(const struct file *f)
+{
+	return __atomic_load_n(&f->mux.link->dead, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&f->mux.rec->handle, __ATOMIC_ACQUIRE) != f->mux.handle;
+}
+
+int sock_take_error(struct file *f)
+{
+	struct cv_sock *rec = f->mux.rec;
+	uint32_t seq;
+
+	if (sock_is_dead(f))
+		return __atomic_load_n(&f->mux.link->dead, __ATOMIC_ACQUIRE) ? ECONNRESET : EBADF;
+	seq = __atomic_load_n(&rec->error_seq, __ATOMIC_ACQUIRE);
+	if (seq == rec->error_seen)
+		return 0;
+	rec->error_seen = seq;
+	return link_errno((int)rec->error);
+}
+
+bool sock_waits(const struct file *f, int flags)
+{
+	return !(flags & MSG_DONTWAIT) && !(f->mux.rec->flags & O_NONBLOCK);
+}
+
+static uint32_t thread_id(void)
+{
+	static __thread uint32_t tid, pid;
+
+	/* A forked child has its parent's copy. */
+	if (pid != (uint32_t)getpid()) {
+		pid = (uint32_t)getpid();
+		tid = (uint32_t)gettid();
+	}
+	return tid;
+}
+
+bool sock_lock(struct file *f, uint32_t *word)
+{
+	uint32_t me = thread_id(), holder = 0;
+
+	for (unsigned tries = 1;; tries++) {
+		if (__atomic_compare_exchange_n(
+			    word, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+		if (holder == me || sock_is_dead(f))
+			return false;
+		/* A holder that was killed inside leaves a consistent record: take it over. */
+		if (tries % LOCK_TRIES == 0 && kill((pid_t)holder, 0) != 0 && errno == ESRCH) {
+			if (__atomic_compare_exchange_n(word, &holder, me, false, __ATOMIC_ACQUIRE,
+				    __ATOMIC_RELAXED))
+				return true;
+		}
+		if (tries > 50)
+			sched_yield();
+		holder = 0;
+	}
+}
+
+void sock_unlock(uint32_t *word)
+{
+	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+void sock_close(struct file *f)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct cv_command c = {.op = CV_CMD_CLOSE, .pos = rec->tx_pos};
+
+	if (sock_is_dead(f))
+		return;
+	if (rec->linger_on && rec->linger_s == 0)
+		c.flags = CV_F_ABORT;
+	sock_post(f, &c);
+}
+
+/* --- the decision ----------------------------------------------------------------------------- */
+
+static uint8_t family_of(const struct cv_endpoint *end)
+{
+	return IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)end->addr)
+		       ? CV_AF_INET : CV_AF_INET6;
+}
+
+static void to_kernel(struct file *f)
+{
+	mux_sock_undecided_gone(&f->mux);
+	fd_forget(f);
+}
+
+static void record_fill(int fd, struct file *f)
+{
+	struct cv_sock *rec = f->mux.rec;
+	int flags = real_fcntl(fd, F_GETFL);
+
+	rec->flags = flags > 0 ? (uint32_t)flags & (O_NONBLOCK | O_ASYNC) : 0;
+	rec->rcvlowat = 1;
+}
+
+static void attach(struct file *f, struct link *l, uint32_t handle)
+{
+	struct cv_sock *socks = (struct cv_sock *)(void *)(l->base + l->wait.seg->socks_off);
+
+	f->mux.link = &l->wait;
+	f->mux.handle = handle;
+	f->mux.rec = &socks[CV_SOCK_INDEX(handle) % l->wait.seg->socks_max];
+}
+
+/* An engine socket behind the undecided f; not yet announced by decided(). */
+static int to_engine(int fd, struct file *f, struct link *l)
+{
+	struct lane *lane = lane_enter(l, 0);
+	struct cv_command c = {.op = CV_CMD_OPEN,
+		.family = f->family == AF_INET ? CV_AF_INET : CV_AF_INET6,
+		.type = f->type == SOCK_STREAM ? CV_STREAM : CV_DGRAM};
+	int handle;
+
+	if (!lane)
+		return -ENETDOWN;
+	handle = lane_call(lane, &c);
+	lane_leave(lane);
+	if (handle < 0)
+		return handle;
+	attach(f, l, (uint32_t)handle);
+	record_fill(fd, f);
+	option_replay(fd, f);
+	return 0;
+}
+
+static void decided(int fd, struct file *f, bool both)
+{
+	f->mux.undecided = false;
+	f->mux.both = both;
+	/* Looked at by accept and recv after the engine's queue: it must never wait. */
+	if (both)
+		real_fcntl(fd, F_SETFL, real_fcntl(fd, F_GETFL) | O_NONBLOCK);
+	mux_sock_decided(fd, &f->mux);
+}
+
+/* The engine would not: as it was, undecided. */
+static void undo(struct file *f)
+{
+	sock_close(f);
+	f->mux.rec = NULL;
+	f->mux.link = NULL;
+	f->mux.handle = 0;
+}
+
+static int shadow_flag(int fd, int level, int name)
+{
+	int v = 0;
+	socklen_t len = sizeof(v);
+
+	return real_getsockopt(fd, level, name, &v, &len) == 0 && v;
+}
+
+static int engine_bind(int fd, struct file *f, const struct cv_endpoint *end)
+{
+	struct cv_command c = {.op = CV_CMD_BIND, .peer = *end, .family = family_of(end)};
+
+	c.arg = (shadow_flag(fd, SOL_SOCKET, SO_REUSEADDR) ? CV_BIND_REUSEADDR : 0u) |
+		(shadow_flag(fd, SOL_SOCKET, SO_REUSEPORT) ? CV_BIND_REUSEPORT : 0u);
+	if (f->family == AF_INET6 && shadow_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY))
+		c.arg |= CV_BIND_V6ONLY;
+	return sock_call(f, &c, NULL, NULL);
+}
+
+/* The kernel has bound it; the engine takes the same port. A port that only the engine has in use
+ * is in use. */
+static int bind_both(int fd, struct file *f, struct link *l)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+	struct cv_endpoint end;
+	int family, error;
+
+	if (real_getsockname(fd, (struct sockaddr *)&name, &len) != 0)
+		return -errno;
+	error = address_in((const struct sockaddr *)&name, len, &end, &family);
+	if (!error)
+		error = to_engine(fd, f, l);
+	if (error)
+		return error;
+	error = engine_bind(fd, f, &end);
+	if (error < 0) {
+		undo(f);
+		return error;
+	}
+	decided(fd, f, true);
+	return 0;
+}
+
+static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
+{
+	struct cv_endpoint end;
+	struct link *l;
+	int family, error;
+
+	if (f->mux.rec)
+		return -EINVAL;
+	error = address_in(addr, len, &end, &family);
+	l = error || family != f->family ? NULL : link_get();
+	if (!l || address_is_any(&end)) {
+		if (real_bind(fd, addr, len) != 0)
+			return -errno;
+		if (!l || bind_both(fd, f, l) == -ENETDOWN)
+			to_kernel(f);
+		else if (!f->mux.rec)
+			return -EADDRINUSE;
+		return 0;
+	}
+	if (link_side_of(l, end.addr, true) == LINK_KERNEL) {
+		if (real_bind(fd, addr, len) != 0)
+			return -errno;
+		to_kernel(f);
+		return 0;
+	}
+	error = to_engine(fd, f, l);
+	if (error)
+		return error;
+	error = engine_bind(fd, f, &end);
+	if (error < 0) {
+		undo(f);
+		return error;
+	}
+	decided(fd, f, false);
+	return 0;
+}
+
+int sock_autobind(int fd, struct file *f)
+{
+	struct sockaddr_storage any = {.ss_family = (sa_family_t)f->family};
+
+	return sock_bind(fd, f, (const struct sockaddr *)&any,
+		f->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+}
+
+int shim_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct file *f = fd_get(fd);
+	int result;
+
+	if (!f || f->mux.ep)
+		return call_put(f), real_bind(fd, addr, len);
+	result = sock_bind(fd, f, addr, len);
+	return call_end(f, result);
+}
+
+int shim_listen(int fd, int backlog)
+{
+	struct file *f = fd_get(fd);
+	struct cv_command c = {.op = CV_CMD_LISTEN};
+	int result = 0;
+
+	if (!f || f->mux.ep)
+		return call_put(f), real_listen(fd, backlog);
+	if (!f->mux.rec && f->type == SOCK_STREAM)
+		result = sock_autobind(fd, f);
+	if (result < 0)
+		return call_end(f, result);
+	if (!f->mux.rec)
+		return call_put(f), real_listen(fd, backlog);
+	/* Linux takes a negative backlog for the largest. */
+	c.arg = backlog < 0 || backlog > 4096 ? 4096u : (uint32_t)backlog;
+	result = f->type == SOCK_STREAM ? sock_call(f, &c, NULL, NULL) : -EOPNOTSUPP;
+	if (result == 0 && f->mux.both && real_listen(fd, backlog) != 0)
+		result = -errno;
+	return call_end(f, result);
+}
+
+/* --- accept ----------------------------------------------------------------------------------- */
+
+/* A number that is a socket to fstat and costs no socket. */
+static int reserve_fd(bool cloexec)
+{
+	static int placeholder = -1;
+	int from = __atomic_load_n(&placeholder, __ATOMIC_ACQUIRE), expected = -1, fd;
+
+	if (from < 0) {
+		from = mux_internal_fd(real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+		if (from < 0)
+			return -errno;
+		if (!__atomic_compare_exchange_n(&placeholder, &expected, from, false,
+			    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			mux_internal_close(from);
+			from = expected;
+		}
+	}
+	fd = real_fcntl(from, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+static int adopt(struct file *listener, int fd, uint32_t handle, int flags,
+	struct sockaddr *addr, socklen_t *len)
+{
+	struct file content = {.family = listener->family, .type = SOCK_STREAM, .placeholder = true,
+		.bound = true};
+	struct cv_command c = {.op = CV_CMD_ACCEPTED};
+	struct cv_sock *rec;
+
+	attach(&content, sock_link(listener), handle);
+	rec = content.mux.rec;
+	rec->flags = flags & SOCK_NONBLOCK ? O_NONBLOCK : 0;
+	rec->rcvlowat = 1;
+	rec->rcvtimeo_ns = listener->mux.rec->rcvtimeo_ns;
+	rec->sndtimeo_ns = listener->mux.rec->sndtimeo_ns;
+	rec->linger_on = listener->mux.rec->linger_on;
+	rec->linger_s = listener->mux.rec->linger_s;
+	sock_post(&content, &c);
+	if (!fd_add(fd, &content)) {
+		sock_close(&content);
+		real_close(fd);
+		return -ENOMEM;
+	}
+	if (addr && len)
+		address_out(&rec->peer, content.family, addr, len);
+	return fd;
+}
+
+static int try_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	uint32_t handle;
+	int result, got;
+
+	if (wait_ready(&f->mux) & POLLIN) {
+		got = reserve_fd(flags & SOCK_CLOEXEC);
+		if (got < 0)
+			return got;
+		result = rx_connection(f, &handle);
+		if (result == 0)
+			return adopt(f, got, handle, flags, addr, len);
+		real_close(got);
+	}
+	if (!f->mux.both)
+		return -EAGAIN;
+	result = real_accept4(fd, addr, len, flags);
+	return result < 0 ? -errno : result;
+}
+
+static int sock_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	uint64_t deadline = wait_deadline(f->mux.rec->rcvtimeo_ns);
+
+	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+		return -EINVAL;
+	if (f->type != SOCK_STREAM)
+		return -EOPNOTSUPP;
+	wait_link_check(f->mux.link);
+	for (;;) {
+		int result;
+
+		if (sock_is_dead(f))
+			return -ENETDOWN;
+		if (!(f->mux.rec->status & CV_ST_LISTENING))
+			return -EINVAL;
+		result = try_accept(fd, f, addr, len, flags);
+		if (result != -EAGAIN)
+			return result;
+		if (!sock_waits(f, 0))
+			return -EAGAIN;
+		result = wait_sock(&f->mux, POLLIN, f->mux.both ? fd : -1, deadline);
+		if (result <= 0)
+			return result == 0 ? -EAGAIN : result;
+	}
+}
+
+int shim_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	struct file *f = fd_get(fd);
+
+	if (!f || !f->mux.rec)
+		return call_put(f), real_accept4(fd, addr, len, flags);
+	return call_end(f, sock_accept(fd, f, addr, len, flags));
+}
+
+int shim_accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return shim_accept4(fd, addr, len, 0);
+}
+
+/* --- connect ---------------------------------------------------------------------------------- */
+
+static int stream_connected(struct file *f)
+{
+	uint32_t status = __atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE);
+	int error = sock_take_error(f);
+
+	if (error)
+		return -error;
+	if (status & CV_ST_DEAD)
+		return -ECONNABORTED;
+	return status & CV_ST_CONNECTED ? 0 : -EINPROGRESS;
+}
+
+static int wait_connected(struct file *f)
+{
+	uint64_t deadline = wait_deadline(f->mux.rec->sndtimeo_ns);
+	int result;
+
+	for (;;) {
+		result = stream_connected(f);
+		if (result != -EINPROGRESS || !sock_waits(f, 0))
+			return result;
+		result = wait_sock(&f->mux, POLLOUT, -1, deadline);
+		if (result <= 0)
+			return result == 0 ? -EINPROGRESS : result;
+	}
+}
+
+static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t family)
+{
+	struct cv_command c = {.op = CV_CMD_CONNECT, .peer = *end, .family = family};
+	uint32_t status = f->mux.rec->status;
+	int result;
+
+	if (f->type == SOCK_STREAM && family != CV_AF_NONE) {
+		if (status & CV_ST_LISTENING)
+			return -EISCONN;
+		/* A second call collects the first one's result, or waits for it. */
+		if ((status & CV_ST_CONNECTING) && !(status & CV_ST_DEAD))
+			return sock_waits(f, 0) ? wait_connected(f) : -EALREADY;
+		if ((status & (CV_ST_CONNECTED | CV_ST_DEAD)) == CV_ST_CONNECTED)
+			return -EISCONN;
+	}
+	result = sock_call(f, &c, NULL, NULL);
+	if (result < 0 || f->type == SOCK_DGRAM || family == CV_AF_NONE)
+		return result;
+	return wait_connected(f);
+}
+
+static int kernel_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
+{
+	if (!f->mux.rec) {
+		to_kernel(f);
+	} else {
+		/* A wildcard datagram socket that now speaks to a kernel address only. */
+		mux_file_closed(&f->mux);
+		if (!(f->mux.rec->flags & O_NONBLOCK))
+			real_fcntl(fd, F_SETFL, real_fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+		sock_close(f);
+		fd_forget(f);
+	}
+	return real_connect(fd, addr, len) == 0 ? 0 : -errno;
+}
+
+static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
+{
+	struct cv_endpoint end;
+	struct link *l = f->mux.rec ? sock_link(f) : NULL;
+	int family = AF_UNSPEC, error;
+
+	error = address_in(addr, len, &end, &family);
+	if (error && f->mux.rec)
+		return family == AF_UNSPEC && addr && len >= sizeof(sa_family_t)
+			       ? engine_connect(f, &end, CV_AF_NONE) : error;
+	if (error || family != f->family)
+		return f->mux.rec ? -EAFNOSUPPORT
+				  : real_connect(fd, addr, len) == 0 ? 0 : -errno;
+	if (!l)
+		l = link_get();
+	if (!l || (link_side_of(l, end.addr, false) == LINK_KERNEL &&
+			  (!f->mux.rec || f->mux.both)))
+		return kernel_connect(fd, f, addr, len);
+	if (!f->mux.rec) {
+		error = to_engine(fd, f, l);
+		if (error)
+			return error == -ENETDOWN ? kernel_connect(fd, f, addr, len) : error;
+		decided(fd, f, false);
+	}
+	return engine_connect(f, &end, family_of(&end));
+}
+
+int shim_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct file *f = fd_get(fd);
+
+	if (!f || f->mux.ep)
+		return call_put(f), real_connect(fd, addr, len);
+	return call_end(f, sock_connect(fd, f, addr, len));
+}
+
+/* --- shutdown, names -------------------------------------------------------------------------- */
+
+static int sock_shutdown(int fd, struct file *f, int how)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct cv_command c = {.op = CV_CMD_SHUTDOWN};
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	if (!(rec->status & (CV_ST_CONNECTED | CV_ST_CONNECTING | CV_ST_LISTENING)))
+		return -ENOTCONN;
+	if (how != SHUT_WR)
+		__atomic_store_n(&rec->rx_shut, 1, __ATOMIC_RELEASE);
+	if (f->mux.both)
+		real_shutdown(fd, how);
+	if (how == SHUT_RD && !(rec->status & CV_ST_LISTENING))
+		return 0;
+	c.pos = rec->tx_pos;
+	return sock_post(f, &c);
+}
+
+int shim_shutdown(int fd, int how)
+{
+	struct file *f = fd_get(fd);
+
+	if (!f || !f->mux.rec)
+		return call_put(f), real_shutdown(fd, how);
+	return call_end(f, sock_shutdown(fd, f, how));
+}
+
+static int name_out(const struct file *f, const struct cv_endpoint *end, struct sockaddr *addr,
+	socklen_t *len)
+{
+	if (!addr || !len)
+		return -EFAULT;
+	if ((int)*len < 0)
+		return -EINVAL;
+	address_out(end, f->family, addr, len);
+	return 0;
+}
+
+int shim_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct file *f = fd_get(fd);
+
+	if (!f || !f->mux.rec)
+		return call_put(f), real_getsockname(fd, addr, len);
+	return call_end(f, name_out(f, &f->mux.rec->local, addr, len));
+}
+
+int shim_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct file *f = fd_get(fd);
+	uint32_t status;
+
+	if (!f || !f->mux.rec)
+		return call_put(f), real_getpeername(fd, addr, len);
+	status = f->mux.rec->status;
+	if ((status & (CV_ST_CONNECTED | CV_ST_DEAD)) != CV_ST_CONNECTED)
+		return call_end(f, -ENOTCONN);
+	return call_end(f, name_out(f, &f->mux.rec->peer, addr, len));
+}
+
+int shim_socket(int family, int type, int protocol)
+{
+	int fd = real_socket(family, type, protocol), kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct file content = {.family = family, .type = kind, .mux = {.undecided = true}};
+
+	if (fd < 0 || (family != AF_INET && family != AF_INET6))
+		return fd;
+	if ((kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) ||
+		(kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)))
+		fd_add(fd, &content); /* without memory it is the kernel's */
+	return fd;
+}

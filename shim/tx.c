@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sending on an engine socket: one copy into the thread's arena, one command a buffer.
+ * Owns: tx_pos. Does not own: the arena's allocator. Called by: call.c.
+ * Invariant: under tx_lock a command's position is tx_pos, and tx_pos grows after the post.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "shim/real.h"
+#include "shim/sock.h"
+
+#define BUFFER_BYTES 65536u
+#define DATAGRAM_MAX 65507u
+
+static size_t gather(const struct msghdr *msg, size_t at, uint8_t *to, size_t n)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < msg->msg_iovlen && done < n; i++) {
+		const struct iovec *v = &msg->msg_iov[i];
+		size_t take;
+
+		if (at >= v->iov_len) {
+			at -= v->iov_len;
+			continue;
+		}
+		take = v->iov_len - at < n - done ? v->iov_len - at : n - done;
+		memcpy(to + done, (const uint8_t *)v->iov_base + at, take);
+		done += take;
+		at = 0;
+	}
+	return done;
+}
+
+static uint64_t room(const struct cv_sock *rec)
+{
+	uint64_t queued = rec->tx_pos - __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE);
+	uint32_t sndbuf = __atomic_load_n(&rec->sndbuf, __ATOMIC_RELAXED);
+
+	return queued < sndbuf ? sndbuf - queued : 0;
+}
+
+/* 0: may send; 1: not yet (connecting); -errno. */
+static int stream_state(struct file *f, int flags)
+{
+	uint32_t status = __atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE);
+	int error = sock_take_error(f);
+
+	if (error)
+		return -error;
+	if ((status & (CV_ST_CONNECTING | CV_ST_DEAD)) == CV_ST_CONNECTING)
+		return 1;
+	if ((status & (CV_ST_TX_SHUT | CV_ST_DEAD)) || !(status & CV_ST_CONNECTED)) {
+		if (!(flags & MSG_NOSIGNAL))
+			raise(SIGPIPE);
+		return -EPIPE;
+	}
+	return 0;
+}
+
+/* Sends up to n bytes at once. > 0 bytes, -EAGAIN: no room, -ENOBUFS: no buffer, -errno. */
+static ssize_t stream_put(struct file *f, const struct msghdr *msg, size_t at, size_t n, int flags)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct cv_command c = {.op = CV_CMD_SEND, .sock = f->mux.handle};
+	struct lane *lane;
+	uint64_t free_bytes;
+	uint32_t size = 0;
+	ssize_t result = -EAGAIN;
+
+	if (!sock_lock(f, &rec->tx_lock))
+		return -EAGAIN;
+	lane = lane_enter(sock_link(f), rec->worker);
+	if (!lane) {
+		sock_unlock(&rec->tx_lock);
+		return sock_is_dead(f) ? -ENETDOWN : -ENOBUFS;
+	}
+	free_bytes = room(rec);
+	if (n > BUFFER_BYTES)
+		n = BUFFER_BYTES;
+	if (free_bytes > 0) {
+		if (n > free_bytes)
+			n = (size_t)free_bytes;
+		c.off = lane_buffer(lane, (uint32_t)n, &size);
+		result = c.off == TXBUF_NONE ? -ENOBUFS : 0;
+	}
+	if (result == 0) {
+		if (n > size)
+			n = size;
+		gather(msg, at, sock_link(f)->base + c.off, n);
+		c.len = (uint32_t)n;
+		c.pos = rec->tx_pos;
+		c.flags = (uint8_t)((flags & MSG_MORE ? CV_F_MORE : 0) |
+				    (flags & MSG_OOB ? CV_F_URGENT : 0));
+		result = lane_post(lane, &c);
+		if (result == 0) {
+			__atomic_store_n(&rec->tx_pos, c.pos + n, __ATOMIC_RELEASE);
+			result = (ssize_t)n;
+		}
+	}
+	lane_leave(lane);
+	sock_unlock(&rec->tx_lock);
+	return result;
+}
+
+/* The arena is full: until the engine gives buffers back. As wait_sock. */
+static int wait_buffer(struct file *f, uint64_t deadline)
+{
+	struct lane *lane = lane_enter(sock_link(f), f->mux.rec->worker);
+	struct wait_lane *w;
+
+	if (!lane)
+		return -ENOBUFS;
+	w = &lane->wait;
+	lane_leave(lane);
+	return wait_completion(w, w->lane->comp_head, deadline);
+}
+
+/* > 0: try again; 0: time is over; -errno. */
+static int stream_wait(struct file *f, ssize_t why, uint64_t deadline)
+{
+	if (why == -ENOBUFS)
+		return wait_buffer(f, deadline);
+	wait_want_room(f->mux.rec);
+	if (room(f->mux.rec) > 0)
+		return 1;
+	return wait_sock(&f->mux, POLLOUT, -1, deadline);
+}
+
+static ssize_t stream_send(struct file *f, const struct msghdr *msg, int flags)
+{
+	struct cv_sock *rec = f->mux.rec;
+	uint64_t deadline = 0;
+	size_t total = 0, done = 0;
+
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		total += msg->msg_iov[i].iov_len;
+	for (;;) {
+		int state = stream_state(f, done ? flags | MSG_NOSIGNAL : flags), waited;
+		ssize_t n = -EAGAIN;
+
+		if (state < 0)
+			return done ? (ssize_t)done : state;
+		if (total == 0 && state == 0)
+			return 0;
+		if (state == 0) {
+			/* Only the last buffer of the message ends it. */
+			n = stream_put(f, msg, done, total - done,
+				total - done > BUFFER_BYTES ? (flags & ~MSG_OOB) | MSG_MORE : flags);
+		}
+		if (n > 0) {
+			done += (size_t)n;
+			if (done == total)
+				return (ssize_t)done;
+			continue;
+		}
+		if (n != -EAGAIN && n != -ENOBUFS)
+			return done ? (ssize_t)done : n;
+		if (!sock_waits(f, flags)) {
+			wait_want_room(rec);
+			if (state == 0 && n == -EAGAIN && room(rec) > 0)
+				continue;
+			return done ? (ssize_t)done : -EAGAIN;
+		}
+		if (deadline == 0)
+			deadline = wait_deadline(rec->sndtimeo_ns);
+		waited = state == 1 ? wait_sock(&f->mux, POLLOUT, -1, deadline)
+				    : stream_wait(f, n, deadline);
+		if (waited <= 0)
+			return done ? (ssize_t)done : waited == 0 ? -EAGAIN : waited;
+	}
+}
+
+/* One datagram to the engine; -EAGAIN, -ENOBUFS as stream_put. */
+static ssize_t datagram_put(
+	struct file *f, const struct msghdr *msg, size_t n, const struct cv_endpoint *to, int family)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct cv_command c = {.op = CV_CMD_SEND, .sock = f->mux.handle, .len = (uint32_t)n};
+	struct lane *lane;
+	uint32_t size = 0;
+	ssize_t result = -EAGAIN;
+
+	if (!sock_lock(f, &rec->tx_lock))
+		return -EAGAIN;
+	lane = lane_enter(sock_link(f), rec->worker);
+	if (!lane) {
+		sock_unlock(&rec->tx_lock);
+		return sock_is_dead(f) ? -ENETDOWN : -ENOBUFS;
+	}
+	if (to) {
+		c.family = (uint8_t)family;
+		c.peer = *to;
+	}
+	/* As Linux: the first datagram may go over the limit. */
+	if (room(rec) > n || rec->tx_pos == __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE)) {
+		c.off = lane_buffer(lane, n ? (uint32_t)n : 1, &size);
+		result = c.off == TXBUF_NONE ? -ENOBUFS : 0;
+		if (result == 0 && size < n) {
+			const struct cv_segment *seg = sock_link(f)->wait.seg;
+
+			txbuf_give(&lane->pool,
+				c.off - seg->tx_off - lane->wait.index * seg->tx_bytes_lane);
+			result = -ENOBUFS;
+		}
+	}
+	if (result == 0) {
+		gather(msg, 0, sock_link(f)->base + c.off, n);
+		c.pos = rec->tx_pos;
+		result = lane_post(lane, &c);
+		if (result == 0) {
+			__atomic_store_n(&rec->tx_pos, c.pos + n, __ATOMIC_RELEASE);
+			result = (ssize_t)n;
+		}
+	}
+	lane_leave(lane);
+	sock_unlock(&rec->tx_lock);
+	return result;
+}
+
+static int datagram_target(struct file *f, const struct msghdr *msg, struct cv_endpoint *to,
+	bool *kernel)
+{
+	int family, error;
+
+	*kernel = false;
+	if (!msg->msg_name)
+		return f->mux.rec->status & CV_ST_CONNECTED ? 0 : -EDESTADDRREQ;
+	error = address_in(msg->msg_name, msg->msg_namelen, to, &family);
+	if (error)
+		return error;
+	if (to->port == 0)
+		return -EINVAL;
+	*kernel = f->mux.both && link_side_of(sock_link(f), to->addr, false) == LINK_KERNEL;
+	return 0;
+}
+
+static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, int flags)
+{
+	uint64_t deadline = wait_deadline(f->mux.rec->sndtimeo_ns);
+	struct cv_endpoint to;
+	size_t n = 0;
+	bool kernel;
+	int error = sock_take_error(f);
+
+	if (error)
+		return -error;
+	if (f->mux.rec->status & CV_ST_TX_SHUT)
+		return -EPIPE;
+	error = datagram_target(f, msg, &to, &kernel);
+	if (error)
+		return error;
+	if (kernel) {
+		ssize_t sent = real_sendmsg(fd, msg, flags);
+
+		return sent < 0 ? -errno : sent;
+	}
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		n += msg->msg_iov[i].iov_len;
+	if (n > DATAGRAM_MAX)
+		return -EMSGSIZE;
+	for (;;) {
+		ssize_t sent = datagram_put(f, msg, n, msg->msg_name ? &to : NULL,
+			IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)to.addr)
+				? CV_AF_INET : CV_AF_INET6);
+
+		if (sent != -EAGAIN && sent != -ENOBUFS)
+			return sent;
+		if (!sock_waits(f, flags)) {
+			wait_want_room(f->mux.rec);
+			return -EAGAIN;
+		}
+		error = stream_wait(f, sent, deadline);
+		if (error <= 0)
+			return error == 0 ? -EAGAIN : error;
+	}
+}
+
+ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags)
+{
+	wait_link_check(f->mux.link);
+	if (f->type == SOCK_DGRAM)
+		return datagram_send(fd, f, msg, flags);
+	return stream_send(f, msg, flags);
+}
