@@ -67,8 +67,7 @@ void mux_unlock(bool locked)
 	ep_unlock(&membership, locked);
 }
 
-/* --- instances
- * ------------------------------------------------------------------------------------ */
+/* --- instances ------------------------------------------------------------------------------- */
 
 /* Instances are few; their memory is never given back, so that a thread that still sleeps in a
  * closed one finds it. */
@@ -216,8 +215,7 @@ static struct ep *ep_enter_unknown(int epfd, struct mux_file **file)
 	return ep_enter(epfd, file);
 }
 
-/* --- the set
- * -------------------------------------------------------------------------------------- */
+/* --- the set --------------------------------------------------------------------------------- */
 
 static int kernel_add(int epfd, int fd, uint32_t events, void *tag)
 {
@@ -338,8 +336,7 @@ void ep_mark_nested(struct ep *ep, int epfd)
 	wait_set_arm(ep->set, &ep->armed);
 }
 
-/* --- items
- * ---------------------------------------------------------------------------------------- */
+/* --- items ----------------------------------------------------------------------------------- */
 
 static struct mux_item *item_find(const struct ep *ep, int fd, const struct mux_file *file)
 {
@@ -470,8 +467,7 @@ static int item_watch(struct ep *ep, int epfd, struct mux_item *item)
 	return error;
 }
 
-/* --- epoll_ctl
- * ------------------------------------------------------------------------------------- */
+/* --- epoll_ctl ------------------------------------------------------------------------------- */
 
 static int event_check(int op, const struct mux_file *file, const struct epoll_event *event)
 {
@@ -665,8 +661,7 @@ int shim_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	return with_errno(result);
 }
 
-/* --- hooks
- * ------------------------------------------------------------------------------------------ */
+/* --- hooks ----------------------------------------------------------------------------------- */
 
 void mux_sock_decided(int fd, struct mux_file *f)
 {

@@ -77,8 +77,7 @@ void mux_fork_child(void)
 	mux_unlock(prepared_membership);
 }
 
-/* --- taking over
- * ----------------------------------------------------------------------------------- */
+/* --- taking over ----------------------------------------------------------------------------- */
 
 static bool is_ours(const struct ep *ep, int fd, uint64_t data)
 {

@@ -263,8 +263,7 @@ void ep_item_kick(struct ep *ep, struct mux_item *item)
 	ep_unlock(&ep->lock, locked);
 }
 
-/* --- the kernel's half
- * ----------------------------------------------------------------------------- */
+/* --- the kernel's half ----------------------------------------------------------------------- */
 
 static bool fd_is_readable(int fd)
 {
@@ -425,8 +424,7 @@ static int ep_look_kernel(struct ep *ep, int epfd, struct epoll_event *out, int 
 	return kept;
 }
 
-/* --- waiting
- * ---------------------------------------------------------------------------------------- */
+/* --- waiting --------------------------------------------------------------------------------- */
 
 /* One look at both halves as far as they are due. */
 static int ep_look(struct ep *ep, int epfd, struct epoll_event *out, int max, uint32_t batch)
@@ -583,8 +581,7 @@ int ep_kernel_wait_end(struct ep *ep, int epfd, struct epoll_event *out, int n)
 	return n;
 }
 
-/* --- the calls
- * -------------------------------------------------------------------------------------- */
+/* --- the calls ------------------------------------------------------------------------------- */
 
 static uint64_t deadline_of_ms(int timeout_ms)
 {

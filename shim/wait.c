@@ -29,7 +29,7 @@
 #define READABLE (POLLIN | POLLRDNORM)
 #define WRITABLE (POLLOUT | POLLWRNORM)
 
-/* --- readiness -------------------------------------------------------------------------------- */
+/* --- readiness ------------------------------------------------------------------------------- */
 
 bool wait_has_room(const struct cv_sock *rec)
 {
@@ -350,8 +350,7 @@ void wait_link_check(struct wait_link *link)
 		mux_link_lost(link);
 }
 
-/* --- calls that are no cancellation points: a lock may be held, or signals blocked
- * ----------------- */
+/* --- calls that are no cancellation points: a lock may be held, or signals blocked ----------- */
 
 int wait_kernel_poll(struct pollfd *fds, nfds_t n)
 {

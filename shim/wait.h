@@ -102,7 +102,7 @@ int mux_file_add_epoll(int fd, struct ep *ep);
  * held while a hook below is called. */
 void mux_file_each_fd(struct mux_file *file, void (*f)(int fd, void *arg), void *arg);
 
-/* --- readiness -------------------------------------------------------------------------------- */
+/* --- readiness ------------------------------------------------------------------------------- */
 
 /* All that the socket is ready for now: POLLIN POLLRDNORM POLLPRI POLLOUT POLLWRNORM POLLWRBAND
  * POLLRDHUP POLLERR POLLHUP. Dead engine: POLLIN POLLRDNORM POLLRDHUP POLLOUT POLLWRNORM POLLERR
@@ -116,7 +116,7 @@ bool wait_has_room(const struct cv_sock *rec);
  * clear tx_want. */
 void wait_want_room(struct cv_sock *rec);
 
-/* --- blocking calls --------------------------------------------------------------------------- */
+/* --- blocking calls -------------------------------------------------------------------------- */
 
 uint64_t wait_now_ns(void);
 /* now + timeout; timeout 0 (as in rcvtimeo_ns) is WAIT_FOREVER. */
@@ -141,7 +141,7 @@ int wait_ring(struct wait_lane *w, uint32_t head);
  * as wait_sock: > 0, 0 (deadline), -EINTR, -ENETDOWN. */
 int wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns);
 
-/* --- a lane's waiting ------------------------------------------------------------------------- */
+/* --- a lane's waiting ------------------------------------------------------------------------ */
 
 void wait_lane_init(struct wait_lane *w, struct wait_link *link, struct cv_lane *lane,
 	struct cv_set *set, uint32_t index, uint32_t worker, int bell);

@@ -146,8 +146,7 @@ CASE(epoll__threads_on_one_set__each_connection_once)
 	many_acceptors(true, 0);
 }
 
-/* --- request and reply over threads: no wake-up is lost
- * ------------------------------------------- */
+/* --- request and reply over threads: no wake-up is lost -------------------------------------- */
 
 static void *serve(void *arg)
 {

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shim/epoll.h"
@@ -51,8 +52,7 @@ __attribute__((constructor)) static void find_real(void)
 #undef A
 }
 
-/* --- the engine
- * ------------------------------------------------------------------------------------ */
+/* --- the engine ------------------------------------------------------------------------------ */
 
 struct set_memory {
 	struct cv_set set;
@@ -153,8 +153,7 @@ static void become(uint32_t sock, uint32_t status)
 	pthread_mutex_unlock(&world.lock);
 }
 
-/* --- what shim-core provides
- * ------------------------------------------------------------------------ */
+/* --- what shim-core provides ----------------------------------------------------------------- */
 
 struct mux_file *mux_file_get(int fd)
 {
@@ -255,8 +254,7 @@ void mux_file_each_fd(struct mux_file *file, void (*f)(int fd, void *arg), void 
 	}
 }
 
-/* --- set-up
- * ------------------------------------------------------------------------------------------ */
+/* --- set-up ---------------------------------------------------------------------------------- */
 
 static int control[2];
 
@@ -346,8 +344,7 @@ static void none(int set)
 	assert_int_equal(epoll_wait(set, events, 4, 5), 0);
 }
 
-/* --- readiness
- * ----------------------------------------------------------------------------------------- */
+/* --- readiness ------------------------------------------------------------------------------- */
 
 static void ready__each_state__as_tcp_poll(void **state)
 {
@@ -403,8 +400,7 @@ static void ready__room__a_third(void **state)
 	assert_true(wait_ready(f) & POLLIN);
 }
 
-/* --- epoll
- * ---------------------------------------------------------------------------------------------- */
+/* --- epoll ----------------------------------------------------------------------------------- */
 
 static void epoll__level_edge_oneshot(void **state)
 {
@@ -523,8 +519,67 @@ static void poll__engine_dies__reported(void **state)
 	assert_true(wait_sock(&world.files[1], POLLIN, -1, WAIT_FOREVER) > 0);
 }
 
-/* --- no wake-up is lost
- * ------------------------------------------------------------------------------------ */
+/* --- fork ------------------------------------------------------------------------------------ */
+
+/* The child's copy of the heap is an engine of its own; what is shared is the kernel's half. */
+static int child_uses_set(int set, int inner, const int ends[2])
+{
+	char byte;
+
+	mux_fork_child();
+	memset(&lane, 0, sizeof(lane));
+	none(set);
+	produce(1, 1);
+	assert_int_equal(one(set, 1), EPOLLIN);
+	consume(1);
+	none(set);
+	assert_int_equal(write(ends[1], "p", 1), 1);
+	assert_int_equal(one(set, 2), EPOLLIN);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	produce(2, 1);
+	assert_int_equal(one(set, 3), EPOLLIN);
+	assert_int_equal(one(inner, 4), EPOLLIN);
+	consume(2);
+	none(set);
+	/* The parent's sets are left alone. */
+	assert_int_equal(world.seg.sets[0].set.armed, world.page.pid);
+	return 0;
+}
+
+static void fork__child_takes_the_set_over__parent_undisturbed(void **state)
+{
+	int set = epoll_create1(0), inner = epoll_create1(0), a = sock_new(1), b = sock_new(2);
+	int ends[2], status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	add(set, a, EPOLLIN, 1);
+	add(set, ends[0], EPOLLIN, 2);
+	add(inner, b, EPOLLIN, 4);
+	add(set, inner, EPOLLIN, 3);
+	none(set);
+	/* Any word that the child inherits will do to remember this one. */
+	world.page.pid = world.seg.sets[0].set.armed;
+	mux_fork_prepare();
+	child = fork();
+	if (child == 0)
+		_exit(child_uses_set(set, inner, ends));
+	mux_fork_parent();
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	none(set);
+	produce(1, 1);
+	assert_int_equal(one(set, 1), EPOLLIN);
+	consume(1);
+	produce(2, 1);
+	assert_int_equal(one(set, 3), EPOLLIN);
+	real_close(ends[0]);
+	real_close(ends[1]);
+}
+
+/* --- no wake-up is lost ---------------------------------------------------------------------- */
 
 #define ROUNDS 20000
 #define BUSY 8
@@ -659,6 +714,7 @@ int main(void)
 		CASE(epoll__nested_and_in_poll),
 		CASE(epoll__engine_dies__members_report),
 		CASE(poll__engine_dies__reported),
+		CASE(fork__child_takes_the_set_over__parent_undisturbed),
 		CASE(stress__epoll),
 		CASE(stress__edge),
 		CASE(stress__poll),
