@@ -5,9 +5,10 @@
 #
 #   build   gcc and clang builds of everything, without a warning
 #   unit    unit tests, release and sanitizer builds
+#   world   engines on a virtual clock, release and sanitizer builds
 #   diff    the differential cases on the kernel
 
-test_groups=(build unit diff)
+test_groups=(build unit world diff)
 test_passed=0
 test_failed=0
 test_skipped=0
@@ -44,20 +45,22 @@ group_build() {
 	run_one 'build address+undefined sanitizers' 600 "$CULVERT_ROOT/dev" build sanitize
 }
 
-# Every executable tests/unit/unit_* of a build.
-group_unit() {
-	local kind dir test found=0
+# Every executable tests/GROUP/GROUP_* of the release and the sanitizer build.
+run_executables() {
+	local group=$1 kind dir test found=0
 	for kind in release sanitize; do
 		build_kind "$kind" >/dev/null || die "the $kind build failed"
 		dir=$CULVERT_ROOT/$(build_directory "$kind")
-		for test in "$dir"/tests/unit/unit_*; do
+		for test in "$dir/tests/$group/$group"_*; do
 			[[ -f $test && -x $test ]] || continue
 			found=1
-			run_one "unit $kind ${test##*/unit_}" 120 "$test"
+			run_one "$group $kind ${test##*/"$group"_}" 120 "$test"
 		done
 	done
-	((found)) || die "no unit test was built"
+	((found)) || die "no $group test was built"
 }
+group_unit() { run_executables unit; }
+group_world() { run_executables world; }
 
 group_diff() {
 	local test

@@ -24,6 +24,7 @@
 #include "stack/core/port.h"
 
 struct engine;
+struct icmp_error;
 struct sock;
 
 /* What an engine gets from outside. All are called in the worker's context only. */
@@ -45,7 +46,6 @@ struct engine_config {
 	uint32_t neigh_max;     /* neighbour cache entries */
 	uint32_t neigh_queue;   /* frames that wait for one unresolved neighbour */
 	uint32_t txbuf_max;     /* send buffers under way, all sockets */
-	uint32_t time_wait_ns_shift; /* reserved, 0 */
 	struct rte_mempool *pkt_pool; /* where headers and small packets are made; data room for a
 					 full frame of every port; priv_size >= sizeof(struct pkt) */
 	bool loopback; /* 127.0.0.0/8 and ::1 are the engine's own */
@@ -84,7 +84,7 @@ struct engine {
 	/* end of turn: tell users. Set by whoever hosts sockets (stack/user/, or a test). Called once
 	 * for each dirty socket, which was taken off the list before. */
 	void (*sock_event)(void *ctx, struct sock *sk);
-	void (*commands)(void *ctx); /* start of turn; may be NULL */
+	uint32_t (*commands)(void *ctx); /* start of turn, returns how many; may be NULL */
 	void (*events_done)(void *ctx); /* after the last sock_event of the turn; may be NULL */
 	void *user_ctx;
 	struct engine_config config;

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the stack knows of a packet: the private area of its mbuf, filled by stack/net/ when the packet
+ * is parsed; and a FIFO of packets linked through it.
+ */
+#ifndef CULVERT_CORE_PKT_H
+#define CULVERT_CORE_PKT_H
+
+#include <stdint.h>
+#include <rte_mbuf.h>
+
+#include "stack/api/segment.h"
+
+struct pkt {
+	struct rte_mbuf *next; /* in a pktq */
+	uint16_t port;         /* number of the port it came by; PORT_LOOPBACK: from ourselves */
+	uint8_t proto, tos, ttl;
+	uint8_t l4_checked;    /* non-zero: its L4 checksum is known to be right */
+	struct cv_endpoint src, dst; /* ports filled by the L4 protocol */
+};
+#define PORT_LOOPBACK UINT16_MAX
+
+static inline struct pkt *pkt_of(struct rte_mbuf *m)
+{
+	return rte_mbuf_to_priv(m);
+}
+
+struct pktq {
+	struct rte_mbuf *head, *tail;
+	uint32_t n;
+};
+
+static inline void pktq_init(struct pktq *q)
+{
+	q->head = NULL;
+	q->tail = NULL;
+	q->n = 0;
+}
+
+static inline void pktq_push(struct pktq *q, struct rte_mbuf *m)
+{
+	pkt_of(m)->next = NULL;
+	if (q->tail != NULL)
+		pkt_of(q->tail)->next = m;
+	else
+		q->head = m;
+	q->tail = m;
+	q->n++;
+}
+
+static inline struct rte_mbuf *pktq_pop(struct pktq *q)
+{
+	struct rte_mbuf *m = q->head;
+
+	if (m == NULL)
+		return NULL;
+	q->head = pkt_of(m)->next;
+	if (q->head == NULL)
+		q->tail = NULL;
+	q->n--;
+	return m;
+}
+
+static inline void pktq_free_all(struct pktq *q)
+{
+	struct rte_mbuf *m;
+
+	while ((m = pktq_pop(q)) != NULL)
+		rte_pktmbuf_free(m);
+}
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The way in: Ethernet, VLAN, ARP, IPv4 (RFC791, RFC1122:3.2.1), and on to the protocol by bursts. */
+#include <string.h>
+#include <rte_ether.h>
+#include <rte_ip.h>
+
+#include "stack/base/addr.h"
+#include "stack/net/priv.h"
+
+#define DROP(reason)                                                                               \
+	do {                                                                                       \
+		e->counters.reason++;                                                              \
+		rte_pktmbuf_free(m);                                                               \
+		return NULL;                                                                       \
+	} while (0)
+
+/* Takes the Ethernet header off; the type, -1 when the frame was dropped (0 is a type). */
+static int eth_strip(struct engine *e, const struct port *port, struct rte_mbuf *m)
+{
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	uint16_t type, bytes = RTE_ETHER_HDR_LEN, tag = 0;
+
+	if (rte_pktmbuf_data_len(m) < RTE_ETHER_HDR_LEN + sizeof(struct rte_vlan_hdr)) {
+		e->counters.drop_short++;
+		rte_pktmbuf_free(m);
+		return -1;
+	}
+	type = rte_be_to_cpu_16(eth->ether_type);
+	if (type == RTE_ETHER_TYPE_VLAN) {
+		const struct rte_vlan_hdr *vlan = (const void *)(eth + 1);
+
+		tag = rte_be_to_cpu_16(vlan->vlan_tci) & 0xfff;
+		type = rte_be_to_cpu_16(vlan->eth_proto);
+		bytes += (uint16_t)sizeof(*vlan);
+	}
+	if (tag != port->vlan) {
+		e->counters.drop_vlan++;
+		rte_pktmbuf_free(m);
+		return -1;
+	}
+	if (memcmp(&eth->dst_addr, port->mac, 6) != 0 && !(eth->dst_addr.addr_bytes[0] & 1)) {
+		e->counters.drop_not_for_us++;
+		rte_pktmbuf_free(m);
+		return -1;
+	}
+	rte_pktmbuf_adj(m, bytes);
+	return type;
+}
+
+static bool is_for_us(const struct engine *e, const struct port *port, const uint8_t dst[16])
+{
+	if (addr_is_broadcast(dst))
+		return true;
+	/* Loopback addresses never come by a wire: RFC1122:3.2.1.3 (g). */
+	if (addr_is_loopback(dst))
+		return false;
+	for (int i = 0; i < port->addrs_n; i++) { /* the subnet's broadcast address */
+		uint8_t all[16];
+
+		if (!addr_is_v4(port->addr[i].addr))
+			continue;
+		memcpy(all, port->addr[i].addr, 16);
+		for (unsigned bit = port->addr[i].prefix; bit < 128; bit++)
+			all[bit / 8] |= (uint8_t)(0x80 >> (bit % 8));
+		if (port->addr[i].prefix < 127 && addr_equal(all, dst))
+			return true;
+	}
+	return ip_is_local(e, dst);
+}
+
+static bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *p)
+{
+	uint64_t verdict = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+
+	if (port->trusted && p->proto != IPPROTO_ICMP)
+		return true;
+	if (port->rx_cksum && verdict == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+		return true;
+	if (port->rx_cksum && verdict == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+		return false;
+	if (p->proto == IPPROTO_UDP && rte_pktmbuf_data_len(m) >= 8 &&
+		*rte_pktmbuf_mtod_offset(m, const uint16_t *, 6) == 0)
+		return true; /* the sender made none: RFC768 */
+	return mbuf_cksum(m, 0,
+		       p->proto == IPPROTO_ICMP ? 0
+						: pseudo_cksum(p->src.addr, p->dst.addr, p->proto,
+							  rte_pktmbuf_pkt_len(m))) == 0xffff;
+}
+
+/* m: data at the IPv4 header. Returns m with data at the payload and struct pkt filled, or NULL. */
+static struct rte_mbuf *ipv4_parse(struct engine *e, const struct port *port, struct rte_mbuf *m)
+{
+	const struct rte_ipv4_hdr *h = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+	struct pkt *p = pkt_of(m);
+	uint16_t total, bytes;
+
+	if (rte_pktmbuf_data_len(m) < sizeof(*h))
+		DROP(drop_short);
+	bytes = (uint16_t)((h->version_ihl & 0xf) * 4);
+	total = rte_be_to_cpu_16(h->total_length);
+	if (h->version_ihl >> 4 != 4 || bytes < IP_HEADER_V4 || bytes > rte_pktmbuf_data_len(m) ||
+		total < bytes || total > rte_pktmbuf_pkt_len(m))
+		DROP(drop_ip_header);
+	if (!port->trusted && rte_raw_cksum(h, bytes) != 0xffff)
+		DROP(drop_ip_checksum);
+	if (h->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_OFFSET_MASK | RTE_IPV4_HDR_MF_FLAG))
+		DROP(drop_ip_fragment);
+	addr_from_v4(p->src.addr, &h->src_addr);
+	addr_from_v4(p->dst.addr, &h->dst_addr);
+	p->src.scope = p->dst.scope = 0;
+	p->port = port->id;
+	p->proto = h->next_proto_id;
+	p->tos = h->type_of_service;
+	p->ttl = h->time_to_live;
+	if (!is_for_us(e, port, p->dst.addr))
+		DROP(drop_not_for_us);
+	if (addr_is_multicast(p->src.addr) || addr_is_broadcast(p->src.addr) ||
+		addr_is_loopback(p->src.addr) || ip_is_local(e, p->src.addr))
+		DROP(drop_ip_source);
+	/* Ethernet pads short frames. */
+	if (rte_pktmbuf_pkt_len(m) > total)
+		rte_pktmbuf_trim(m, (uint16_t)(rte_pktmbuf_pkt_len(m) - total));
+	rte_pktmbuf_adj(m, bytes);
+	if (!l4_cksum_ok(port, m, p))
+		DROP(drop_l4_checksum);
+	p->l4_checked = 1;
+	return m;
+}
+
+/* Gathers packets of one protocol, so that it gets a burst. */
+struct l4_batch {
+	struct rte_mbuf *pkts[ENGINE_BURST];
+	uint16_t n;
+};
+
+static void batch_flush(struct engine *e, struct l4_batch *b, unsigned i)
+{
+	if (b[i].n > 0)
+		e->l4[i].input(e, b[i].pkts, b[i].n);
+	b[i].n = 0;
+}
+
+static void l4_deliver(struct engine *e, struct l4_batch *b, struct rte_mbuf *m)
+{
+	uint8_t proto = pkt_of(m)->proto;
+
+	for (unsigned i = 0; i < e->l4_n; i++) {
+		if (e->l4[i].proto != proto)
+			continue;
+		if (b[i].n == ENGINE_BURST)
+			batch_flush(e, b, i);
+		b[i].pkts[b[i].n++] = m;
+		return;
+	}
+	if (proto == IPPROTO_ICMP) {
+		icmp_input(e, m);
+		return;
+	}
+	e->counters.drop_ip_protocol++;
+	rte_pktmbuf_free(m);
+}
+
+void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct l4_batch batch[ENGINE_L4_MAX];
+
+	for (unsigned i = 0; i < e->l4_n; i++)
+		batch[i].n = 0;
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+
+		e->counters.rx_packets++;
+		e->counters.rx_bytes += rte_pktmbuf_pkt_len(m);
+		switch (eth_strip(e, port, m)) {
+		case -1:
+			break;
+		case RTE_ETHER_TYPE_IPV4:
+			m = ipv4_parse(e, port, m);
+			if (m != NULL)
+				l4_deliver(e, batch, m);
+			break;
+		case RTE_ETHER_TYPE_ARP:
+			arp_input(e, port, m);
+			break;
+		default:
+			e->counters.drop_ethertype++;
+			rte_pktmbuf_free(m);
+		}
+	}
+	for (unsigned i = 0; i < e->l4_n; i++)
+		batch_flush(e, batch, i);
+}
+
+uint32_t net_loopback_input(struct engine *e)
+{
+	struct l4_batch batch[ENGINE_L4_MAX];
+	struct pktq now = e->net->loopback; /* what these cause goes round in the next turn */
+	struct rte_mbuf *m;
+	uint32_t n = now.n;
+
+	pktq_init(&e->net->loopback);
+	for (unsigned i = 0; i < e->l4_n; i++)
+		batch[i].n = 0;
+	while ((m = pktq_pop(&now)) != NULL)
+		l4_deliver(e, batch, m);
+	for (unsigned i = 0; i < e->l4_n; i++)
+		batch_flush(e, batch, i);
+	return n;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * IP: from frames to parsed packets, from segments to frames; ARP, ICMP, routes, and the way back to
+ * ourselves.
+ *
+ * Owns: struct net (neighbours, loopback queue, ICMP rate limit). Does not own: ports, L4.
+ * Called by: stack/core/ (input), the L4 protocols (output), the composition root.
+ * RFC 791, 826, 792, 1122.
+ */
+#ifndef CULVERT_NET_IP_H
+#define CULVERT_NET_IP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "stack/api/error.h"
+#include "stack/core/engine.h"
+#include "stack/core/pkt.h"
+
+#define IP_HEADER_V4 20
+#define IP_TTL_DEFAULT 64
+#define IP_LOOPBACK_MTU 65535
+
+/* Where packets to one destination go: the answer of a route and neighbour look-up, kept as long as the
+ * generation is the present one. Zero it to forget. */
+struct ip_path {
+	uint32_t gen;
+	uint16_t mtu;
+	bool local; /* the destination is one of our own addresses */
+	struct port *port;
+	struct neigh *neigh;
+};
+
+/* What an ICMP error says about a packet of ours (RFC792, RFC1122:3.2.2). */
+struct icmp_error {
+	enum cv_error error; /* what a connected user is told */
+	bool hard;           /* protocol or port unreachable */
+	uint16_t mtu;        /* fragmentation needed: the next hop's MTU, else 0 */
+	struct cv_endpoint local, peer; /* of the packet that we had sent */
+	uint32_t seq;        /* first 4 bytes behind the ports (TCP's sequence number) */
+};
+
+int net_init(struct engine *e);
+void net_fini(struct engine *e);
+
+/* Adds a port (the engine keeps the pointer). Announces its addresses. 0, -CV_ENOBUFS when there are too
+ * many. */
+int net_port_add(struct engine *e, struct port *port);
+
+/* Frames of one port, owned by the callee. */
+void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint16_t n);
+/* Packets that turned round; returns how many. */
+uint32_t net_loopback_input(struct engine *e);
+bool net_has_loopback(const struct engine *e);
+
+/* True for an address of the engine itself. */
+bool ip_is_local(const struct engine *e, const uint8_t addr[16]);
+/* Makes path valid for dst. src (16 bytes): chosen when it is the wildcard address, else kept.
+ * -CV_ENETUNREACH without a route, -CV_EADDRNOTAVAIL when a source of that family is missing. */
+int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16]);
+/* Sends m (L4 header and payload, headroom for IP and Ethernet, L4 checksum field zero at
+ * cksum_off) along a valid path. Consumes m. 0 or -CV_EMSGSIZE, -CV_ENOBUFS. */
+int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, uint8_t proto,
+	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16],
+	uint16_t cksum_off);
+/* Hands a finished frame to the port at the end of the turn. */
+void port_send(struct engine *e, struct port *port, struct rte_mbuf *m);
+void port_flush(struct engine *e, struct port *port);
+
+/* For a parsed packet whose port nobody has: ICMP port unreachable, rate limited. m: data at the IP
+ * payload; not consumed. */
+void icmp_send_port_unreachable(struct engine *e, struct rte_mbuf *m);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The part of a socket that all protocols share; see sock.h. */
+#include "stack/sock/sock.h"
+
+#include <string.h>
+
+#include "stack/base/compiler.h"
+
+#define RCVBUF_DEFAULT 1048576u
+#define SNDBUF_DEFAULT 2621440u
+
+void sock_init(struct sock *sk, struct engine *e, const struct sock_proto *proto, uint8_t family,
+	uint8_t type)
+{
+	memset(sk, 0, sizeof(*sk));
+	sk->proto = proto;
+	sk->engine = e;
+	sk->type = type;
+	sk->family = family;
+	sk->rcvbuf = RCVBUF_DEFAULT;
+	sk->sndbuf = SNDBUF_DEFAULT;
+	list_init(&sk->dirty_node);
+	list_init(&sk->output_node);
+	list_init(&sk->acceptq);
+	list_init(&sk->accept_node);
+	pktq_init(&sk->rxq);
+}
+
+void sock_fini(struct sock *sk)
+{
+	list_del(&sk->dirty_node);
+	list_del(&sk->output_node);
+	list_del(&sk->accept_node);
+	pktq_free_all(&sk->rxq);
+	sk->rxq_bytes = 0;
+}
+
+void sock_event(struct sock *sk)
+{
+	if (sk->user != NULL && list_empty(&sk->dirty_node))
+		list_add_tail(&sk->engine->dirty, &sk->dirty_node);
+}
+
+void sock_output_later(struct sock *sk)
+{
+	if (list_empty(&sk->output_node))
+		list_add_tail(&sk->engine->output, &sk->output_node);
+}
+
+void sock_set_error(struct sock *sk, enum cv_error error)
+{
+	sk->error = error;
+	sk->error_seq++;
+	sock_event(sk);
+}
+
+int sock_bind(struct sock *sk, const struct cv_endpoint *local)
+{
+	return sk->proto->bind(sk, local);
+}
+
+int sock_listen(struct sock *sk, uint32_t backlog)
+{
+	return sk->proto->listen ? sk->proto->listen(sk, backlog) : -CV_EOPNOTSUPP;
+}
+
+int sock_connect(struct sock *sk, const struct cv_endpoint *peer)
+{
+	return sk->proto->connect(sk, peer);
+}
+
+int sock_disconnect(struct sock *sk)
+{
+	return sk->proto->disconnect(sk);
+}
+
+int sock_send(struct sock *sk, struct txbuf *b)
+{
+	return sk->proto->send(sk, b);
+}
+
+void sock_shutdown_wr(struct sock *sk)
+{
+	sk->proto->shutdown_wr(sk);
+}
+
+void sock_close(struct sock *sk, bool abort)
+{
+	sk->user = NULL;
+	list_del(&sk->dirty_node);
+	sk->proto->close(sk, abort || sk->rx_lent > 0 || sk->rxq.n > 0);
+}
+
+struct sock *sock_accept(struct sock *listener)
+{
+	struct list *node = list_pop(&listener->acceptq);
+	struct sock *sk;
+
+	if (node == NULL)
+		return NULL;
+	sk = list_entry(node, struct sock, accept_node);
+	sk->listener = NULL;
+	listener->acceptq_len--;
+	listener->accept_lent++;
+	return sk;
+}
+
+void sock_accept_done(struct sock *listener)
+{
+	listener->accept_lent--;
+}
+
+struct rte_mbuf *sock_recv_take(struct sock *sk)
+{
+	struct rte_mbuf *m = pktq_pop(&sk->rxq);
+
+	if (m != NULL) {
+		sk->rxq_bytes -= rte_pktmbuf_pkt_len(m);
+		sk->rx_lent += rte_pktmbuf_pkt_len(m);
+	}
+	return m;
+}
+
+void sock_consumed(struct sock *sk, uint32_t bytes)
+{
+	sk->rx_lent -= bytes < sk->rx_lent ? bytes : sk->rx_lent;
+	if (sk->proto->consumed != NULL)
+		sk->proto->consumed(sk, bytes);
+}
+
+uint32_t sock_recv_copy(struct sock *sk, void *buf, uint32_t len)
+{
+	uint32_t copied = 0;
+
+	while (copied < len && sk->rxq.head != NULL) {
+		struct rte_mbuf *m = sk->rxq.head;
+		uint32_t have = rte_pktmbuf_pkt_len(m), n = have;
+		const void *from;
+
+		if (n > len - copied)
+			n = len - copied;
+		from = rte_pktmbuf_read(m, 0, n, (uint8_t *)buf + copied);
+		if (from != (uint8_t *)buf + copied && n > 0)
+			memcpy((uint8_t *)buf + copied, from, n);
+		copied += n;
+		if (n < have && sk->type == CV_STREAM) {
+			uint32_t left = n;
+
+			while (left >= rte_pktmbuf_data_len(m) && m->next != NULL) {
+				/* whole segments of the chain stay attached, empty */
+				left -= rte_pktmbuf_data_len(m);
+				m->data_len = 0;
+				m = m->next;
+			}
+			m->data_off = (uint16_t)(m->data_off + left);
+			m->data_len = (uint16_t)(m->data_len - left);
+			sk->rxq.head->pkt_len -= n;
+			sk->rxq_bytes -= n;
+			sk->rx_lent += n;
+			sock_consumed(sk, n);
+			break;
+		}
+		rte_pktmbuf_free(sock_recv_take(sk));
+		sock_consumed(sk, have);
+		if (sk->type == CV_DGRAM)
+			break;
+	}
+	return copied;
+}
+
+int sock_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len)
+{
+	return sk->proto->setopt(sk, opt, value, len);
+}
+
+int sock_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len)
+{
+	return sk->proto->getopt(sk, opt, value, len);
+}
+
+void txbuf_get(struct txbuf *b)
+{
+	rte_mbuf_ext_refcnt_update(&b->shinfo, 1);
+}
+
+void txbuf_put(struct txbuf *b)
+{
+	if (rte_mbuf_ext_refcnt_update(&b->shinfo, -1) == 0)
+		b->release(b, b->ctx);
+}

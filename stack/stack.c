@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The composition root: the one file that knows all layers and protocols of an engine. */
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "stack/core/engine.h"
+#include "stack/net/ip.h"
+#include "stack/sock/sock.h"
+#include "stack/udp/udp.h"
+
+#define DEFAULT(field, value) ((field) = (field) ? (field) : (value))
+
+struct engine *engine_new(const struct engine_config *config, const struct engine_env *env,
+	uint64_t now_ns, const char **why)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+
+	*why = "memory is short";
+	if (e == NULL)
+		return NULL;
+	e->config = *config;
+	DEFAULT(e->config.udp_max, 65536);
+	DEFAULT(e->config.neigh_max, 4096);
+	DEFAULT(e->config.neigh_queue, 16);
+	e->env = *env;
+	e->now_ns = now_ns;
+	e->pkt_pool = config->pkt_pool;
+	list_init(&e->dirty);
+	list_init(&e->output);
+	wheel_init(&e->wheel, now_ns);
+	e->l4[e->l4_n++] = (struct engine_l4){IPPROTO_UDP, udp_input, udp_icmp_error};
+	if (e->pkt_pool == NULL ||
+		rte_pktmbuf_priv_size(e->pkt_pool) < sizeof(struct pkt)) {
+		*why = "the packet pool has no private area for struct pkt";
+		free(e);
+		return NULL;
+	}
+	if (net_init(e) != 0 || udp_init(e) != 0) {
+		engine_free(e);
+		return NULL;
+	}
+	return e;
+}
+
+void engine_free(struct engine *e)
+{
+	udp_fini(e);
+	net_fini(e);
+	free(e);
+}
+
+int sock_open(struct engine *e, uint8_t family, uint8_t type, struct sock **out)
+{
+	if (type == CV_DGRAM)
+		return udp_open(e, family, out);
+	return -CV_EPROTONOSUPPORT;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * UDP (RFC768, RFC1122:4.1). Owns struct udp_sock, the table of bound ports, and what a datagram's way in and
+ * out costs. Called by: the composition root, stack/sock/ through udp_proto.
+ */
+#ifndef CULVERT_UDP_UDP_H
+#define CULVERT_UDP_UDP_H
+
+#include "stack/net/ip.h"
+#include "stack/sock/sock.h"
+
+struct udp_sock {
+	struct sock sk; /* first */
+	struct list port_node; /* in its port's bucket while bound */
+	struct ip_path path;
+	uint8_t tos, ttl;
+	bool broadcast;
+};
+
+int udp_init(struct engine *e);
+void udp_fini(struct engine *e);
+/* -CV_ENOBUFS when the limit is reached. */
+int udp_open(struct engine *e, uint8_t family, struct sock **out);
+void udp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n);
+void udp_icmp_error(struct engine *e, const struct icmp_error *err);
+uint32_t udp_count(const struct engine *e);
+
+#endif

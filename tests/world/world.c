@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See world.h. */
+#include "tests/world/world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <rte_eal.h>
+
+#include "stack/base/addr.h"
+#include "stack/net/ip.h"
+
+#define POOL_MBUFS 8191u
+
+static struct rte_mempool *pool;
+
+void world_eal_init(const char *name)
+{
+	char prefix[64];
+	char *argv[] = {(char *)(uintptr_t)name, "--no-huge", "-m", "64", "--no-pci", "--no-telemetry",
+		"--no-shconf", "-l", "0", "--log-level", "error", prefix};
+
+	snprintf(prefix, sizeof(prefix), "--file-prefix=%s-%d", name, getpid());
+	if (rte_eal_init((int)(sizeof(argv) / sizeof(argv[0])), argv) < 0)
+		abort();
+	pool = rte_pktmbuf_pool_create("world", POOL_MBUFS, 0,
+		RTE_ALIGN(sizeof(struct pkt), RTE_MBUF_PRIV_ALIGN), RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+	if (pool == NULL)
+		abort();
+}
+
+static uint64_t draw(struct world *w)
+{
+	w->random ^= w->random << 13;
+	w->random ^= w->random >> 7;
+	w->random ^= w->random << 17;
+	return w->random;
+}
+
+static bool chance(struct world *w, unsigned per_mille)
+{
+	return per_mille > 0 && draw(w) % 1000 < per_mille;
+}
+
+static void hash_add(struct world *w, const void *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		w->hash = (w->hash ^ ((const uint8_t *)data)[i]) * 0x100000001b3ull;
+}
+
+static void wire_put(struct world *w, int to, const uint8_t *data, uint32_t len, uint64_t at_ns)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(w->pool);
+	uint8_t *copy;
+
+	assert_non_null(m);
+	assert_true(w->frames_n < WORLD_FRAMES_MAX);
+	copy = (void *)rte_pktmbuf_append(m, (uint16_t)len);
+	assert_non_null(copy);
+	memcpy(copy, data, len);
+	if (chance(w, w->link.corrupt))
+		copy[draw(w) % len] ^= (uint8_t)(1u << draw(w) % 8);
+	w->frames[w->frames_n++] = (struct world_frame){m, at_ns, w->order++, to};
+}
+
+void world_inject(struct world *w, int to, const void *data, uint16_t len)
+{
+	wire_put(w, to, data, len, w->now_ns);
+}
+
+static uint16_t host_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct world_host *h = ctx;
+	struct world *w = h->w;
+	uint8_t flat[RTE_MBUF_DEFAULT_BUF_SIZE];
+
+	(void)port;
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t len = rte_pktmbuf_pkt_len(pkts[i]);
+		const uint8_t *data = rte_pktmbuf_read(pkts[i], 0, len, flat);
+		uint64_t at = w->now_ns + w->link.delay_ns;
+
+		assert_true(len <= sizeof(flat));
+		w->frames_sent++;
+		hash_add(w, &w->now_ns, sizeof(w->now_ns));
+		hash_add(w, data, len);
+		if (chance(w, w->link.reorder))
+			at += w->link.reorder_ns;
+		if (!chance(w, w->link.loss))
+			wire_put(w, 1 - h->index, data, len, at);
+		if (chance(w, w->link.duplicate))
+			wire_put(w, 1 - h->index, data, len, at);
+		rte_pktmbuf_free(pkts[i]);
+	}
+	return n;
+}
+
+/* The earliest frame on the wire, -1 if none; to < 0: any host. */
+static int wire_first(const struct world *w, int to)
+{
+	int best = -1;
+
+	for (unsigned i = 0; i < w->frames_n; i++) {
+		const struct world_frame *f = &w->frames[i];
+
+		if (to >= 0 && f->to != to)
+			continue;
+		if (best < 0 || f->at_ns < w->frames[best].at_ns ||
+			(f->at_ns == w->frames[best].at_ns && f->order < w->frames[best].order))
+			best = (int)i;
+	}
+	return best;
+}
+
+static uint16_t host_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
+{
+	struct world_host *h = ctx;
+	struct world *w = h->w;
+	uint16_t n = 0;
+
+	(void)port;
+	while (n < max) {
+		int i = wire_first(w, h->index);
+
+		if (i < 0 || w->frames[i].at_ns > w->now_ns)
+			break;
+		pkts[n++] = w->frames[i].m;
+		w->frames[i] = w->frames[--w->frames_n];
+	}
+	return n;
+}
+
+static uint64_t host_random(void *ctx)
+{
+	return draw(((struct world_host *)ctx)->w);
+}
+
+static void host_init(struct world *w, int i)
+{
+	struct world_host *h = &w->host[i];
+	const struct engine_config config = {.pkt_pool = w->pool};
+	const struct engine_env env = {h, host_rx, host_tx, host_random};
+	const char *why;
+
+	h->w = w;
+	h->index = i;
+	h->e = engine_new(&config, &env, w->now_ns, &why);
+	assert_non_null(h->e);
+	h->port = (struct port){.name = "wire", .up = true, .mtu = 1500, .addrs_n = 1,
+		.mac = {2, 0, 0, 0, 0, (uint8_t)(i + 1)}};
+	h->port.addr[0].prefix = 96 + 24;
+	addr_from_v4(h->port.addr[0].addr, (const uint8_t[]){10, 0, 0, (uint8_t)(i + 1)});
+	assert_int_equal(net_port_add(h->e, &h->port), 0);
+}
+
+struct world *world_new(uint64_t seed, const struct world_link *link)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	assert_non_null(w);
+	w->random = (seed + 1) * 0x9e3779b97f4a7c15ull;
+	w->hash = 0xcbf29ce484222325ull;
+	w->now_ns = 1000000000;
+	w->link = *link;
+	w->pool = pool;
+	host_init(w, 0);
+	host_init(w, 1);
+	return w;
+}
+
+void world_free(struct world *w)
+{
+	for (unsigned i = 0; i < w->frames_n; i++)
+		rte_pktmbuf_free(w->frames[i].m);
+	engine_free(w->host[0].e);
+	engine_free(w->host[1].e);
+	assert_int_equal(rte_mempool_in_use_count(w->pool), 0);
+	free(w);
+}
+
+static uint64_t world_next_ns(const struct world *w)
+{
+	int first = wire_first(w, -1);
+	uint64_t next = first < 0 ? UINT64_MAX : w->frames[first].at_ns;
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t at = engine_deadline_ns(w->host[i].e);
+
+		next = at < next ? at : next;
+	}
+	return next;
+}
+
+bool world_run(struct world *w, uint64_t for_ns, bool (*done)(void *ctx), void *ctx)
+{
+	uint64_t end = w->now_ns + for_ns;
+
+	for (;;) {
+		uint64_t next;
+
+		engine_turn(w->host[0].e, w->now_ns);
+		engine_turn(w->host[1].e, w->now_ns);
+		if (done != NULL && done(ctx))
+			return true;
+		next = world_next_ns(w);
+		if (next > end) {
+			w->now_ns = end;
+			return false;
+		}
+		w->now_ns = next > w->now_ns ? next : w->now_ns;
+	}
+}
+
+struct cv_endpoint world_endpoint(int host, uint16_t port)
+{
+	struct cv_endpoint ep = {.port = port};
+
+	addr_from_v4(ep.addr, (const uint8_t[]){10, 0, 0, (uint8_t)(host + 1)});
+	return ep;
+}
+
+static void txbuf_free(struct txbuf *b, void *ctx)
+{
+	unsigned *released = ctx;
+
+	++*released;
+	free((void *)(uintptr_t)b->data);
+	free(b);
+}
+
+struct txbuf *world_txbuf(const void *data, uint32_t len, unsigned *released)
+{
+	struct txbuf *b = calloc(1, sizeof(*b));
+	uint8_t *copy = malloc(len ? len : 1);
+
+	assert_true(b != NULL && copy != NULL);
+	memcpy(copy, data, len);
+	b->data = copy;
+	b->len = len;
+	b->release = txbuf_free;
+	b->ctx = released;
+	return b;
+}
