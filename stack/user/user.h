@@ -36,7 +36,10 @@ struct user_env {
 	void (*ring)(void *ctx, int bell);
 };
 
+/* NULL when memory is short. */
 struct user *user_new(struct engine *e, const struct user_env *env);
+/* The order at the end: user_group_close of every group, engine_free, user_free. Calls `done` of
+ * groups whose send buffers the engine dropped without a release. */
 void user_free(struct user *u);
 
 /* Bytes that a segment of these limits takes (a multiple of the page size). */
@@ -73,16 +76,35 @@ int user_set_close(struct user_group *g, int proc, uint32_t set);
  * layer. user_pending tells whether a command waits on any lane (read before the worker sleeps). */
 bool user_pending(const struct user *u);
 
-/* For `culvert ss` and `culvert stat`: */
+/* For `culvert ss` and `culvert stat`; worker context. */
 struct user_group_info {
-	int32_t pid; /* of the first process alive */
+	int32_t pid; /* of the first process alive, 0 if none */
 	uint32_t procs, lanes, sets, socks;
-	uint32_t rxds_used;
+	uint32_t rxds_used, watches;
 	uint64_t rx_bytes_used, tx_bytes_used; /* receive arena in use; send buffers under way */
-	uint64_t violations;
+	uint32_t txbufs_used;
+	uint32_t starved;    /* sockets whose packets wait for receive memory */
+	uint64_t violations; /* commands and cursors against the contract: the program is broken */
+	uint64_t refused;    /* commands on sockets gone or not held: a race of the program's */
+	bool closing;        /* closed, send buffers still under way */
 };
 void user_group_info(const struct user_group *g, struct user_group_info *info);
-/* The first process that holds the socket, 0 if none (closed, unaccepted). */
+
+struct user_sock_info {
+	uint32_t handle;
+	int32_t pid;            /* of the first process that holds it, 0 if none */
+	uint32_t holders;       /* processes; 0: waits in a listener's queue */
+	uint32_t recvq, sendq;  /* bytes; on a listener: connections waiting, backlog */
+	const struct sock *sk;
+};
+/* Calls f for each group, closing ones included; for each socket of a group. f must not change
+ * them. */
+void user_group_foreach(struct user *u, void (*f)(struct user_group *g, void *arg), void *arg);
+void user_sock_foreach(struct user_group *g,
+	void (*f)(const struct user_sock_info *info, void *arg), void *arg);
+/* The first process that holds the socket, 0 if none (closed, unaccepted, not a program's). */
 int32_t user_sock_pid(const struct sock *sk);
+/* The same for all of it; false if no group has the socket. */
+bool user_sock_info(const struct sock *sk, struct user_sock_info *info);
 
 #endif
