@@ -139,7 +139,6 @@ void lane_leave(struct lane *lane)
 	mine.depth--;
 }
 
-void lane_fork_child(void);
 void lane_fork_child(void)
 {
 	generation++;

@@ -37,6 +37,8 @@ void lane_leave(struct lane *lane);
 int lane_post(struct lane *lane, const struct cv_command *command);
 /* The result (>= 0), or -errno. The reply's bytes stay in lane->wait.lane->reply until lane_leave. */
 int lane_call(struct lane *lane, struct cv_command *command);
+/* In the child: the lanes so far are the parent's. */
+void lane_fork_child(void);
 /* A send buffer of at most `bytes` bytes: offset in the segment, its size in *size; TXBUF_NONE:
  * the arena is full (collect completions, then wait). */
 uint64_t lane_buffer(struct lane *lane, uint32_t bytes, uint32_t *size);

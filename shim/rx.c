@@ -318,3 +318,18 @@ int rx_connection(struct file *f, uint32_t *handle)
 	sock_unlock(&rec->rx_lock);
 	return 0;
 }
+
+int rx_next_bytes(struct file *f)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct place p;
+	int n = 0;
+
+	if (!sock_lock(f, &rec->rx_lock))
+		return 0;
+	p = place_now(rec);
+	if (produced(f) != p.pos)
+		n = (int)rxd_len(place_find(f, &p));
+	sock_unlock(&rec->rx_lock);
+	return n;
+}

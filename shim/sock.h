@@ -40,6 +40,8 @@ ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags);
 ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags);
 /* Takes one connection off a listener: its handle in *handle, or -EAGAIN. */
 int rx_connection(struct file *f, uint32_t *handle);
+/* Bytes of the datagram that comes next, 0: none. */
+int rx_next_bytes(struct file *f);
 
 /* --- option.c --- */
 void option_note(struct file *f, int level, int name, const void *value, socklen_t len);

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The calls of the program that move data or act on descriptors: theirs go to the kernel, ours to
+ * rx.c, tx.c, option.c. Owns: nothing.
+ */
+#include "shim/call.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/real.h"
+#include "shim/sock.h"
+
+/* The engine's socket behind fd, with a reference, or NULL: the kernel's. */
+static struct file *engine_file(int fd)
+{
+	struct file *f = fd_get(fd);
+
+	if (f && !f->mux.rec) {
+		file_put(f);
+		return NULL;
+	}
+	return f;
+}
+
+/* --- receiving -------------------------------------------------------------------------------- */
+
+static ssize_t receive(int fd, struct file *f, void *buf, size_t n, int flags)
+{
+	struct iovec iov = {buf, n};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	return call_end_size(f, rx_message(fd, f, &msg, flags));
+}
+
+ssize_t shim_read(int fd, void *buf, size_t n)
+{
+	struct file *f = engine_file(fd);
+
+	return f ? receive(fd, f, buf, n, 0) : real_read(fd, buf, n);
+}
+
+ssize_t shim_recv(int fd, void *buf, size_t n, int flags)
+{
+	struct file *f = engine_file(fd);
+
+	return f ? receive(fd, f, buf, n, flags) : real_recv(fd, buf, n, flags);
+}
+
+ssize_t shim_readv(int fd, const struct iovec *iov, int n)
+{
+	struct file *f = engine_file(fd);
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov};
+
+	if (!f)
+		return real_readv(fd, iov, n);
+	if (n < 0 || n > IOV_MAX)
+		return call_end(f, -EINVAL);
+	msg.msg_iovlen = (size_t)n;
+	return call_end_size(f, rx_message(fd, f, &msg, 0));
+}
+
+ssize_t shim_recvfrom(
+	int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+{
+	struct file *f = engine_file(fd);
+	struct iovec iov = {buf, n};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t result;
+
+	if (!f)
+		return real_recvfrom(fd, buf, n, flags, addr, len);
+	msg.msg_name = addr && len ? addr : NULL;
+	msg.msg_namelen = msg.msg_name ? *len : 0;
+	result = rx_message(fd, f, &msg, flags);
+	if (result >= 0 && msg.msg_name)
+		*len = msg.msg_namelen;
+	return call_end_size(f, result);
+}
+
+ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct file *f = engine_file(fd);
+
+	if (!f)
+		return real_recvmsg(fd, msg, flags);
+	if (msg->msg_iovlen > IOV_MAX)
+		return call_end(f, -EMSGSIZE);
+	return call_end_size(f, rx_message(fd, f, msg, flags));
+}
+
+int shim_recvmmsg(
+	int fd, struct mmsghdr *msgs, unsigned n, int flags, struct timespec *timeout)
+{
+	struct file *f = engine_file(fd);
+	unsigned done;
+	uint64_t end = WAIT_FOREVER;
+
+	if (!f)
+		return real_recvmmsg(fd, msgs, n, flags, timeout);
+	if (timeout)
+		end = wait_now_ns() + (uint64_t)timeout->tv_sec * 1000000000u +
+		      (uint64_t)timeout->tv_nsec;
+	for (done = 0; done < n; done++) {
+		ssize_t got = rx_message(fd, f, &msgs[done].msg_hdr, flags & ~MSG_WAITFORONE);
+
+		if (got < 0)
+			return call_end(f, done ? (int)done : (int)got);
+		msgs[done].msg_len = (unsigned)got;
+		if (flags & MSG_WAITFORONE)
+			flags |= MSG_DONTWAIT;
+		if (end != WAIT_FOREVER && wait_now_ns() >= end) {
+			done++;
+			break;
+		}
+	}
+	return call_end(f, (int)done);
+}
+
+ssize_t shim___read_chk(int fd, void *buf, size_t n, size_t size)
+{
+	return n > size ? real___read_chk(fd, buf, n, size) : shim_read(fd, buf, n);
+}
+
+ssize_t shim___recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
+{
+	return n > size ? real___recv_chk(fd, buf, n, size, flags) : shim_recv(fd, buf, n, flags);
+}
+
+ssize_t shim___recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flags,
+	struct sockaddr *addr, socklen_t *len)
+{
+	return n > size ? real___recvfrom_chk(fd, buf, n, size, flags, addr, len)
+			: shim_recvfrom(fd, buf, n, flags, addr, len);
+}
+
+/* --- sending ---------------------------------------------------------------------------------- */
+
+/* As engine_file; a datagram socket that sends before it is bound is decided here. */
+static struct file *sending_file(int fd, const void *to)
+{
+	struct file *f = fd_get(fd);
+
+	if (f && !f->mux.rec && f->mux.undecided && to && f->type == SOCK_DGRAM)
+		sock_autobind(fd, f);
+	if (f && !f->mux.rec) {
+		file_put(f);
+		return NULL;
+	}
+	return f;
+}
+
+static ssize_t transmit(int fd, struct file *f, const void *buf, size_t n, int flags)
+{
+	struct iovec iov = {(void *)(uintptr_t)buf, n};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	return call_end_size(f, tx_message(fd, f, &msg, flags));
+}
+
+ssize_t shim_write(int fd, const void *buf, size_t n)
+{
+	struct file *f = engine_file(fd);
+
+	return f ? transmit(fd, f, buf, n, 0) : real_write(fd, buf, n);
+}
+
+ssize_t shim_send(int fd, const void *buf, size_t n, int flags)
+{
+	struct file *f = engine_file(fd);
+
+	return f ? transmit(fd, f, buf, n, flags) : real_send(fd, buf, n, flags);
+}
+
+ssize_t shim_writev(int fd, const struct iovec *iov, int n)
+{
+	struct file *f = engine_file(fd);
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov};
+
+	if (!f)
+		return real_writev(fd, iov, n);
+	if (n < 0 || n > IOV_MAX)
+		return call_end(f, -EINVAL);
+	msg.msg_iovlen = (size_t)n;
+	return call_end_size(f, tx_message(fd, f, &msg, 0));
+}
+
+ssize_t shim_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
+	socklen_t len)
+{
+	struct file *f = sending_file(fd, addr);
+	struct iovec iov = {(void *)(uintptr_t)buf, n};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (!f)
+		return real_sendto(fd, buf, n, flags, addr, len);
+	msg.msg_name = (void *)(uintptr_t)addr;
+	msg.msg_namelen = addr ? len : 0;
+	return call_end_size(f, tx_message(fd, f, &msg, flags));
+}
+
+ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct file *f = sending_file(fd, msg ? msg->msg_name : NULL);
+
+	if (!f)
+		return real_sendmsg(fd, msg, flags);
+	if (msg->msg_iovlen > IOV_MAX)
+		return call_end(f, -EMSGSIZE);
+	return call_end_size(f, tx_message(fd, f, msg, flags));
+}
+
+int shim_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
+{
+	struct file *f = sending_file(fd, n && msgs ? msgs[0].msg_hdr.msg_name : NULL);
+	unsigned done;
+
+	if (!f)
+		return real_sendmmsg(fd, msgs, n, flags);
+	for (done = 0; done < n; done++) {
+		ssize_t sent = tx_message(fd, f, &msgs[done].msg_hdr, flags);
+
+		if (sent < 0)
+			return call_end(f, done ? (int)done : (int)sent);
+		msgs[done].msg_len = (unsigned)sent;
+	}
+	return call_end(f, (int)done);
+}
+
+/* The file's offset moves by what was sent, never by what was only read. */
+static ssize_t send_file(int out, struct file *f, int in, off_t *offset, size_t n)
+{
+	off_t at = offset ? *offset : lseek(in, 0, SEEK_CUR), begin = at;
+	char buf[32768];
+	ssize_t result = 0;
+
+	if (at < 0)
+		return -(offset ? EINVAL : errno);
+	while (n > 0) {
+		ssize_t got = pread(in, buf, n < sizeof(buf) ? n : sizeof(buf), at);
+		struct iovec iov = {buf, got > 0 ? (size_t)got : 0};
+		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+		result = got < 0 ? -errno : got;
+		if (got > 0)
+			result = tx_message(out, f, &msg, (size_t)got < n ? MSG_MORE : 0);
+		if (result <= 0)
+			break;
+		at += result;
+		n -= (size_t)result;
+		if (result < got)
+			break;
+	}
+	if (offset)
+		*offset = at;
+	else
+		lseek(in, at, SEEK_SET);
+	return at > begin ? (ssize_t)(at - begin) : result;
+}
+
+ssize_t shim_sendfile(int out, int in, off_t *offset, size_t n)
+{
+	struct file *f = engine_file(out);
+
+	return f ? call_end_size(f, send_file(out, f, in, offset, n))
+		 : real_sendfile(out, in, offset, n);
+}
+
+ssize_t shim_sendfile64(int out, int in, off_t *offset, size_t n)
+{
+	return shim_sendfile(out, in, offset, n);
+}
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+int shim_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	struct file *f = engine_file(fd);
+
+	if (!f)
+		return real_getsockopt(fd, level, name, value, len);
+	if (!value || !len)
+		return call_end(f, -EFAULT);
+	return call_end(f, option_get(fd, f, level, name, value, len));
+}
+
+int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	struct file *f = fd_get(fd);
+
+	if (f && value && level == IPPROTO_IP && name == IP_PKTINFO && len >= sizeof(int)) {
+		int on;
+
+		memcpy(&on, value, sizeof(on));
+		f->pktinfo = on != 0;
+	}
+	if (f && f->mux.rec)
+		return call_end(f, value ? option_set(fd, f, level, name, value, len) : -EFAULT);
+	if (real_setsockopt(fd, level, name, value, len) != 0)
+		return call_put(f), -1;
+	if (f && f->mux.undecided)
+		option_note(f, level, name, value, len);
+	call_put(f);
+	return 0;
+}
+
+/* --- descriptors ------------------------------------------------------------------------------ */
+
+int shim_close(int fd)
+{
+	if (fd_is_internal(fd)) {
+		errno = EBADF;
+		return -1;
+	}
+	fd_remove(fd);
+	return real_close(fd);
+}
+
+static int next_kept(int from, int last)
+{
+	while (from <= last && !fd_is_internal(from))
+		from++;
+	return from;
+}
+
+int shim_close_range(unsigned first, unsigned last, int flags)
+{
+	int at, end = last > 1048575 ? 1048575 : (int)last, result = 0;
+
+	if (flags != 0 || first > last)
+		return real_close_range(first, last, flags);
+	for (at = (int)(first > 1048575 ? 1048575 : first); at <= end;) {
+		int kept = next_kept(at, end);
+
+		for (int fd = at; fd < kept; fd++)
+			fd_remove(fd);
+		if (kept > at)
+			result = real_close_range((unsigned)at, (unsigned)kept - 1, 0);
+		at = kept + 1;
+	}
+	return result;
+}
+
+void shim_closefrom(int first)
+{
+	shim_close_range(first < 0 ? 0 : (unsigned)first, UINT_MAX, 0);
+}
+
+static int duplicated(struct file *f, int fd)
+{
+	if (fd >= 0 && !fd_alias(fd, f)) {
+		real_close(fd);
+		return call_end(f, -EMFILE);
+	}
+	call_put(f);
+	return fd;
+}
+
+int shim_dup(int fd)
+{
+	struct file *f = fd_get(fd);
+	int to = real_dup(fd);
+
+	return f ? duplicated(f, to) : to;
+}
+
+int shim_dup3(int fd, int to, int flags)
+{
+	struct file *f;
+
+	if (fd == to || real_fcntl(fd, F_GETFD) < 0)
+		return real_dup3(fd, to, flags);
+	if (fd_is_internal(to)) {
+		errno = EBUSY;
+		return -1;
+	}
+	f = fd_get(fd);
+	fd_remove(to);
+	to = real_dup3(fd, to, flags);
+	return f ? duplicated(f, to) : to;
+}
+
+int shim_dup2(int fd, int to)
+{
+	return fd == to ? real_dup2(fd, to) : shim_dup3(fd, to, 0);
+}
+
+#define FLAGS_KEPT (O_NONBLOCK | O_ASYNC | O_APPEND)
+
+int shim_fcntl(int fd, int cmd, ...)
+{
+	struct file *f = fd_get(fd);
+	va_list list;
+	long arg;
+
+	va_start(list, cmd);
+	arg = va_arg(list, long);
+	va_end(list);
+	if (f && (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC))
+		return duplicated(f, real_fcntl(fd, cmd, arg));
+	if (f && f->mux.rec && cmd == F_GETFL)
+		return call_end(f, (int)(O_RDWR | f->mux.rec->flags));
+	if (f && f->mux.rec && cmd == F_SETFL) {
+		f->mux.rec->flags = (uint32_t)arg & FLAGS_KEPT;
+		return call_end(f, 0);
+	}
+	call_put(f);
+	return real_fcntl(fd, cmd, arg);
+}
+
+int shim_fcntl64(int fd, int cmd, ...)
+{
+	va_list list;
+	long arg;
+
+	va_start(list, cmd);
+	arg = va_arg(list, long);
+	va_end(list);
+	return shim_fcntl(fd, cmd, arg);
+}
+
+static int bytes_unread(struct file *f)
+{
+	const struct cv_sock *rec = f->mux.rec;
+
+	if (rec->status & CV_ST_LISTENING)
+		return -EINVAL;
+	if (f->type == SOCK_DGRAM)
+		return rx_next_bytes(f);
+	return (int)(__atomic_load_n(&rec->rx_produced, __ATOMIC_ACQUIRE) - rec->rx_consumed);
+}
+
+static int engine_ioctl(int fd, struct file *f, unsigned long request, void *arg)
+{
+	struct cv_sock *rec = f->mux.rec;
+	int value;
+
+	switch (request) {
+	case FIONREAD:
+		value = bytes_unread(f);
+		break;
+	case SIOCOUTQ:
+		value = (int)(rec->tx_pos - __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE));
+		break;
+	case FIONBIO:
+		if (!arg)
+			return -EFAULT;
+		memcpy(&value, arg, sizeof(value));
+		rec->flags = value ? rec->flags | O_NONBLOCK : rec->flags & ~(uint32_t)O_NONBLOCK;
+		return 0;
+	default:
+		return real_ioctl(fd, request, arg) < 0 ? -errno : 0;
+	}
+	if (value < 0)
+		return value;
+	if (!arg)
+		return -EFAULT;
+	memcpy(arg, &value, sizeof(value));
+	return 0;
+}
+
+int shim_ioctl(int fd, unsigned long request, ...)
+{
+	struct file *f = engine_file(fd);
+	va_list list;
+	void *arg;
+
+	va_start(list, request);
+	arg = va_arg(list, void *);
+	va_end(list);
+	return f ? call_end(f, engine_ioctl(fd, f, request, arg)) : real_ioctl(fd, request, arg);
+}
+
+/* io_uring would bypass us: ENOSYS once the engine serves sockets, so that programs fall back. */
+long shim_syscall(long number, ...)
+{
+	va_list list;
+	long a[6];
+
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
+	switch (number) {
+	case SYS_io_uring_setup:
+		if (!link_now())
+			break;
+		errno = ENOSYS;
+		return -1;
+	case SYS_close:
+		return shim_close((int)a[0]);
+	case SYS_read:
+		return shim_read((int)a[0], (void *)a[1], (size_t)a[2]);
+	case SYS_write:
+		return shim_write((int)a[0], (const void *)a[1], (size_t)a[2]);
+	case SYS_accept4:
+		return shim_accept4((int)a[0], (struct sockaddr *)a[1], (socklen_t *)a[2], (int)a[3]);
+	default:
+		break;
+	}
+	return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fork and daemon: the child holds what the parent holds, by a control connection of its own.
+ * vfork is served as fork, whose child cannot damage its parent's memory. exec is not served yet:
+ * the control connection closes on exec, and the engine drops what the old program held.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "shim/lane.h"
+#include "shim/real.h"
+
+pid_t shim_fork(void)
+{
+	bool linked = link_now() != NULL;
+	pid_t pid;
+
+	if (linked)
+		link_fork_prepare();
+	mux_fork_prepare();
+	pid = real_fork();
+	if (pid == 0 && linked) {
+		link_fork_child();
+		lane_fork_child();
+	}
+	if (pid == 0) {
+		mux_fork_child();
+		return pid;
+	}
+	mux_fork_parent();
+	if (linked)
+		link_fork_parent();
+	return pid;
+}
+
+int shim_daemon(int keep_directory, int keep_output)
+{
+	pid_t pid = shim_fork();
+	int null;
+
+	if (pid < 0)
+		return -1;
+	if (pid > 0)
+		_exit(0);
+	if (setsid() < 0)
+		return -1;
+	if (!keep_directory && chdir("/") != 0)
+		return -1;
+	if (keep_output)
+		return 0;
+	null = open("/dev/null", O_RDWR);
+	if (null < 0)
+		return -1;
+	for (int fd = 0; fd < 3; fd++)
+		shim_dup2(null, fd);
+	if (null > 2)
+		real_close(null);
+	return 0;
+}
