@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The configuration file: a scan for line numbers and form, rte_cfgfile for the values, then a table
+ * of keys. */
+#include "dpdk/config.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <regex.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <rte_cfgfile.h>
+
+#define LINES_MAX 512
+#define KEYS_PER_SECTION 64
+
+struct scan {
+	FILE *copy; /* what rte_cfgfile reads: the file without lines of # comments */
+	int copy_fd;
+	int sections;
+	int section_line[LINES_MAX];
+	int first[LINES_MAX]; /* index of the section's first key */
+	int keys;
+	int key_line[LINES_MAX];
+};
+
+struct parser {
+	struct config *c;
+	const char *path;
+	char *error;
+	int line;
+	struct config_port *port; /* in a [port] section */
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(struct parser *p, const char *fmt, ...)
+{
+	char what[CONFIG_ERROR_BYTES - 200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	if (p->line > 0)
+		snprintf(p->error, CONFIG_ERROR_BYTES, "%.180s:%d: %s", p->path, p->line, what);
+	else
+		snprintf(p->error, CONFIG_ERROR_BYTES, "%.180s: %s", p->path, what);
+	return -1;
+}
+
+static char *trim(char *s)
+{
+	char *end;
+
+	while (isspace((unsigned char)*s))
+		s++;
+	end = s + strlen(s);
+	while (end > s && isspace((unsigned char)end[-1]))
+		*--end = '\0';
+	return s;
+}
+
+static int scan_line(struct parser *p, struct scan *s, char *text)
+{
+	char *t, *comment = strchr(text, ';');
+
+	if (comment != NULL)
+		*comment = '\0';
+	t = trim(text);
+	if (*t == '\0' || *t == '#')
+		return fprintf(s->copy, "\n") < 0 ? fail(p, "%s", strerror(errno)) : 0;
+	if (s->sections == LINES_MAX || s->keys == LINES_MAX)
+		return fail(p, "too many lines; at most %d keys", LINES_MAX);
+	if (*t == '[') {
+		if (t[strlen(t) - 1] != ']')
+			return fail(p, "a section is written [engine], [port NAME], [rule] or [limits]");
+		s->section_line[s->sections] = p->line;
+		s->first[s->sections++] = s->keys;
+	} else if (strchr(t, '=') == NULL || *t == '=') {
+		return fail(p, "\"%s\" is neither [section] nor key=value", t);
+	} else if (s->sections == 0) {
+		return fail(p, "\"%s\" stands before the first section", t);
+	} else if (strlen(t) >= CFG_VALUE_LEN) {
+		return fail(p, "the line is longer than %d characters", CFG_VALUE_LEN - 1);
+	} else {
+		s->key_line[s->keys++] = p->line;
+	}
+	fprintf(s->copy, "%s\n", t);
+	return 0;
+}
+
+static int scan_file(struct parser *p, struct scan *s)
+{
+	char text[1024];
+	int status = 0;
+	FILE *f = fopen(p->path, "re");
+
+	if (f == NULL)
+		return fail(p, "cannot be read: %s", strerror(errno));
+	s->copy_fd = memfd_create("culvert-config", MFD_CLOEXEC);
+	s->copy = s->copy_fd < 0 ? NULL : fdopen(s->copy_fd, "w");
+	if (s->copy == NULL) {
+		fclose(f);
+		return fail(p, "memfd_create: %s", strerror(errno));
+	}
+	while (status == 0 && fgets(text, sizeof(text), f) != NULL) {
+		p->line++;
+		status = scan_line(p, s, text);
+	}
+	fclose(f);
+	if (fflush(s->copy) != 0)
+		status = fail(p, "%s", strerror(errno));
+	return status;
+}
+
+/* --- values ---------------------------------------------------------------------------------- */
+
+static int number(struct parser *p, const char *key, const char *value, uint64_t min, uint64_t max,
+	uint64_t *out)
+{
+	char *end;
+	unsigned long long v;
+	unsigned shift = 0;
+
+	errno = 0;
+	v = strtoull(value, &end, 10);
+	if (*end == 'K')
+		shift = 10;
+	else if (*end == 'M')
+		shift = 20;
+	else if (*end == 'G')
+		shift = 30;
+	if (shift != 0)
+		end++;
+	if (!isdigit((unsigned char)*value) || *end != '\0' || errno != 0 ||
+		v > (UINT64_MAX >> shift) || (v << shift) < min || (v << shift) > max)
+		return fail(p, "%s=%s: must be a number from %llu to %llu", key, value,
+			(unsigned long long)min, (unsigned long long)max);
+	*out = v << shift;
+	return 0;
+}
+
+/* One of the words a|b|c; its index. */
+static int word(struct parser *p, const char *key, const char *value, const char *words)
+{
+	const char *w = words;
+
+	for (int i = 0; w != NULL; i++) {
+		size_t n = strcspn(w, "|");
+		if (n == strlen(value) && memcmp(w, value, n) == 0)
+			return i;
+		w = w[n] == '|' ? w + n + 1 : NULL;
+	}
+	return fail(p, "%s=%s: must be %s", key, value, words);
+}
+
+static int name_check(struct parser *p, const char *what, const char *value)
+{
+	size_t n = strlen(value);
+
+	if (n == 0 || n > 31 || value[0] == '.' || value[0] == '-' ||
+		strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != n)
+		return fail(p, "%s \"%s\": must be 1 to 31 letters, digits, '_', '-' or '.'", what, value);
+	return 0;
+}
+
+static int address(struct parser *p, const char *key, const char *value, bool v6, bool with_prefix,
+	struct config_address *a)
+{
+	char text[64];
+	uint64_t prefix = v6 ? 128 : 32;
+	char *slash;
+
+	snprintf(text, sizeof(text), "%s", value);
+	slash = strchr(text, '/');
+	if (slash != NULL)
+		*slash++ = '\0';
+	memset(a, 0, sizeof(*a));
+	a->addr[10] = a->addr[11] = 0xff;
+	if (strlen(value) >= sizeof(text) || (slash != NULL) != with_prefix ||
+		inet_pton(v6 ? AF_INET6 : AF_INET, text, v6 ? a->addr : a->addr + 12) != 1)
+		return fail(p, "%s=%s: must be %s", key, value,
+			v6 ? (with_prefix ? "an IPv6 address with prefix, as fd00::1/64" :
+						  "an IPv6 address, as fd00::1") :
+			     (with_prefix ? "an IPv4 address with prefix, as 10.0.0.1/24" :
+						  "an IPv4 address, as 10.0.0.1"));
+	if (slash != NULL && number(p, key, slash, 1, prefix, &prefix) != 0)
+		return -1;
+	if (v6 ? (a->addr[0] == 0xff || IN6_IS_ADDR_UNSPECIFIED((struct in6_addr *)a->addr) ||
+			IN6_IS_ADDR_LOOPBACK((struct in6_addr *)a->addr) ||
+			IN6_IS_ADDR_V4MAPPED((struct in6_addr *)a->addr)) :
+		 (a->addr[12] == 0 || a->addr[12] == 127 || a->addr[12] >= 224))
+		return fail(p, "%s=%s: must be a unicast address that is not loopback", key, value);
+	a->prefix = (uint8_t)prefix;
+	a->set = true;
+	return 0;
+}
+
+static bool same_net(const struct config_address *a, const struct config_address *b, bool v6,
+	unsigned prefix)
+{
+	unsigned bits = v6 ? prefix : prefix + 96;
+
+	for (unsigned i = 0; i < bits; i++)
+		if (((a->addr[i / 8] ^ b->addr[i / 8]) >> (7 - i % 8)) & 1)
+			return false;
+	return true;
+}
+
+/* --- sections -------------------------------------------------------------------------------- */
+
+static int device_set(struct parser *p, const char *value)
+{
+	unsigned a, b, d, f;
+	char rest;
+
+	snprintf(p->port->device, sizeof(p->port->device), "%s", value);
+	p->port->device_line = p->line;
+	p->port->pci = sscanf(value, "%x:%x:%x.%x%c", &a, &b, &d, &f, &rest) == 4 ||
+		sscanf(value, "%x:%x.%x%c", &b, &d, &f, &rest) == 3;
+	if (!p->port->pci && strncmp(value, "net_", 4) != 0)
+		return fail(p, "device=%s: must be an EAL device, as net_tap0,iface=culvert0, or a PCI address, "
+			       "as 0000:01:00.0", value);
+	for (int i = 0; i < p->c->ports_n; i++) {
+		const struct config_port *o = &p->c->ports[i];
+		size_t n = strcspn(value, ",");
+		if (o != p->port && n == strcspn(o->device, ",") && strncmp(o->device, value, n) == 0)
+			return fail(p, "device=%s: [port %s] has it already", value, o->name);
+	}
+	return 0;
+}
+
+static int port_key(struct parser *p, const char *key, const char *value)
+{
+	struct config_port *o = p->port;
+	uint64_t v;
+	int w;
+
+	if (strcmp(key, "device") == 0)
+		return device_set(p, value);
+	if (strcmp(key, "address") == 0)
+		return address(p, key, value, false, true, &o->address);
+	if (strcmp(key, "address6") == 0)
+		return address(p, key, value, true, true, &o->address6);
+	if (strcmp(key, "host_address") == 0)
+		return address(p, key, value, false, true, &o->host_address);
+	if (strcmp(key, "host_address6") == 0)
+		return address(p, key, value, true, true, &o->host_address6);
+	if (strcmp(key, "gateway") == 0)
+		return address(p, key, value, false, false, &o->gateway);
+	if (strcmp(key, "gateway6") == 0)
+		return address(p, key, value, true, false, &o->gateway6);
+	if (strcmp(key, "mtu") == 0) {
+		if (number(p, key, value, 576, 65535, &v) != 0)
+			return -1;
+		o->mtu = (uint16_t)v;
+		return 0;
+	}
+	if (strcmp(key, "vlan") == 0) {
+		if (number(p, key, value, 1, 4094, &v) != 0)
+			return -1;
+		o->vlan = (uint16_t)v;
+		return 0;
+	}
+	if (strcmp(key, "checksum") == 0) {
+		if ((w = word(p, key, value, "auto|offload|software|trusted-link")) < 0)
+			return -1;
+		o->checksum = (enum config_checksum)w;
+		return 0;
+	}
+	return fail(p, "unknown key \"%s\" in [port]; known are device, address, address6, gateway, gateway6, "
+		       "host_address, host_address6, mtu, vlan, checksum", key);
+}
+
+static int engine_key(struct parser *p, const char *key, const char *value)
+{
+	struct config *c = p->c;
+	uint64_t v;
+	int w;
+
+	if (strcmp(key, "name") == 0) {
+		snprintf(c->name, sizeof(c->name), "%.32s", value);
+		return name_check(p, "name", value);
+	}
+	if (strcmp(key, "workers") == 0) {
+		if (number(p, key, value, 1, 16, &v) != 0)
+			return -1;
+		if (v != 1)
+			return fail(p, "workers=%s: this version runs one worker; must be 1", value);
+		return 0;
+	}
+	if (strcmp(key, "cores") == 0) {
+		snprintf(c->cores, sizeof(c->cores), "%s", value);
+		if (strlen(value) >= sizeof(c->cores) || strspn(value, "0123456789,-") != strlen(value))
+			return fail(p, "cores=%s: must be a list of cores, as 1 or 0,2-3", value);
+		return 0;
+	}
+	if (strcmp(key, "hugepages") == 0) {
+		w = word(p, key, value, "yes|no");
+		c->hugepages = w == 0;
+		return w < 0 ? -1 : 0;
+	}
+	if (strcmp(key, "idle") == 0) {
+		w = word(p, key, value, "adaptive|poll");
+		c->idle = w == 1 ? IDLE_MODE_POLL : IDLE_MODE_ADAPTIVE;
+		return w < 0 ? -1 : 0;
+	}
+	if (strcmp(key, "spin") == 0) {
+		if (number(p, key, value, 0, 1000000, &v) != 0)
+			return -1;
+		c->spin_us = (uint32_t)v;
+		return 0;
+	}
+	if (strcmp(key, "control") == 0) {
+		snprintf(c->control, sizeof(c->control), "%s", value);
+		if (value[0] != '/' || strlen(value) >= sizeof(c->control))
+			return fail(p, "control=%s: must be an absolute path of at most 107 characters", value);
+		return 0;
+	}
+	return fail(p, "unknown key \"%s\" in [engine]; known are name, workers, cores, hugepages, idle, spin, "
+		       "control", key);
+}
+
+static int limits_key(struct parser *p, const char *key, const char *value)
+{
+#define X(k, field, min, max, def, unit)                                                             \
+	if (strcmp(key, #k) == 0)                                                                    \
+		return number(p, key, value, min, max, &p->c->limits.field);
+#include "dpdk/limits.def"
+#undef X
+	return fail(p, "unknown key \"%s\" in [limits]; known are "
+#define X(k, field, min, max, def, unit) #k " "
+#include "dpdk/limits.def"
+#undef X
+		       , key);
+}
+
+static int rule_key(struct parser *p, const char *key, const char *value)
+{
+	int w;
+
+	if (strcmp(key, "loopback") != 0)
+		return fail(p, "unknown key \"%s\" in [rule]; known is loopback", key);
+	w = word(p, key, value, "kernel|culvert");
+	p->c->loopback = w == 1;
+	return w < 0 ? -1 : 0;
+}
+
+typedef int (*key_fn)(struct parser *p, const char *key, const char *value);
+
+static key_fn section_begin(struct parser *p, const char *name)
+{
+	struct config *c = p->c;
+	char port[64];
+
+	if (strcmp(name, "engine") == 0)
+		return engine_key;
+	if (strcmp(name, "rule") == 0)
+		return rule_key;
+	if (strcmp(name, "limits") == 0)
+		return limits_key;
+	if (strncmp(name, "port ", 5) != 0) {
+		fail(p, "unknown section [%s]; known are [engine], [port NAME], [rule], [limits]", name);
+		return NULL;
+	}
+	snprintf(port, sizeof(port), "%.63s", name + 5);
+	if (name_check(p, "port", trim(port)) != 0)
+		return NULL;
+	for (int i = 0; i < c->ports_n; i++)
+		if (strcmp(c->ports[i].name, trim(port)) == 0) {
+			fail(p, "[port %s] is there already, in line %d", trim(port), c->ports[i].line);
+			return NULL;
+		}
+	if (c->ports_n == CONFIG_PORTS_MAX) {
+		fail(p, "more than %d ports", CONFIG_PORTS_MAX);
+		return NULL;
+	}
+	p->port = &c->ports[c->ports_n++];
+	memset(p->port, 0, sizeof(*p->port));
+	snprintf(p->port->name, sizeof(p->port->name), "%.31s", trim(port));
+	p->port->line = p->line;
+	p->port->mtu = 1500;
+	return port_key;
+}
+
+static int section_read(struct parser *p, struct scan *s, struct rte_cfgfile *f, int index)
+{
+	struct rte_cfgfile_entry entries[KEYS_PER_SECTION];
+	char name[CFG_NAME_LEN];
+	key_fn set;
+	int n = rte_cfgfile_section_entries_by_index(f, index, name, entries, KEYS_PER_SECTION);
+
+	p->line = s->section_line[index];
+	if (n < 0)
+		return fail(p, "the section cannot be read");
+	for (int i = 0; i < index && strncmp(name, "port ", 5) != 0; i++) {
+		struct rte_cfgfile_entry ignored[KEYS_PER_SECTION];
+		char other[CFG_NAME_LEN];
+		rte_cfgfile_section_entries_by_index(f, i, other, ignored, KEYS_PER_SECTION);
+		if (strcmp(other, name) == 0)
+			return fail(p, "[%s] is there already, in line %d", name, s->section_line[i]);
+	}
+	set = section_begin(p, name);
+	if (set == NULL)
+		return -1;
+	for (int i = 0; i < n; i++) {
+		p->line = s->key_line[s->first[index] + i];
+		for (int j = 0; j < i; j++)
+			if (strcmp(entries[j].name, entries[i].name) == 0)
+				return fail(p, "%s= is there already, in line %d", entries[i].name,
+					s->key_line[s->first[index] + j]);
+		if (entries[i].value[0] == '\0')
+			return fail(p, "%s= has no value", entries[i].name);
+		if (set(p, entries[i].name, entries[i].value) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* --- what keys say together -------------------------------------------------------------------- */
+
+static int pair_check(struct parser *p, const char *key, const struct config_address *a,
+	const struct config_address *port, bool v6)
+{
+	if (!a->set)
+		return 0;
+	if (!port->set)
+		return fail(p, "%s%s= needs address%s=", key, v6 ? "6" : "", v6 ? "6" : "");
+	if (!same_net(a, port, v6, port->prefix) || memcmp(a->addr, port->addr, 16) == 0)
+		return fail(p, "%s%s= must be another address in the network of address%s=", key,
+			v6 ? "6" : "", v6 ? "6" : "");
+	return 0;
+}
+
+static int port_check(struct parser *p, const struct config_port *o)
+{
+	bool tap = strncmp(o->device, "net_tap", 7) == 0;
+
+	p->line = o->line;
+	if (o->device[0] == '\0')
+		return fail(p, "[port %s] needs device=, as net_tap0,iface=culvert0", o->name);
+	if (!o->address.set && !o->address6.set)
+		return fail(p, "[port %s] needs address= or address6=", o->name);
+	if (o->address6.set && o->mtu < 1280)
+		return fail(p, "[port %s] has address6=, so mtu= must be 1280 or more", o->name);
+	if ((o->host_address.set || o->host_address6.set) && !tap)
+		return fail(p, "host_address= is for net_tap devices only");
+	if (pair_check(p, "gateway", &o->gateway, &o->address, false) != 0 ||
+		pair_check(p, "gateway", &o->gateway6, &o->address6, true) != 0 ||
+		pair_check(p, "host_address", &o->host_address, &o->address, false) != 0 ||
+		pair_check(p, "host_address", &o->host_address6, &o->address6, true) != 0)
+		return -1;
+	for (const struct config_port *q = p->c->ports; q < o; q++) {
+		uint8_t n4 = q->address.prefix < o->address.prefix ? q->address.prefix : o->address.prefix;
+		uint8_t n6 = q->address6.prefix < o->address6.prefix ? q->address6.prefix :
+									  o->address6.prefix;
+		if ((q->address.set && o->address.set && same_net(&q->address, &o->address, false, n4)) ||
+			(q->address6.set && o->address6.set &&
+				same_net(&q->address6, &o->address6, true, n6)))
+			return fail(p, "the networks of [port %s] and [port %s] overlap", q->name, o->name);
+	}
+	return 0;
+}
+
+static int config_check(struct parser *p)
+{
+	struct config *c = p->c;
+
+	for (int i = 0; i < c->ports_n; i++)
+		if (port_check(p, &c->ports[i]) != 0)
+			return -1;
+	p->line = 0;
+	if (c->ports_n == 0 && !c->loopback)
+		return fail(p, "there is no [port NAME] section; one with device= and address= is needed");
+	if (c->control[0] == '\0')
+		snprintf(c->control, sizeof(c->control), "/run/culvert/%s.sock", c->name);
+	return 0;
+}
+
+void config_init(struct config *c)
+{
+	memset(c, 0, sizeof(*c));
+	snprintf(c->name, sizeof(c->name), "culvert");
+	c->workers = 1;
+	c->spin_us = 50;
+#define X(key, field, min, max, def, unit) c->limits.field = def;
+#include "dpdk/limits.def"
+#undef X
+}
+
+int config_load(struct config *c, const char *path, char error[CONFIG_ERROR_BYTES])
+{
+	struct parser p = {.c = c, .path = path, .error = error};
+	struct scan s = {.copy_fd = -1};
+	struct rte_cfgfile *f = NULL;
+	char copy[64];
+	int status;
+
+	config_init(c);
+	snprintf(c->path, sizeof(c->path), "%s", path);
+	status = scan_file(&p, &s);
+	if (status == 0) {
+		snprintf(copy, sizeof(copy), "/proc/self/fd/%d", s.copy_fd);
+		f = rte_cfgfile_load(copy, CFG_FLAG_EMPTY_VALUES);
+		p.line = 0;
+		if (f == NULL)
+			status = fail(&p, "cannot be parsed");
+	}
+	for (int i = 0; status == 0 && i < s.sections; i++)
+		status = section_read(&p, &s, f, i);
+	if (status == 0)
+		status = config_check(&p);
+	if (f != NULL)
+		rte_cfgfile_close(f);
+	if (s.copy != NULL)
+		fclose(s.copy);
+	return status;
+}

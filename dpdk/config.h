@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configuration file of an engine, parsed and checked.
+ *
+ * Owns: names, defaults and checks of every key. Does not own: whether a device exists (ports.h).
+ * Called by: culvertd and whoever embeds an engine, before the EAL starts.
+ */
+#ifndef CULVERT_DPDK_CONFIG_H
+#define CULVERT_DPDK_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_PORTS_MAX 8
+#define CONFIG_ERROR_BYTES 512
+
+enum config_idle { IDLE_MODE_ADAPTIVE, IDLE_MODE_POLL };
+enum config_checksum { CHECKSUM_AUTO, CHECKSUM_OFFLOAD, CHECKSUM_SOFTWARE, CHECKSUM_TRUSTED };
+
+struct config_address {
+	uint8_t addr[16]; /* network order, IPv4 mapped */
+	uint8_t prefix;   /* as written: 0 to 32 for IPv4, 0 to 128 for IPv6 */
+	bool set;
+};
+
+struct config_port {
+	char name[32];
+	char device[256];
+	bool pci;
+	int line;        /* of the section */
+	int device_line; /* of device= */
+	struct config_address address, address6, gateway, gateway6, host_address, host_address6;
+	uint16_t mtu;
+	uint16_t vlan; /* 0: none */
+	enum config_checksum checksum;
+};
+
+struct config_limits {
+#define X(key, field, min, max, def, unit) uint64_t field;
+#include "dpdk/limits.def"
+#undef X
+};
+
+struct config {
+	char path[256];
+	char name[33];
+	char control[108]; /* path of the control socket */
+	char cores[64];    /* empty: all that the process may use */
+	uint32_t workers;
+	bool hugepages;
+	enum config_idle idle;
+	uint32_t spin_us; /* time after the last work that a worker looks again without sleeping */
+	bool loopback;    /* [rule] loopback=culvert */
+	uint16_t ports_n;
+	struct config_port ports[CONFIG_PORTS_MAX];
+	struct config_limits limits;
+};
+
+/* Defaults, without a port. */
+void config_init(struct config *c);
+/* Reads path into *c. 0, or -1 with one line in error ("FILE:LINE: ..."). */
+int config_load(struct config *c, const char *path, char error[CONFIG_ERROR_BYTES]);
+
+#endif
