@@ -177,7 +177,7 @@ static struct link *link_map(
 {
 	struct link *l = calloc(1, sizeof(*l));
 	const struct cv_page *page;
-	size_t size, page_size;
+	size_t size = 0, page_size = 0;
 
 	if (!l || fds_n < 3)
 		goto fail;
