@@ -42,6 +42,7 @@ struct txbuf {
 	void (*release)(struct txbuf *b, void *ctx);
 	void *ctx;
 	uint64_t cookie; /* the maker's */
+	uint32_t seq;    /* the protocol's: sequence number of the first byte (stream) */
 };
 
 struct sock_proto; /* table of functions, one per protocol */

@@ -133,13 +133,28 @@ void user_notify(struct user_sock *us, uint32_t flag)
 	us->g->notify = us;
 }
 
-void user_set_touch(struct user_group *g, struct user_set *s)
+static void set_touch(struct user_group *g, struct user_set *s, bool only_if_wanted)
 {
-	if (s->touched || !s->open)
+	if (!s->open)
 		return;
+	if (s->touched) {
+		s->only_if_wanted &= only_if_wanted;
+		return;
+	}
 	s->touched = true;
+	s->only_if_wanted = only_if_wanted;
 	s->touched_next = g->touched;
 	g->touched = s;
+}
+
+void user_set_touch(struct user_group *g, struct user_set *s)
+{
+	set_touch(g, s, false);
+}
+
+void user_lane_completed(struct user_lane *l)
+{
+	set_touch(l->g, &l->g->sets[l->index], true);
 }
 
 /* How far the program has read, as a position of ours. A head outside the ring is a violation, and
@@ -214,6 +229,8 @@ static void set_ring(struct user_group *g, struct user_set *s)
 	if (!s->open)
 		return;
 	armed = SEG_LOAD(&s->shared->armed);
+	if (s->only_if_wanted && SEG_LOAD(&g->lanes[s - g->sets].shared->comp_want) == 0)
+		return;
 	if (armed == 0 || armed == s->rung)
 		return;
 	s->rung = armed;

@@ -97,6 +97,7 @@ struct user_set {
 	uint32_t bad_head;  /* head was this, which cannot be: counted once */
 	uint32_t watches;   /* list */
 	bool touched;       /* in g->touched: look at armed */
+	bool only_if_wanted; /* touched by completions only: ask comp_want first */
 	struct user_set *touched_next;
 	uint32_t free_next;
 };
@@ -235,9 +236,10 @@ uint32_t user_lane_run(struct user_lane *l, uint32_t budget);
 bool user_lane_ready(const struct user_lane *l);
 
 /* send.c */
-enum send_verdict { SEND_DONE, SEND_WAIT };
-enum send_verdict user_send(struct user_lane *l, struct user_sock *us,
-	const struct cv_command *cmd);
+/* Allocates a lane's send buffers, once; 0 or -1. */
+int user_txbufs_init(struct user_lane *l);
+/* Carries out a SEND that was checked, on a lane that has room. */
+void user_send(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd);
 /* The completion ring has room for one more buffer. */
 bool user_lane_has_room(struct user_lane *l);
 void user_completion_post(struct user_lane *l, uint64_t off);
@@ -280,6 +282,8 @@ void user_watch_drop_sock(struct user_sock *us);
 void user_watch_drop_set(struct user_set *s);
 /* Tell the watches at the end of the turn. flag: US_CHANGED, US_FRESH or US_TX_MOVED. */
 void user_notify(struct user_sock *us, uint32_t flag);
+/* The lane's thread is told of completions when it waits for them. */
+void user_lane_completed(struct user_lane *l);
 /* Look at the set's armed word at the end of the turn. */
 void user_set_touch(struct user_group *g, struct user_set *s);
 /* Posts events and rings bells. Everything else was published before. */

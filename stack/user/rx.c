@@ -35,15 +35,19 @@ static uint32_t rxd_alloc(struct user_group *g)
 	return i;
 }
 
-static void rxd_free(struct user_group *g, uint32_t i)
+/* Back, unused: no reason to look at the starved. */
+static void rxd_unalloc(struct user_group *g, uint32_t i)
 {
-	struct user_rxd *own = &g->rxd_own[i];
-
-	if (own->block != ARENA_NONE)
-		arena_free(&g->arena, own->block);
-	own->next = g->rxds_free;
+	g->rxd_own[i].next = g->rxds_free;
 	g->rxds_free = i;
 	g->rxds_used--;
+}
+
+static void rxd_free(struct user_group *g, uint32_t i)
+{
+	if (g->rxd_own[i].block != ARENA_NONE)
+		arena_free(&g->arena, g->rxd_own[i].block);
+	rxd_unalloc(g, i);
 	g->rx_freed = true;
 }
 
@@ -58,7 +62,7 @@ static uint32_t rxd_alloc_block(struct user_group *g, uint32_t bytes)
 	own->block = arena_alloc(&g->arena, bytes, &own->size);
 	if (own->block != ARENA_NONE)
 		return i;
-	rxd_free(g, i);
+	rxd_unalloc(g, i);
 	return CV_RXD_NONE;
 }
 
@@ -274,13 +278,13 @@ static bool listener_take(struct user_sock *us)
 	conn = i != CV_RXD_NONE ? user_sock_alloc(g) : NULL;
 	if (!conn) {
 		if (i != CV_RXD_NONE)
-			rxd_free(g, i);
+			rxd_unalloc(g, i);
 		rx_starve(us);
 		return false;
 	}
 	sk = sock_accept(us->sk);
 	if (!sk) {
-		rxd_free(g, i);
+		rxd_unalloc(g, i);
 		user_sock_unalloc(conn);
 		return false;
 	}

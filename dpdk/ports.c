@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* EAL start and ethdev set-up. */
+#include "dpdk/ports.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_log.h>
+
+#include "dpdk/log.h"
+#include "stack/core/pkt.h"
+
+#define RX_DESC 512
+#define TX_DESC 512
+#define ENGINE_MIB 256 /* beside packets: tables, device rings */
+
+static uint32_t room_of(const struct config *c)
+{
+	uint32_t mtu = 1500;
+
+	for (int i = 0; i < c->ports_n; i++)
+		if (c->ports[i].mtu > mtu)
+			mtu = c->ports[i].mtu;
+	mtu += RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN + RTE_PKTMBUF_HEADROOM;
+	if (mtu < RTE_MBUF_DEFAULT_BUF_SIZE)
+		mtu = RTE_MBUF_DEFAULT_BUF_SIZE;
+	return mtu > UINT16_MAX ? UINT16_MAX : mtu;
+}
+
+int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_BYTES])
+{
+	char prefix[64], memory[32], lcores[96];
+	char *argv[16];
+	int argc = 0;
+	bool pci = false;
+	uint64_t mib = ENGINE_MIB +
+		((c->limits.packet_buffers * (room_of(c) + 384)) >> 20);
+	sigset_t realtime;
+
+	for (int i = 0; i < c->ports_n; i++)
+		pci = pci || c->ports[i].pci;
+	snprintf(prefix, sizeof(prefix), "--file-prefix=culvert-%s", c->name);
+	snprintf(memory, sizeof(memory), "%llu", (unsigned long long)mib);
+	if (c->cores[0] != '\0')
+		snprintf(lcores, sizeof(lcores), "--lcores=0@(%s)", c->cores);
+	else
+		snprintf(lcores, sizeof(lcores), "--lcores=0@(0-%ld)", sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	argv[argc++] = (char *)"culvertd";
+	argv[argc++] = prefix;
+	argv[argc++] = lcores;
+	if (!c->hugepages) {
+		argv[argc++] = (char *)"--no-huge";
+		argv[argc++] = (char *)"-m";
+		argv[argc++] = memory;
+	}
+	if (!pci)
+		argv[argc++] = (char *)"--no-pci";
+	if (!noise)
+		argv[argc++] = (char *)"--log-level=*:4";
+	argv[argc] = NULL;
+	/* The TAP driver asks for a signal for each frame and reads only after one. Blocked in every
+	 * thread from the start none ever comes, and the driver reads whenever it is polled. */
+	sigemptyset(&realtime);
+	for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
+		sigaddset(&realtime, s);
+	pthread_sigmask(SIG_BLOCK, &realtime, NULL);
+	if (rte_eal_init(argc, argv) < 0) {
+		snprintf(error, CONFIG_ERROR_BYTES, "%s: DPDK does not start: %s", c->path,
+			rte_strerror(rte_errno));
+		return -1;
+	}
+	return 0;
+}
+
+static void addresses_fill(struct port *s, const struct config_port *o)
+{
+	if (o->address.set) {
+		memcpy(s->addr[s->addrs_n].addr, o->address.addr, 16);
+		s->addr[s->addrs_n++].prefix = (uint8_t)(96 + o->address.prefix);
+	}
+	if (o->address6.set) {
+		memcpy(s->addr[s->addrs_n].addr, o->address6.addr, 16);
+		s->addr[s->addrs_n++].prefix = o->address6.prefix;
+	}
+	s->has_gateway = o->gateway.set;
+	s->has_gateway6 = o->gateway6.set;
+	memcpy(s->gateway, o->gateway.addr, 16);
+	memcpy(s->gateway6, o->gateway6.addr, 16);
+	s->mtu = o->mtu;
+	s->vlan = o->vlan;
+	s->trusted = o->checksum == CHECKSUM_TRUSTED;
+}
+
+/* The TAP driver sums in software, and wrongly over segments of odd length: the stack does it. */
+static void offloads_choose(struct ports_port *q, const struct rte_eth_dev_info *info,
+	struct rte_eth_conf *conf)
+{
+	const struct config_port *o = q->config;
+	const uint64_t rx = RTE_ETH_RX_OFFLOAD_CHECKSUM;
+	const uint64_t tx4 = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+
+	conf->txmode.offloads = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	if (q->tap || (o->checksum != CHECKSUM_AUTO && o->checksum != CHECKSUM_OFFLOAD))
+		return;
+	if ((info->rx_offload_capa & rx) == rx) {
+		conf->rxmode.offloads |= rx;
+		q->stack.rx_cksum = true;
+	}
+	if ((info->tx_offload_capa & tx4) == tx4) {
+		conf->txmode.offloads |= tx4;
+		q->stack.tx_l4_cksum = true;
+	}
+	if (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) {
+		conf->txmode.offloads |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+		q->stack.tx_ip_cksum = true;
+	}
+}
+
+static int device_start(struct ports_port *q, struct rte_mempool *pool, const char **step)
+{
+	struct rte_eth_conf conf = {0};
+	struct rte_eth_dev_info info;
+	struct rte_ether_addr mac;
+	uint16_t rxd = RX_DESC, txd = TX_DESC;
+	int status;
+
+	*step = "information";
+	if ((status = rte_eth_dev_info_get(q->ethdev, &info)) != 0)
+		return status;
+	snprintf(q->driver, sizeof(q->driver), "%s", info.driver_name);
+	q->tap = strcmp(q->driver, "net_tap") == 0;
+	offloads_choose(q, &info, &conf);
+	conf.intr_conf.rxq = q->tap || q->config->pci;
+	*step = "configuration";
+	if ((status = rte_eth_dev_configure(q->ethdev, 1, 1, &conf)) != 0)
+		return status;
+	rte_eth_dev_adjust_nb_rx_tx_desc(q->ethdev, &rxd, &txd);
+	*step = "receive queue";
+	if ((status = rte_eth_rx_queue_setup(q->ethdev, 0, rxd, SOCKET_ID_ANY, NULL, pool)) != 0)
+		return status;
+	*step = "transmit queue";
+	if ((status = rte_eth_tx_queue_setup(q->ethdev, 0, txd, SOCKET_ID_ANY, NULL)) != 0)
+		return status;
+	*step = "mtu";
+	status = rte_eth_dev_set_mtu(q->ethdev, q->config->mtu);
+	if (status != 0 && status != -ENOTSUP && q->config->mtu != 1500)
+		return status;
+	*step = "start";
+	if ((status = rte_eth_dev_start(q->ethdev)) != 0)
+		return status;
+	rte_eth_promiscuous_enable(q->ethdev);
+	rte_eth_macaddr_get(q->ethdev, &mac);
+	memcpy(q->stack.mac, mac.addr_bytes, 6);
+	return 0;
+}
+
+static void waiting_prepare(struct ports_port *q)
+{
+	q->rx_fd = rte_eth_dev_rx_intr_ctl_q_get_fd(q->ethdev, 0);
+	if (q->tap && q->rx_fd >= 0) {
+		int flags = fcntl(q->rx_fd, F_GETFL);
+		if (flags >= 0)
+			fcntl(q->rx_fd, F_SETFL, flags & ~O_ASYNC);
+	}
+}
+
+static int port_open(struct ports *p, uint16_t i, const struct config *c, char *error)
+{
+	struct ports_port *q = &p->port[i];
+	const char *step = "";
+	int status = rte_dev_probe(q->config->device);
+
+	q->ethdev = RTE_MAX_ETHPORTS;
+	if (status == 0) {
+		uint16_t id;
+		char name[64];
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(q->config->device, ","), q->config->device);
+		if (rte_eth_dev_get_port_by_name(name, &id) == 0)
+			q->ethdev = id;
+	}
+	if (status != 0 || q->ethdev == RTE_MAX_ETHPORTS) {
+		snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: device=%.200s: there is no such device (%s)",
+			c->path, q->config->device_line, q->config->device, rte_strerror(-status));
+		return -1;
+	}
+	snprintf(q->stack.name, sizeof(q->stack.name), "%s", q->config->name);
+	q->stack.id = i;
+	addresses_fill(&q->stack, q->config);
+	status = device_start(q, p->pool, &step);
+	if (status != 0) {
+		snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: device=%.200s: %s fails: %s", c->path,
+			q->config->device_line, q->config->device, step, rte_strerror(-status));
+		return -1;
+	}
+	waiting_prepare(q);
+	q->stack.up = true;
+	if (q->config->host_address.set || q->config->host_address6.set) {
+		struct rte_eth_dev_info info;
+		char iface[IF_NAMESIZE] = "";
+		rte_eth_dev_info_get(q->ethdev, &info);
+		if_indextoname(info.if_index, iface);
+		status = host_address_set(iface, &q->config->host_address, &q->config->host_address6);
+		if (status != 0) {
+			snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: host_address= cannot be set on %s: %s",
+				c->path, q->config->line, iface, strerror(-status));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES])
+{
+	memset(p, 0, sizeof(*p));
+	p->pool = rte_pktmbuf_pool_create("culvert", (unsigned)c->limits.packet_buffers, 256,
+		RTE_ALIGN(sizeof(struct pkt), RTE_MBUF_PRIV_ALIGN), (uint16_t)room_of(c), SOCKET_ID_ANY);
+	if (p->pool == NULL) {
+		snprintf(error, CONFIG_ERROR_BYTES, "%s: no memory for packet_buffers=%llu: %s", c->path,
+			(unsigned long long)c->limits.packet_buffers, rte_strerror(rte_errno));
+		return -1;
+	}
+	for (uint16_t i = 0; i < c->ports_n; i++) {
+		p->port[i].config = &c->ports[i];
+		p->port[i].rx_fd = -1;
+		if (port_open(p, i, c, error) != 0)
+			return -1;
+		p->n++;
+	}
+	return 0;
+}
+
+void ports_close(struct ports *p)
+{
+	for (uint16_t i = 0; i < p->n; i++) {
+		rte_eth_dev_stop(p->port[i].ethdev);
+		rte_eth_dev_close(p->port[i].ethdev);
+	}
+	p->n = 0;
+}
+
+uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
+{
+	struct ports *p = ctx;
+
+	return rte_eth_rx_burst(p->port[port].ethdev, 0, pkts, max);
+}
+
+uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct ports *p = ctx;
+
+	return rte_eth_tx_burst(p->port[port].ethdev, 0, pkts, n);
+}

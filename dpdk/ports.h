@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The EAL and the devices of an engine.
+ *
+ * Owns: EAL arguments, packet pools, ethdev set-up, the kernel's end of a TAP. Does not own: what the
+ * stack does with frames.
+ * Called by: service.c when an engine starts and ends; the worker for rx, tx and waiting.
+ */
+#ifndef CULVERT_DPDK_PORTS_H
+#define CULVERT_DPDK_PORTS_H
+
+#include "dpdk/config.h"
+#include "stack/core/engine.h"
+
+struct ports_port {
+	const struct config_port *config;
+	struct port stack; /* as the stack sees it */
+	uint16_t ethdev;
+	int rx_fd;         /* readable when a frame waits; -1: the driver has none */
+	bool tap;
+	char driver[32];
+};
+
+struct ports {
+	uint16_t n;
+	struct rte_mempool *pool;
+	struct ports_port port[CONFIG_PORTS_MAX];
+};
+
+/* Starts the EAL as the configuration says; the calling thread becomes worker 0. 0 or -1 and error. */
+int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_BYTES]);
+/* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
+int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
+void ports_close(struct ports *p);
+/* struct engine_env's rx and tx; ctx is the struct ports. */
+uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max);
+uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+
+/* Gives a network interface of this namespace the addresses that are set, and sets it up. */
+int host_address_set(const char *iface, const struct config_address *v4,
+	const struct config_address *v6);
+
+#endif

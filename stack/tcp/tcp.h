@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * TCP (RFC9293 with 5681, 5961, 6298, 6528, 6582, 6675, 7323, 2018).
+ *
+ * Owns: connections, listeners, TIME_WAIT, the tables that find them. Does not own: the socket's common
+ * part (stack/sock/), IP (stack/net/).
+ * Called by: the composition root, stack/sock/ through tcp_proto, stack/net/ with packets.
+ * Invariant: an object is freed only by tcp_leave(), the last thing of every entry, so no step sees a
+ * freed connection.
+ */
+#ifndef CULVERT_TCP_TCP_H
+#define CULVERT_TCP_TCP_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "stack/base/list.h"
+#include "stack/base/pool.h"
+#include "stack/base/ranges.h"
+#include "stack/base/seq.h"
+#include "stack/base/siphash.h"
+#include "stack/base/wheel.h"
+#include "stack/core/engine.h"
+#include "stack/core/pkt.h"
+#include "stack/net/ip.h"
+#include "stack/sock/sock.h"
+#include "stack/wire/tcp.h"
+
+#define MS 1000000ull
+#define SEC 1000000000ull
+#define TCP_RTO_MIN (200 * MS)
+#define TCP_RTO_INITIAL (1 * SEC)
+#define TCP_RTO_MAX (120 * SEC)
+#define TCP_DELACK (40 * MS)
+#define TCP_2MSL (60 * SEC)
+#define TCP_FIN_TIMEOUT 60u /* seconds, of an orphan in FIN_WAIT_2 */
+#define TCP_SYN_RETRIES 6u
+#define TCP_SYNACK_RETRIES 5u
+#define TCP_RETRIES 15u
+#define TCP_ORPHAN_RETRIES 8u
+#define TCP_RCVBUF_MAX (6u << 20)
+#define TCP_SNDBUF_MAX (4u << 20)
+#define TCP_OOO_MAX 4096u /* segments that wait for a gap to close */
+#define TCP_COPY_MAX 256u /* payload up to this is copied behind the header */
+#define TCP_PIECES_MAX 6u
+#define TCP_SEGS_PER_TURN 64u
+#define TCP_CHALLENGES_PER_SECOND 1000u
+#define TCP_MSS_DEFAULT 536u
+#define TCP_INITIAL_WINDOW 10u
+
+enum tcp_state {
+#define X(name, number) TCP_##name,
+#include "stack/tcp/tcp_state.def"
+#undef X
+	TCP_STATES
+};
+
+/* Deadlines of one connection; one wheel timer serves all (see tcp_timer.c). */
+enum tcp_timer {
+	TCP_T_REXMT,   /* retransmission, or probe of a zero window */
+	TCP_T_DELACK,
+	TCP_T_KEEP,    /* keepalive */
+	TCP_T_LINGER,  /* orphan in FIN_WAIT_2; deferred accept */
+	TCP_TIMERS
+};
+
+struct tcp_flow {
+	struct list node;
+	struct cv_endpoint local, peer;
+	bool is_tw;
+};
+
+struct tcp_sock;
+
+/* Congestion control (RFC5681 terms; bytes). */
+struct tcp_cc {
+	const char *name;
+	void (*init)(struct tcp_sock *tp);
+	void (*acked)(struct tcp_sock *tp, uint32_t bytes); /* not in recovery */
+	uint32_t (*ssthresh)(struct tcp_sock *tp);          /* after a loss */
+};
+#define TCP_CC_PRIV 32
+
+struct tcp_sock {
+	struct sock sk;
+	struct tcp_flow flow;
+
+	/* every segment */
+	uint8_t state; /* enum tcp_state; only tcp_set_state() writes it */
+	uint8_t snd_wscale, rcv_wscale;
+	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, closed : 1 /* the user let go */,
+		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1;
+	uint32_t rcv_nxt, rcv_wnd, rcv_adv /* right edge last advertised */;
+	uint32_t snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2;
+	uint32_t ts_recent, ts_offset;
+	uint32_t mss; /* payload bytes of a segment without options but timestamps */
+	uint32_t cwnd, ssthresh;
+	uint8_t ack_now : 1, fin_queued : 1, fin_sent : 1, fin_received : 1, nodelay : 1, cork : 1,
+		quickack : 1, persist : 1;
+	uint8_t ack_pending; /* data segments not yet acknowledged */
+	uint8_t dupacks, dup_owed;
+
+	/* send */
+	struct list txq;      /* txbufs not fully acknowledged */
+	struct txbuf *cursor; /* hint: where the last segment was cut from */
+	uint32_t snd_end;     /* sequence number behind the last byte queued */
+	uint32_t recover, high_rxt, lost_below;
+	struct ranges sacked;
+	uint32_t iss, rtt_seq;
+	uint64_t rtt_start;
+	uint32_t srtt_us, rttvar_us, min_rtt_us;
+	uint32_t max_wnd;
+	uint64_t rto_ns;
+	uint8_t backoff, probes, keep_probes, syn_retries;
+	uint64_t retrans_start; /* first retransmission of what is unacknowledged; 0 none */
+	uint64_t deadline[TCP_TIMERS]; /* 0: not set */
+	struct timer timer;
+	struct ip_path path;
+
+	/* receive */
+	struct pktq ooo; /* ascending sequence; see tcp_receive.c */
+	uint32_t irs, ooo_last; /* where the latest out-of-order segment begins */
+	uint32_t rcv_up, snd_up;
+	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
+	uint64_t rx_total;
+
+	/* cold */
+	const struct tcp_cc *cc;
+	uint64_t cc_priv[TCP_CC_PRIV / 8];
+	struct list embryos; /* of a listener (sock.accept_node of the children) */
+	uint32_t embryos_n;
+	uint16_t peer_mss, user_mss, peer_port_bound;
+	uint8_t tos, ttl, mtu_discover, syncnt;
+	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, acceptable : 1,
+		oobinline : 1;
+	uint8_t soft_error;
+	uint32_t keep_idle_s, keep_intvl_s, keep_cnt, user_timeout_ms, defer_accept_s, notsent_lowat;
+	uint32_t window_clamp;
+	int32_t linger2_s;
+	uint64_t last_rx_ns, last_data_rx_ns, last_data_tx_ns;
+	struct list bind_node; /* in the port table */
+	uint64_t bytes_acked, bytes_sent, bytes_retrans;
+	uint32_t segs_in, segs_out, data_segs_in, data_segs_out, total_retrans;
+};
+static_assert(sizeof(struct tcp_sock) <= 1024, "a connection is small");
+
+/* TIME_WAIT: what is left of a connection (RFC9293:3.10.7.4, RFC6191). */
+struct tcp_tw {
+	struct tcp_flow flow;
+	struct timer timer;
+	uint32_t snd_nxt, rcv_nxt, ts_recent, ts_offset;
+	uint16_t wnd;
+	bool ts_ok;
+};
+
+#define TCP_BINDS 4096u
+
+struct tcp {
+	struct pool socks, tws;
+	struct list *flows; /* buckets */
+	uint32_t flow_mask;
+	struct list binds[TCP_BINDS]; /* bound sockets and listeners by local port */
+	struct siphash_key key;
+	uint64_t challenge_second;
+	uint32_t challenges, connections, time_waits;
+	uint16_t next_port;
+};
+
+/* A parsed segment on its way through the steps. */
+struct tcp_seg {
+	struct wire_tcp h;
+	struct rte_mbuf *m; /* payload; NULL once queued */
+	uint32_t seq, len;  /* after trimming: of the payload */
+	bool fin;
+};
+
+/* What a step says to the driver. */
+enum tcp_verdict {
+	TCP_NEXT, /* go on with the next step */
+	TCP_STOP, /* the segment is done with */
+};
+
+/* --- tcp.c */
+int tcp_init(struct engine *e);
+void tcp_fini(struct engine *e);
+int tcp_open(struct engine *e, uint8_t family, struct sock **out);
+extern const struct sock_proto tcp_proto;
+struct tcp_sock *tcp_new(struct engine *e, uint8_t family);
+/* The end of every entry: checks, frees what is over and nobody's. */
+void tcp_leave(struct tcp_sock *tp);
+
+static inline struct tcp_sock *tcp_of(struct sock *sk)
+{
+	return cv_container_of(sk, struct tcp_sock, sk);
+}
+static inline uint32_t tcp_ts_now(const struct tcp_sock *tp)
+{
+	return (uint32_t)(tp->sk.engine->now_ns / MS) + tp->ts_offset;
+}
+
+/* --- tcp_state.c */
+const char *tcp_state_name(enum tcp_state s);
+enum cv_tcp_state tcp_state_number(enum tcp_state s);
+bool tcp_state_may(enum tcp_state from, enum tcp_state to);
+/* The only way to change state: checks the table, keeps sk.status, wakes the user. */
+void tcp_set_state(struct tcp_sock *tp, enum tcp_state to, const char *why);
+/* Ends the connection: timers, queues, table entries; error CV_OK for a normal end. */
+void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why);
+/* True, or *why says what is inconsistent. */
+bool tcp_consistent(const struct tcp_sock *tp, const char **why);
+
+/* --- tcp_table.c */
+void tcp_flow_add(struct engine *e, struct tcp_flow *f);
+void tcp_flow_del(struct tcp_flow *f);
+struct tcp_flow *tcp_flow_find(
+	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
+struct tcp_sock *tcp_listener_find(
+	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
+int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local);
+void tcp_port_unbind(struct tcp_sock *tp);
+/* An unused local port towards peer, 0 when there is none. */
+uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer);
+uint32_t tcp_isn(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p);
+
+/* --- tcp_input.c, tcp_steps.c, tcp_listen.c, tcp_receive.c, tcp_ack.c */
+void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n);
+void tcp_icmp_error(struct engine *e, const struct icmp_error *err);
+void tcp_steps(struct tcp_sock *tp, struct tcp_seg *s);
+void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p);
+void tcp_syn_sent_input(struct tcp_sock *tp, struct tcp_seg *s);
+void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h);
+/* The connection stands: windows, timers, the accept queue. False: the accept queue is full. */
+bool tcp_established(struct tcp_sock *tp, const struct wire_tcp *h);
+void tcp_listener_close(struct tcp_sock *lp);
+void tcp_embryo_gone(struct tcp_sock *tp);
+void tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s);
+uint32_t tcp_receive_window(const struct tcp_sock *tp);
+void tcp_receive_consumed(struct tcp_sock *tp, uint32_t bytes);
+uint8_t tcp_sack_blocks(const struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]);
+enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s);
+
+/* --- tcp_recovery.c */
+void tcp_sack_input(struct tcp_sock *tp, const struct wire_tcp *h);
+uint32_t tcp_pipe(const struct tcp_sock *tp);
+void tcp_recovery_dupack(struct tcp_sock *tp);
+void tcp_recovery_acked(struct tcp_sock *tp, uint32_t bytes);
+void tcp_recovery_rto(struct tcp_sock *tp);
+/* What to retransmit next: false if nothing. */
+bool tcp_recovery_next(struct tcp_sock *tp, uint32_t *seq, uint32_t *len);
+
+/* --- tcp_cc.c */
+extern const struct tcp_cc tcp_cc_reno;
+const struct tcp_cc *tcp_cc_find(const char *name);
+
+/* --- tcp_output.c, tcp_segment.c */
+void tcp_output(struct sock *sk);
+void tcp_syn_send(struct tcp_sock *tp);
+void tcp_ack_send(struct tcp_sock *tp);
+void tcp_probe_send(struct tcp_sock *tp, uint32_t seq);
+void tcp_rst_send(struct tcp_sock *tp);
+bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t flags);
+/* Answers a segment that no connection is there for (RFC9293:3.10.7.1). */
+void tcp_rst_reply(struct engine *e, const struct pkt *p, const struct tcp_seg *s);
+/* An ACK or RST without a connection object behind it. */
+void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct cv_endpoint *to,
+	const struct wire_tcp *h);
+/* RFC5961: an ACK that asks the peer to prove itself; rate limited. */
+void tcp_challenge_ack(struct tcp_sock *tp);
+uint32_t tcp_eff_mss(const struct tcp_sock *tp);
+void tcp_mss_update(struct tcp_sock *tp);
+
+/* --- tcp_timer.c */
+void tcp_timer_init(struct tcp_sock *tp);
+void tcp_timer_set(struct tcp_sock *tp, enum tcp_timer t, uint64_t after_ns);
+void tcp_timer_stop(struct tcp_sock *tp, enum tcp_timer t);
+void tcp_timer_stop_all(struct tcp_sock *tp);
+void tcp_rtt_sample(struct tcp_sock *tp, uint64_t rtt_ns);
+void tcp_keepalive_restart(struct tcp_sock *tp);
+/* The retransmission timer as RFC6298:5 wants it after a change. */
+void tcp_rexmt_update(struct tcp_sock *tp, bool restart);
+
+/* --- tcp_timewait.c */
+void tcp_time_wait(struct tcp_sock *tp);
+/* True when the segment is done with; false: a new SYN may use the addresses (object is gone). */
+bool tcp_tw_input(struct engine *e, struct tcp_tw *tw, struct tcp_seg *s);
+void tcp_tw_free(struct engine *e, struct tcp_tw *tw);
+
+/* --- tcp_options.c */
+int tcp_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);
+int tcp_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len);
+
+/* For `culvert ss`: one connection, listener or TIME_WAIT. */
+struct tcp_snapshot {
+	enum cv_tcp_state state;
+	struct cv_endpoint local, peer;
+	struct sock *sk; /* NULL: TIME_WAIT */
+	uint32_t recvq, sendq; /* listener: accept queue, backlog */
+	uint32_t srtt_us, rttvar_us, cwnd, ssthresh, mss, retrans, total_retrans;
+	uint8_t timer; /* enum tcp_timer, TCP_TIMERS: none */
+	uint64_t timer_ns; /* from now */
+};
+void tcp_foreach(
+	struct engine *e, void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx);
+
+#endif

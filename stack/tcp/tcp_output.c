@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The end of a turn: what one connection sends now. Retransmissions, then new data, then an ACK. */
+#include "stack/tcp/tcp.h"
+
+static bool more_follows(const struct tcp_sock *tp)
+{
+	const struct txbuf *last;
+
+	if (tp->cork)
+		return true;
+	if (list_empty(&tp->txq))
+		return false;
+	last = list_entry(tp->txq.prev, struct txbuf, node);
+	return (last->flags & CV_F_MORE) != 0;
+}
+
+/* SWS avoidance and Nagle (RFC9293:3.8.6.2.1, 3.7.4) for a segment shorter than the MSS. */
+static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t left)
+{
+	if (len < left) /* cut by the window: only if it is a good part of what the peer ever offered */
+		return len >= tp->max_wnd / 2;
+	if (tp->fin_queued)
+		return true;
+	if (more_follows(tp))
+		return false;
+	return tp->nodelay || tp->snd_max == tp->snd_una;
+}
+
+static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
+{
+	uint32_t seq, len, sent = 0;
+
+	while (sent < budget && tcp_recovery_next(tp, &seq, &len)) {
+		/* The first one goes always (RFC6675:5 (4.3)); the window is what the peer allows. */
+		if (tcp_pipe(tp) + len > tp->cwnd && seq != tp->snd_una)
+			break;
+		if (!tcp_segment_send(tp, seq, len, 0))
+			break;
+		tp->high_rxt = seq + len;
+		if (sent == 0)
+			tcp_rexmt_update(tp, seq == tp->snd_una);
+		sent++;
+	}
+	return sent;
+}
+
+static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
+{
+	uint32_t mss = tcp_eff_mss(tp), sent = 0;
+
+	while (sent < budget) {
+		uint32_t pipe = tcp_pipe(tp), end = tp->snd_una + tp->snd_wnd;
+		uint32_t left = tp->snd_end - tp->snd_nxt, len = left, cwnd = tp->cwnd;
+		bool fin;
+
+		if (tp->fin_sent)
+			break;
+		if (!tp->in_recovery && !tp->rto_recovery && tp->dupacks < 3)
+			cwnd += tp->dupacks * mss; /* limited transmit */
+		if (seq_gt(tp->snd_nxt + len, end))
+			len = seq_lt(tp->snd_nxt, end) ? end - tp->snd_nxt : 0;
+		if (len > mss)
+			len = mss;
+		fin = tp->fin_queued && len == left;
+		if (len == 0 && !fin)
+			break;
+		if (pipe + len > cwnd && pipe > 0)
+			break;
+		if (len < mss && !may_send_short(tp, len, left))
+			break;
+		if (!tcp_segment_send(tp, tp->snd_nxt, len + fin, len == left ? TCP_PSH : 0)) {
+			tcp_timer_set(tp, TCP_T_REXMT, tp->rto_ns); /* no buffer: try again then */
+			break;
+		}
+		sent++;
+	}
+	return sent;
+}
+
+static void output_ack(struct tcp_sock *tp)
+{
+	/* Without SACK the peer counts duplicate ACKs: one for each segment out of order. */
+	while (tp->dup_owed > 1 && !tp->sack_ok) {
+		tp->dup_owed--;
+		tcp_ack_send(tp);
+	}
+	tp->dup_owed = 0;
+	if (tp->ack_now || tp->ack_pending >= 2 || (tp->ack_pending > 0 && tp->quickack))
+		tcp_ack_send(tp);
+	else if (tp->ack_pending > 0 && tp->deadline[TCP_T_DELACK] == 0)
+		tcp_timer_set(tp, TCP_T_DELACK, TCP_DELACK);
+}
+
+void tcp_output(struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_of(sk);
+	uint32_t sent = 0;
+
+	if (tp->state == TCP_CLOSED || tp->state == TCP_LISTEN || tp->state == TCP_SYN_SENT) {
+		tcp_leave(tp);
+		return;
+	}
+	if (tp->state >= TCP_ESTABLISHED) {
+		sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
+		sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
+		if (sent >= TCP_SEGS_PER_TURN)
+			sock_output_later(sk);
+		tcp_rexmt_update(tp, false);
+	}
+	output_ack(tp);
+	tcp_leave(tp);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Builds segments: header, options, payload attached from the send queue without a copy. */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "stack/tcp/tcp.h"
+
+#define CKSUM_OFF 16
+#define HEADROOM_BYTES 64
+
+uint32_t tcp_eff_mss(const struct tcp_sock *tp)
+{
+	return tp->mss;
+}
+
+void tcp_mss_update(struct tcp_sock *tp)
+{
+	uint32_t mss = tp->path.mtu > 88 ? tp->path.mtu - 40u : 48u;
+
+	if (tp->peer_mss != 0 && tp->peer_mss < mss)
+		mss = tp->peer_mss;
+	if (tp->user_mss != 0 && tp->user_mss < mss)
+		mss = tp->user_mss;
+	if (tp->ts_ok)
+		mss -= 12;
+	tp->mss = mss < 36 ? 36 : mss;
+}
+
+static uint16_t window_field(struct tcp_sock *tp, bool syn)
+{
+	uint32_t wnd = tcp_receive_window(tp);
+	uint8_t shift = syn ? 0 : tp->rcv_wscale;
+
+	if (wnd >> shift > 65535)
+		wnd = 65535u << shift;
+	wnd = wnd >> shift << shift;
+	tp->rcv_wnd = wnd;
+	tp->rcv_adv = seq_max(tp->rcv_adv, tp->rcv_nxt + wnd);
+	return (uint16_t)(wnd >> shift);
+}
+
+/* The buffer of the queue that holds seq; moves the hint there: O(1) for what follows. */
+static struct txbuf *locate(struct tcp_sock *tp, uint32_t seq)
+{
+	struct txbuf *b = tp->cursor;
+
+	if (b == NULL)
+		b = list_entry(tp->txq.next, struct txbuf, node);
+	while (seq_lt(seq, b->seq))
+		b = list_entry(b->node.prev, struct txbuf, node);
+	while (seq_geq(seq, b->seq + b->len))
+		b = list_entry(b->node.next, struct txbuf, node);
+	tp->cursor = b;
+	return b;
+}
+
+static bool payload_copy(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, uint32_t len)
+{
+	struct txbuf *b = locate(tp, seq);
+
+	while (len > 0) {
+		uint32_t off = seq - b->seq, n = b->len - off;
+		char *to;
+
+		if (n > len)
+			n = len;
+		to = rte_pktmbuf_append(m, (uint16_t)n);
+		if (to == NULL)
+			return false;
+		memcpy(to, b->data + off, n);
+		len -= n;
+		seq += n;
+		if (len > 0)
+			b = list_entry(b->node.next, struct txbuf, node);
+	}
+	return true;
+}
+
+static bool payload_attach(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, uint32_t len)
+{
+	struct txbuf *b = locate(tp, seq);
+	struct rte_mbuf *last = m;
+
+	while (len > 0) {
+		uint32_t off = seq - b->seq, n = b->len - off;
+		struct rte_mbuf *x = rte_pktmbuf_alloc(tp->sk.engine->pkt_pool);
+
+		if (x == NULL)
+			return false;
+		if (n > len)
+			n = len;
+		txbuf_get(b);
+		rte_pktmbuf_attach_extbuf(
+			x, (uint8_t *)(uintptr_t)(b->data + off), RTE_BAD_IOVA, (uint16_t)n, &b->shinfo);
+		x->data_off = 0;
+		x->data_len = (uint16_t)n;
+		x->pkt_len = n;
+		last->next = x;
+		last = x;
+		m->nb_segs++;
+		m->pkt_len += n;
+		len -= n;
+		seq += n;
+		if (len > 0)
+			b = list_entry(b->node.next, struct txbuf, node);
+	}
+	return true;
+}
+
+/* Few large pieces are attached, anything else is copied behind the header. */
+static bool payload_add(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, uint32_t len)
+{
+	struct txbuf *b = locate(tp, seq);
+	uint32_t have = b->seq + b->len - seq, pieces = 1;
+
+	while (have < len && pieces <= TCP_PIECES_MAX) {
+		b = list_entry(b->node.next, struct txbuf, node);
+		have += b->len;
+		pieces++;
+	}
+	if ((len <= TCP_COPY_MAX || pieces > TCP_PIECES_MAX) && len <= rte_pktmbuf_tailroom(m))
+		return payload_copy(tp, m, seq, len);
+	return payload_attach(tp, m, seq, len);
+}
+
+static void header_fill(struct tcp_sock *tp, struct wire_tcp *h, uint32_t seq, uint8_t flags)
+{
+	memset(h, 0, sizeof(*h));
+	h->sport = tp->sk.local.port;
+	h->dport = tp->sk.peer.port;
+	h->seq = seq;
+	h->ack = (flags & TCP_ACK) ? tp->rcv_nxt : 0;
+	h->flags = flags;
+	h->wnd = window_field(tp, (flags & TCP_SYN) != 0);
+	h->has_ts = tp->ts_ok;
+	h->tsval = tcp_ts_now(tp);
+	h->tsecr = (flags & TCP_ACK) ? tp->ts_recent : 0;
+	if (flags & TCP_SYN) {
+		bool first = !(flags & TCP_ACK);
+
+		h->has_mss = true;
+		h->mss = (uint16_t)(tp->path.mtu > 40 ? tp->path.mtu - 40 : TCP_MSS_DEFAULT);
+		if (tp->user_mss != 0 && tp->user_mss < h->mss)
+			h->mss = tp->user_mss;
+		h->has_ts = first || tp->ts_ok;
+		h->sack_ok = first || tp->sack_ok;
+		h->has_wscale = first || tp->wscale_ok;
+		h->wscale = tp->rcv_wscale;
+	}
+}
+
+static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
+{
+	struct engine *e = tp->sk.engine;
+	struct rte_mbuf *m;
+	size_t bytes = wire_tcp_emit_bytes(h);
+	char *to;
+
+	if (ip_path_resolve(e, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0)
+		return -CV_ENETUNREACH;
+	m = rte_pktmbuf_alloc(e->pkt_pool);
+	if (m == NULL) {
+		e->counters.no_mbuf++;
+		return -CV_ENOBUFS;
+	}
+	to = rte_pktmbuf_append(m, (uint16_t)bytes);
+	if (to == NULL || (len > 0 && !payload_add(tp, m, h->seq, len))) {
+		rte_pktmbuf_free(m);
+		return -CV_ENOBUFS;
+	}
+	wire_tcp_emit(h, (uint8_t *)to);
+	tp->segs_out++;
+	if (h->flags & TCP_ACK) {
+		tp->ack_now = 0;
+		tp->ack_pending = 0;
+		tcp_timer_stop(tp, TCP_T_DELACK);
+	}
+	return ip_output(e, &tp->path, m, IPPROTO_TCP, tp->tos, tp->ttl, tp->sk.local.addr,
+		tp->sk.peer.addr, CKSUM_OFF);
+}
+
+/* Data [seq, seq + len) of the send queue, and the FIN when the range reaches behind the last byte.
+ * Moves snd_nxt and snd_max. False: no buffer; the retransmission timer will see to it. */
+bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t flags)
+{
+	struct wire_tcp h;
+	uint32_t data = seq_gt(seq + len, tp->snd_end) ? tp->snd_end - seq : len;
+
+	flags |= TCP_ACK;
+	if (data < len)
+		flags |= TCP_FIN;
+	header_fill(tp, &h, seq, flags);
+	if (seq_gt(tp->snd_up, seq) && tp->snd_up - seq <= 65535) {
+		h.flags |= TCP_URG;
+		h.urg = (uint16_t)(tp->snd_up - seq);
+	}
+	if (emit(tp, &h, data) == -CV_ENOBUFS)
+		return false;
+	if (data > 0) {
+		tp->data_segs_out++;
+		tp->bytes_sent += data;
+		tp->last_data_tx_ns = tp->sk.engine->now_ns;
+	}
+	if (seq_lt(seq, tp->snd_max)) {
+		tp->bytes_retrans += data;
+		tp->total_retrans++;
+	} else if (!tp->timing) { /* time one segment per round trip when there are no timestamps */
+		tp->timing = 1;
+		tp->rtt_seq = seq + len;
+		tp->rtt_start = tp->sk.engine->now_ns;
+	}
+	if (data < len)
+		tp->fin_sent = 1;
+	tp->snd_nxt = seq_max(tp->snd_nxt, seq + len);
+	tp->snd_max = seq_max(tp->snd_max, tp->snd_nxt);
+	return true;
+}
+
+void tcp_syn_send(struct tcp_sock *tp)
+{
+	struct wire_tcp h;
+
+	(void)ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr);
+	header_fill(tp, &h, tp->iss, tp->state == TCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK);
+	(void)emit(tp, &h, 0);
+	tp->snd_nxt = tp->snd_max = tp->iss + 1;
+	if (tp->rtt_start == 0) {
+		tp->timing = 1;
+		tp->rtt_seq = tp->iss + 1;
+		tp->rtt_start = tp->sk.engine->now_ns;
+	}
+}
+
+void tcp_ack_send(struct tcp_sock *tp)
+{
+	struct wire_tcp h;
+
+	header_fill(tp, &h, tp->snd_nxt, TCP_ACK);
+	if (tp->sack_ok)
+		h.sacks_n = tcp_sack_blocks(tp, h.sacks);
+	(void)emit(tp, &h, 0);
+}
+
+void tcp_probe_send(struct tcp_sock *tp, uint32_t seq)
+{
+	struct wire_tcp h;
+
+	header_fill(tp, &h, seq, TCP_ACK);
+	(void)emit(tp, &h, 0);
+}
+
+void tcp_rst_send(struct tcp_sock *tp)
+{
+	struct wire_tcp h;
+
+	header_fill(tp, &h, tp->snd_nxt, TCP_RST | TCP_ACK);
+	h.has_ts = false;
+	(void)emit(tp, &h, 0);
+}
+
+void tcp_challenge_ack(struct tcp_sock *tp)
+{
+	struct tcp *t = tp->sk.engine->tcp;
+	uint64_t second = tp->sk.engine->now_ns / SEC;
+
+	if (second != t->challenge_second) {
+		t->challenge_second = second;
+		t->challenges = 0;
+	}
+	if (t->challenges++ < TCP_CHALLENGES_PER_SECOND)
+		tcp_ack_send(tp);
+}
+
+void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct cv_endpoint *to,
+	const struct wire_tcp *h)
+{
+	struct ip_path path = {0};
+	uint8_t src[16];
+	struct rte_mbuf *m;
+	char *at;
+
+	memcpy(src, from->addr, 16);
+	if (ip_path_resolve(e, &path, to->addr, src) != 0)
+		return;
+	m = rte_pktmbuf_alloc(e->pkt_pool);
+	if (m == NULL)
+		return;
+	at = rte_pktmbuf_append(m, (uint16_t)wire_tcp_emit_bytes(h));
+	if (at == NULL) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	wire_tcp_emit(h, (uint8_t *)at);
+	ip_output(e, &path, m, IPPROTO_TCP, 0, IP_TTL_DEFAULT, src, to->addr, CKSUM_OFF);
+}
+
+void tcp_rst_reply(struct engine *e, const struct pkt *p, const struct tcp_seg *s)
+{
+	struct wire_tcp h = {.sport = s->h.dport, .dport = s->h.sport, .flags = TCP_RST};
+
+	if (s->h.flags & TCP_RST)
+		return;
+	if (s->h.flags & TCP_ACK) {
+		h.seq = s->h.ack;
+	} else {
+		h.flags |= TCP_ACK;
+		h.ack = s->h.seq + s->len + s->fin + ((s->h.flags & TCP_SYN) ? 1 : 0);
+	}
+	tcp_raw_send(e, &p->dst, &p->src, &h);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How connections and listeners are found; local ports; initial sequence numbers (RFC6528). */
+#include <string.h>
+
+#include "stack/base/addr.h"
+#include "stack/tcp/tcp.h"
+
+#define EPHEMERAL_LO 32768u
+#define EPHEMERAL_N 28232u /* to 60999, as Linux */
+
+static uint64_t flow_hash(
+	const struct tcp *t, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	uint64_t w[5];
+
+	memcpy(&w[0], local->addr, 16);
+	memcpy(&w[2], peer->addr, 16);
+	w[4] = (uint64_t)local->port << 16 | peer->port;
+	return siphash(&t->key, w, 5);
+}
+
+static bool endpoint_equal(const struct cv_endpoint *a, const struct cv_endpoint *b)
+{
+	return a->port == b->port && addr_equal(a->addr, b->addr);
+}
+
+void tcp_flow_add(struct engine *e, struct tcp_flow *f)
+{
+	uint64_t h = flow_hash(e->tcp, &f->local, &f->peer);
+
+	list_add_head(&e->tcp->flows[h & e->tcp->flow_mask], &f->node);
+}
+
+void tcp_flow_del(struct tcp_flow *f)
+{
+	list_del(&f->node);
+}
+
+struct tcp_flow *tcp_flow_find(
+	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	struct list *bucket = &e->tcp->flows[flow_hash(e->tcp, local, peer) & e->tcp->flow_mask];
+
+	list_for_each(node, bucket)
+	{
+		struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
+
+		if (endpoint_equal(&f->local, local) && endpoint_equal(&f->peer, peer))
+			return f;
+	}
+	return NULL;
+}
+
+uint32_t tcp_isn(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p)
+{
+	struct tcp *t = e->tcp;
+
+	return (uint32_t)(flow_hash(t, l, p) >> 32) + (uint32_t)(e->now_ns >> 12); /* 4 us ticks */
+}
+
+static struct list *bind_bucket(struct tcp *t, uint16_t port)
+{
+	return &t->binds[port % TCP_BINDS];
+}
+
+/* A specific address before the wildcard; among SO_REUSEPORT twins by the flow's hash. */
+struct tcp_sock *tcp_listener_find(
+	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	struct list *bucket = bind_bucket(e->tcp, local->port);
+	struct tcp_sock *best = NULL;
+	int best_score = 0;
+	uint32_t twins = 0, pick = (uint32_t)(flow_hash(e->tcp, local, peer) >> 32);
+
+	list_for_each(node, bucket)
+	{
+		struct tcp_sock *tp = list_entry(node, struct tcp_sock, bind_node);
+		int score = 1;
+
+		if (tp->state != TCP_LISTEN || tp->sk.local.port != local->port)
+			continue;
+		if (addr_is_any(tp->sk.local.addr)) {
+			if (addr_is_v4(local->addr) &&
+				tp->sk.family == CV_AF_INET6 && tp->sk.v6only)
+				continue;
+			if (!addr_is_v4(local->addr) && tp->sk.family == CV_AF_INET)
+				continue;
+		} else if (!addr_equal(tp->sk.local.addr, local->addr)) {
+			continue;
+		} else {
+			score = 2;
+		}
+		if (score < best_score)
+			continue;
+		twins = score > best_score ? 1 : twins + 1;
+		if (score > best_score || pick % twins == 0)
+			best = tp;
+		best_score = score;
+	}
+	return best;
+}
+
+static bool addrs_overlap(const struct sock *a, const struct cv_endpoint *b)
+{
+	return addr_is_any(a->local.addr) || addr_is_any(b->addr) ||
+		addr_equal(a->local.addr, b->addr);
+}
+
+/* Linux: SO_REUSEADDR on both lets them share unless one listens; SO_REUSEPORT on both always. */
+static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
+{
+	struct list *bucket = bind_bucket(tp->sk.engine->tcp, local->port);
+
+	list_for_each(node, bucket)
+	{
+		struct tcp_sock *o = list_entry(node, struct tcp_sock, bind_node);
+
+		if (o == tp || o->sk.local.port != local->port || !addrs_overlap(&o->sk, local))
+			continue;
+		if (o->sk.reuseport && tp->sk.reuseport)
+			continue;
+		if (o->sk.reuseaddr && tp->sk.reuseaddr && o->state != TCP_LISTEN)
+			continue;
+		return true;
+	}
+	return false;
+}
+
+int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local)
+{
+	struct tcp *t = tp->sk.engine->tcp;
+	struct cv_endpoint want = *local;
+
+	for (uint32_t i = 0; want.port == 0 && i < EPHEMERAL_N; i++) {
+		want.port = (uint16_t)(EPHEMERAL_LO + t->next_port++ % EPHEMERAL_N);
+		if (port_conflict(tp, &want))
+			want.port = 0;
+	}
+	if (want.port == 0 || port_conflict(tp, &want))
+		return -CV_EADDRINUSE;
+	tp->sk.local = want;
+	tp->sk.status |= CV_ST_BOUND;
+	list_del(&tp->bind_node);
+	list_add_tail(bind_bucket(t, want.port), &tp->bind_node);
+	return 0;
+}
+
+void tcp_port_unbind(struct tcp_sock *tp)
+{
+	list_del(&tp->bind_node);
+}
+
+uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer)
+{
+	struct engine *e = tp->sk.engine;
+	struct cv_endpoint local = tp->sk.local;
+
+	for (uint32_t i = 0; i < EPHEMERAL_N; i++) {
+		struct tcp_flow *f;
+
+		local.port = (uint16_t)(EPHEMERAL_LO + e->tcp->next_port++ % EPHEMERAL_N);
+		f = tcp_flow_find(e, &local, peer);
+		if (f == NULL && !port_conflict(tp, &local))
+			return local.port;
+	}
+	return 0;
+}

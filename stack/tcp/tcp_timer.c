@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Timers: RTO (RFC6298), window probes, delayed ACK, keepalive (RFC1122:4.2.3.6), orphans.
+ * One wheel timer stands at or before the earliest deadline; moving a deadline later is one store.
+ */
+#include "stack/tcp/tcp.h"
+
+static void rearm(struct tcp_sock *tp)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (int i = 0; i < TCP_TIMERS; i++) {
+		if (tp->deadline[i] != 0 && tp->deadline[i] < first)
+			first = tp->deadline[i];
+	}
+	if (first != UINT64_MAX)
+		timer_set(&tp->sk.engine->wheel, &tp->timer, first);
+}
+
+void tcp_timer_set(struct tcp_sock *tp, enum tcp_timer t, uint64_t after_ns)
+{
+	uint64_t at = tp->sk.engine->now_ns + after_ns;
+
+	tp->deadline[t] = at;
+	if (!timer_is_set(&tp->timer) || tp->timer.expires > at >> WHEEL_TICK_SHIFT)
+		timer_set(&tp->sk.engine->wheel, &tp->timer, at);
+}
+
+void tcp_timer_stop(struct tcp_sock *tp, enum tcp_timer t)
+{
+	tp->deadline[t] = 0;
+}
+
+void tcp_timer_stop_all(struct tcp_sock *tp)
+{
+	for (int i = 0; i < TCP_TIMERS; i++)
+		tp->deadline[i] = 0;
+	timer_del(&tp->sk.engine->wheel, &tp->timer);
+}
+
+void tcp_rtt_sample(struct tcp_sock *tp, uint64_t rtt_ns)
+{
+	uint32_t r = (uint32_t)(rtt_ns / 1000);
+	uint64_t rto;
+
+	if (r == 0)
+		r = 1;
+	if (tp->srtt_us == 0) { /* RFC6298:2.2 */
+		tp->srtt_us = r;
+		tp->rttvar_us = r / 2;
+		tp->min_rtt_us = r;
+	} else { /* 2.3 */
+		uint32_t d = tp->srtt_us > r ? tp->srtt_us - r : r - tp->srtt_us;
+
+		tp->rttvar_us = tp->rttvar_us - tp->rttvar_us / 4 + d / 4;
+		tp->srtt_us = tp->srtt_us - tp->srtt_us / 8 + r / 8;
+		if (r < tp->min_rtt_us)
+			tp->min_rtt_us = r;
+	}
+	rto = 4000ull * tp->rttvar_us;
+	rto = 1000ull * tp->srtt_us + (rto > TCP_RTO_MIN ? rto : TCP_RTO_MIN);
+	tp->rto_ns = rto < TCP_RTO_MAX ? rto : TCP_RTO_MAX;
+}
+
+static uint64_t backed_off(uint64_t base, uint32_t shift)
+{
+	uint64_t t = base << (shift < 12 ? shift : 12);
+
+	return t < TCP_RTO_MAX ? t : TCP_RTO_MAX;
+}
+
+void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
+{
+	bool waiting = tp->snd_max != tp->snd_una;
+
+	if (waiting) {
+		if (restart || tp->persist || tp->deadline[TCP_T_REXMT] == 0)
+			tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->backoff));
+		tp->persist = 0;
+		return;
+	}
+	/* Nothing under way and data that does not fit the window: probe (RFC9293:3.8.6.1). */
+	if (tp->state >= TCP_ESTABLISHED && seq_lt(tp->snd_nxt, tp->snd_end) &&
+		tp->snd_wnd < tcp_eff_mss(tp) && tp->snd_wnd < tp->snd_end - tp->snd_nxt) {
+		if (!tp->persist || tp->deadline[TCP_T_REXMT] == 0)
+			tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->probes));
+		tp->persist = 1;
+		return;
+	}
+	tp->persist = 0;
+	tp->probes = 0;
+	tcp_timer_stop(tp, TCP_T_REXMT);
+}
+
+static bool gave_up(struct tcp_sock *tp, uint32_t tries, uint32_t most)
+{
+	uint64_t now = tp->sk.engine->now_ns;
+
+	if (tp->retrans_start == 0)
+		tp->retrans_start = now;
+	if (tp->user_timeout_ms != 0 && tp->state >= TCP_ESTABLISHED)
+		return now - tp->retrans_start >= tp->user_timeout_ms * MS;
+	return tries >= most;
+}
+
+static void time_out(struct tcp_sock *tp, const char *why)
+{
+	enum cv_error error = tp->soft_error ? tp->soft_error : CV_ETIMEDOUT;
+
+	tcp_done(tp, error, why);
+}
+
+static void persist_timeout(struct tcp_sock *tp)
+{
+	if (tp->snd_wnd > 0) { /* a window too small to be worth it: send what fits now */
+		tcp_segment_send(tp, tp->snd_nxt,
+			seq_min(tp->snd_end, tp->snd_nxt + tp->snd_wnd) - tp->snd_nxt, TCP_PSH);
+		tcp_rexmt_update(tp, true);
+		return;
+	}
+	/* A peer that answers probes keeps the connection for ever (MUST-37), unless nobody is here. */
+	if (gave_up(tp, tp->probes, tp->closed ? TCP_ORPHAN_RETRIES : TCP_RETRIES)) {
+		time_out(tp, "no answer to window probes");
+		return;
+	}
+	tp->probes++;
+	tcp_probe_send(tp, tp->snd_una - 1);
+	tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->probes));
+}
+
+static void rexmt_timeout(struct tcp_sock *tp)
+{
+	uint32_t most = tp->closed ? TCP_ORPHAN_RETRIES : TCP_RETRIES;
+
+	if (tp->state == TCP_SYN_SENT)
+		most = tp->syncnt;
+	else if (tp->state == TCP_SYN_RECEIVED)
+		most = TCP_SYNACK_RETRIES;
+	if (gave_up(tp, tp->backoff, most)) {
+		time_out(tp, "retransmissions gave up");
+		return;
+	}
+	tp->backoff++;
+	tp->total_retrans++;
+	tp->timing = 0; /* Karn */
+	if (tp->state <= TCP_SYN_RECEIVED) {
+		tcp_syn_send(tp);
+	} else {
+		tcp_recovery_rto(tp);
+		sock_output_later(&tp->sk);
+	}
+	tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->backoff));
+}
+
+void tcp_keepalive_restart(struct tcp_sock *tp)
+{
+	tp->keep_probes = 0;
+	if (tp->keepalive && tp->state >= TCP_ESTABLISHED)
+		tcp_timer_set(tp, TCP_T_KEEP, tp->keep_idle_s * SEC);
+	else
+		tcp_timer_stop(tp, TCP_T_KEEP);
+}
+
+static void keep_timeout(struct tcp_sock *tp)
+{
+	uint64_t quiet = tp->sk.engine->now_ns - tp->last_rx_ns, idle = tp->keep_idle_s * SEC;
+
+	if (tp->keep_probes == 0 && quiet < idle) {
+		tcp_timer_set(tp, TCP_T_KEEP, idle - quiet);
+		return;
+	}
+	if (tp->snd_max != tp->snd_una || tp->snd_nxt != tp->snd_end) {
+		tcp_timer_set(tp, TCP_T_KEEP, idle); /* the retransmission timer watches */
+		return;
+	}
+	if (tp->keep_probes >= tp->keep_cnt) {
+		tcp_rst_send(tp);
+		tcp_done(tp, CV_ETIMEDOUT, "keepalive");
+		return;
+	}
+	tp->keep_probes++;
+	tcp_probe_send(tp, tp->snd_una - 1);
+	tcp_timer_set(tp, TCP_T_KEEP, tp->keep_intvl_s * SEC);
+}
+
+static void timeout(struct tcp_sock *tp, enum tcp_timer t)
+{
+	switch (t) {
+	case TCP_T_REXMT:
+		if (tp->persist)
+			persist_timeout(tp);
+		else
+			rexmt_timeout(tp);
+		break;
+	case TCP_T_DELACK:
+		tp->ack_now = 1;
+		sock_output_later(&tp->sk);
+		break;
+	case TCP_T_KEEP:
+		keep_timeout(tp);
+		break;
+	case TCP_T_LINGER:
+		if (tp->state == TCP_FIN_WAIT_2)
+			tcp_done(tp, CV_OK, "FIN_WAIT_2 timeout");
+		break;
+	case TCP_TIMERS:
+		break;
+	}
+}
+
+static void wheel_fired(struct engine *e, struct timer *timer)
+{
+	struct tcp_sock *tp = cv_container_of(timer, struct tcp_sock, timer);
+
+	for (int i = 0; i < TCP_TIMERS && tp->state != TCP_CLOSED; i++) {
+		if (tp->deadline[i] == 0 || tp->deadline[i] > e->now_ns)
+			continue;
+		tp->deadline[i] = 0;
+		timeout(tp, (enum tcp_timer)i);
+	}
+	if (tp->state != TCP_CLOSED)
+		rearm(tp);
+	tcp_leave(tp);
+}
+
+void tcp_timer_init(struct tcp_sock *tp)
+{
+	timer_init(&tp->timer, wheel_fired);
+}
