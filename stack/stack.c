@@ -6,6 +6,7 @@
 #include "stack/core/engine.h"
 #include "stack/net/ip.h"
 #include "stack/sock/sock.h"
+#include "stack/tcp/tcp.h"
 #include "stack/udp/udp.h"
 
 #define DEFAULT(field, value) ((field) = (field) ? (field) : (value))
@@ -19,6 +20,7 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 	if (e == NULL)
 		return NULL;
 	e->config = *config;
+	DEFAULT(e->config.tcp_max, 262144);
 	DEFAULT(e->config.udp_max, 65536);
 	DEFAULT(e->config.neigh_max, 4096);
 	DEFAULT(e->config.neigh_queue, 16);
@@ -28,6 +30,7 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 	list_init(&e->dirty);
 	list_init(&e->output);
 	wheel_init(&e->wheel, now_ns);
+	e->l4[e->l4_n++] = (struct engine_l4){IPPROTO_TCP, tcp_input, tcp_icmp_error};
 	e->l4[e->l4_n++] = (struct engine_l4){IPPROTO_UDP, udp_input, udp_icmp_error};
 	if (e->pkt_pool == NULL ||
 		rte_pktmbuf_priv_size(e->pkt_pool) < sizeof(struct pkt)) {
@@ -35,7 +38,8 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 		free(e);
 		return NULL;
 	}
-	if (net_init(e) != 0 || udp_init(e) != 0) {
+	e->rx_held_max = e->pkt_pool->size / 2;
+	if (net_init(e) != 0 || udp_init(e) != 0 || tcp_init(e) != 0) {
 		engine_free(e);
 		return NULL;
 	}
@@ -44,6 +48,7 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 
 void engine_free(struct engine *e)
 {
+	tcp_fini(e);
 	udp_fini(e);
 	net_fini(e);
 	free(e);
@@ -51,6 +56,8 @@ void engine_free(struct engine *e)
 
 int sock_open(struct engine *e, uint8_t family, uint8_t type, struct sock **out)
 {
+	if (type == CV_STREAM)
+		return tcp_open(e, family, out);
 	if (type == CV_DGRAM)
 		return udp_open(e, family, out);
 	return -CV_EPROTONOSUPPORT;

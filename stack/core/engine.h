@@ -72,6 +72,8 @@ struct engine {
 	struct wheel wheel;
 	struct engine_counters counters;
 	struct rte_mempool *pkt_pool;
+	uint32_t rx_held;     /* packet buffers in receive queues that no user has taken, */
+	uint32_t rx_held_max; /* and how many of them are too many (sock_rx_refuse) */
 	struct port *ports[PORTS_MAX];
 	uint16_t ports_n;
 	uint16_t worker; /* its number */

@@ -16,7 +16,9 @@ struct pkt {
 	uint16_t port;         /* number of the port it came by; PORT_LOOPBACK: from ourselves */
 	uint8_t proto, tos, ttl;
 	uint8_t l4_checked;    /* non-zero: its L4 checksum is known to be right */
+	uint8_t fin;           /* TCP: a FIN follows the payload */
 	struct cv_endpoint src, dst; /* ports filled by the L4 protocol */
+	uint32_t seq;          /* TCP: of the first byte of payload */
 };
 #define PORT_LOOPBACK UINT16_MAX
 
@@ -24,6 +26,11 @@ static inline struct pkt *pkt_of(struct rte_mbuf *m)
 {
 	return rte_mbuf_to_priv(m);
 }
+
+/* Takes n bytes off the front or the back of a packet, across the segments of a chain. Segments that
+ * become empty stay at the front and are freed at the back. n is at most the packet's length. */
+void pkt_cut_front(struct rte_mbuf *m, uint32_t n);
+void pkt_cut_back(struct rte_mbuf *m, uint32_t n);
 
 struct pktq {
 	struct rte_mbuf *head, *tail;

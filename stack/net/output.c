@@ -64,13 +64,25 @@ static uint32_t fold(uint32_t sum)
 	return (sum & 0xffff) + (sum >> 16);
 }
 
+/* Not rte_raw_cksum_mbuf(): in DPDK 22.11 that loses carries behind a segment of odd length. */
 uint16_t mbuf_cksum(const struct rte_mbuf *m, uint32_t off, uint32_t sum)
 {
-	uint16_t raw = 0;
+	uint32_t done = 0;
 
-	if (rte_raw_cksum_mbuf(m, off, rte_pktmbuf_pkt_len(m) - off, &raw) != 0)
-		return 0;
-	return (uint16_t)fold(sum + raw);
+	for (; m != NULL; m = m->next) {
+		uint32_t len = m->data_len;
+		uint16_t part;
+
+		if (off >= len) {
+			off -= len;
+			continue;
+		}
+		part = rte_raw_cksum(rte_pktmbuf_mtod_offset(m, const char *, off), len - off);
+		sum += done & 1 ? rte_bswap16(part) : part;
+		done += len - off;
+		off = 0;
+	}
+	return (uint16_t)fold(sum);
 }
 
 uint32_t pseudo_cksum(const uint8_t src[16], const uint8_t dst[16], uint8_t proto, uint32_t len)

@@ -9,6 +9,19 @@
 #define RCVBUF_DEFAULT 1048576u
 #define SNDBUF_DEFAULT 2621440u
 
+#define RX_FAIR_SHARE 64u /* packets that a socket may hold however short buffers are */
+
+static struct rte_mbuf *rxq_pop(struct sock *sk)
+{
+	struct rte_mbuf *m = pktq_pop(&sk->rxq);
+
+	if (m != NULL) {
+		sk->rxq_bytes -= rte_pktmbuf_pkt_len(m);
+		sk->engine->rx_held -= m->nb_segs;
+	}
+	return m;
+}
+
 void sock_init(struct sock *sk, struct engine *e, const struct sock_proto *proto, uint8_t family,
 	uint8_t type)
 {
@@ -31,8 +44,21 @@ void sock_fini(struct sock *sk)
 	list_del(&sk->dirty_node);
 	list_del(&sk->output_node);
 	list_del(&sk->accept_node);
-	pktq_free_all(&sk->rxq);
-	sk->rxq_bytes = 0;
+	while (sk->rxq.head != NULL)
+		rte_pktmbuf_free(rxq_pop(sk));
+}
+
+void sock_rx_queue(struct sock *sk, struct rte_mbuf *m)
+{
+	sk->rxq_bytes += rte_pktmbuf_pkt_len(m);
+	sk->engine->rx_held += m->nb_segs;
+	pktq_push(&sk->rxq, m);
+	sock_event(sk);
+}
+
+bool sock_rx_refuse(const struct sock *sk)
+{
+	return sk->engine->rx_held > sk->engine->rx_held_max && sk->rxq.n > RX_FAIR_SHARE;
 }
 
 void sock_event(struct sock *sk)
@@ -112,12 +138,10 @@ void sock_accept_done(struct sock *listener)
 
 struct rte_mbuf *sock_recv_take(struct sock *sk)
 {
-	struct rte_mbuf *m = pktq_pop(&sk->rxq);
+	struct rte_mbuf *m = rxq_pop(sk);
 
-	if (m != NULL) {
-		sk->rxq_bytes -= rte_pktmbuf_pkt_len(m);
+	if (m != NULL)
 		sk->rx_lent += rte_pktmbuf_pkt_len(m);
-	}
 	return m;
 }
 
@@ -144,17 +168,7 @@ uint32_t sock_recv_copy(struct sock *sk, void *buf, uint32_t len)
 			memcpy((uint8_t *)buf + copied, from, n);
 		copied += n;
 		if (n < have && sk->type == CV_STREAM) {
-			uint32_t left = n;
-
-			while (left >= rte_pktmbuf_data_len(m) && m->next != NULL) {
-				/* whole segments of the chain stay attached, empty */
-				left -= rte_pktmbuf_data_len(m);
-				m->data_len = 0;
-				m = m->next;
-			}
-			m->data_off = (uint16_t)(m->data_off + left);
-			m->data_len = (uint16_t)(m->data_len - left);
-			sk->rxq.head->pkt_len -= n;
+			pkt_cut_front(m, n);
 			sk->rxq_bytes -= n;
 			sk->rx_lent += n;
 			sock_consumed(sk, n);

@@ -134,6 +134,11 @@ void sock_event(struct sock *sk);
 /* Queue for proto->output at the end of the turn. */
 void sock_output_later(struct sock *sk);
 void sock_set_error(struct sock *sk, enum cv_error error);
+/* Appends a received packet for the user. */
+void sock_rx_queue(struct sock *sk, struct rte_mbuf *m);
+/* True when unread packets hold too much of the packet pool and this socket more than its share:
+ * what is new must be dropped, so that one user who does not read cannot stop the others. */
+bool sock_rx_refuse(const struct sock *sk);
 /* Takes it off the engine's lists; call before the object is freed. */
 void sock_fini(struct sock *sk);
 void txbuf_get(struct txbuf *b);

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "stack/api/command.h"
 #include "stack/base/list.h"
 #include "stack/base/pool.h"
 #include "stack/base/ranges.h"
@@ -48,6 +49,11 @@
 #define TCP_CHALLENGES_PER_SECOND 1000u
 #define TCP_MSS_DEFAULT 536u
 #define TCP_INITIAL_WINDOW 10u
+#define TCP_TW_REUSE_MS 2u /* our timestamp clock has ticked since: RFC6191 */
+#define TCP_PMTU_MIN 552u /* less is not believed: RFC1191's table and Linux */
+#define TCP_KEEP_IDLE_S 7200u
+#define TCP_KEEP_INTVL_S 75u
+#define TCP_KEEP_CNT 9u
 
 enum tcp_state {
 #define X(name, number) TCP_##name,
@@ -119,8 +125,10 @@ struct tcp_sock {
 	struct ip_path path;
 
 	/* receive */
-	struct pktq ooo; /* ascending sequence; see tcp_receive.c */
-	uint32_t irs, ooo_last; /* where the latest out-of-order segment begins */
+	struct pktq ooo;          /* ascending sequence; see tcp_receive.c */
+	struct rte_mbuf *ooo_hint; /* the one queued last; NULL: none, or gone */
+	struct ranges ooo_ranges;  /* what ooo holds, FINs included: our SACK blocks */
+	uint32_t irs, ooo_last;    /* where the latest out-of-order segment begins */
 	uint32_t rcv_up, snd_up;
 	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
 	uint64_t rx_total;
@@ -130,10 +138,10 @@ struct tcp_sock {
 	uint64_t cc_priv[TCP_CC_PRIV / 8];
 	struct list embryos; /* of a listener (sock.accept_node of the children) */
 	uint32_t embryos_n;
-	uint16_t peer_mss, user_mss, peer_port_bound;
+	uint16_t peer_mss, user_mss, pmtu /* learnt from ICMP; 0: none */;
 	uint8_t tos, ttl, mtu_discover, syncnt;
-	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, acceptable : 1,
-		oobinline : 1;
+	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
+		acceptable : 1 /* not an embryo */, oobinline : 1;
 	uint8_t soft_error;
 	uint32_t keep_idle_s, keep_intvl_s, keep_cnt, user_timeout_ms, defer_accept_s, notsent_lowat;
 	uint32_t window_clamp;
@@ -143,13 +151,14 @@ struct tcp_sock {
 	uint64_t bytes_acked, bytes_sent, bytes_retrans;
 	uint32_t segs_in, segs_out, data_segs_in, data_segs_out, total_retrans;
 };
-static_assert(sizeof(struct tcp_sock) <= 1024, "a connection is small");
+static_assert(sizeof(struct tcp_sock) <= 1152, "a connection is small");
 
 /* TIME_WAIT: what is left of a connection (RFC9293:3.10.7.4, RFC6191). */
 struct tcp_tw {
 	struct tcp_flow flow;
 	struct timer timer;
 	uint32_t snd_nxt, rcv_nxt, ts_recent, ts_offset;
+	uint32_t since_ms;
 	uint16_t wnd;
 	bool ts_ok;
 };
@@ -163,7 +172,8 @@ struct tcp {
 	struct list binds[TCP_BINDS]; /* bound sockets and listeners by local port */
 	struct siphash_key key;
 	uint64_t challenge_second;
-	uint32_t challenges, connections, time_waits;
+	uint32_t challenges;
+	uint32_t ooo_n, ooo_max; /* packets that wait for gaps, all connections */
 	uint16_t next_port;
 };
 
@@ -173,6 +183,8 @@ struct tcp_seg {
 	struct rte_mbuf *m; /* payload; NULL once queued */
 	uint32_t seq, len;  /* after trimming: of the payload */
 	bool fin;
+	bool reuse;         /* a SYN on the addresses of a connection in TIME_WAIT: */
+	uint32_t reuse_iss; /* our number must begin behind that one's (RFC6191) */
 };
 
 /* What a step says to the driver. */
@@ -185,6 +197,8 @@ enum tcp_verdict {
 int tcp_init(struct engine *e);
 void tcp_fini(struct engine *e);
 int tcp_open(struct engine *e, uint8_t family, struct sock **out);
+/* Objects in use: connections, listeners and sockets; TIME_WAITs. */
+void tcp_count(const struct engine *e, uint32_t *socks, uint32_t *time_waits);
 extern const struct sock_proto tcp_proto;
 struct tcp_sock *tcp_new(struct engine *e, uint8_t family);
 /* The end of every entry: checks, frees what is over and nobody's. */
@@ -203,6 +217,8 @@ static inline uint32_t tcp_ts_now(const struct tcp_sock *tp)
 const char *tcp_state_name(enum tcp_state s);
 enum cv_tcp_state tcp_state_number(enum tcp_state s);
 bool tcp_state_may(enum tcp_state from, enum tcp_state to);
+/* The peer has a connection that an abort must end (RFC9293:3.10.5). */
+bool tcp_state_needs_rst(enum tcp_state s);
 /* The only way to change state: checks the table, keeps sk.status, wakes the user. */
 void tcp_set_state(struct tcp_sock *tp, enum tcp_state to, const char *why);
 /* Ends the connection: timers, queues, table entries; error CV_OK for a normal end. */
@@ -222,10 +238,22 @@ void tcp_port_unbind(struct tcp_sock *tp);
 /* An unused local port towards peer, 0 when there is none. */
 uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer);
 uint32_t tcp_isn(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p);
+/* The same for one pair of ends, so that timestamps go on where an earlier connection's ended. */
+uint32_t tcp_ts_offset(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p);
+/* Somebody else listens where tp is bound. */
+bool tcp_port_is_listened(const struct tcp_sock *tp);
+
+/* --- tcp_user.c */
+/* Enters the table of flows and sets the numbers up. iss: NULL for one of RFC6528. */
+void tcp_connection_begin(struct tcp_sock *tp, const uint32_t *iss);
+/* Forgets the connection that was, so that another can begin on the same socket. */
+void tcp_start_over(struct tcp_sock *tp);
 
 /* --- tcp_input.c, tcp_steps.c, tcp_listen.c, tcp_receive.c, tcp_ack.c */
 void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n);
 void tcp_icmp_error(struct engine *e, const struct icmp_error *err);
+/* Puts the FIN behind what is queued and moves the state along. */
+void tcp_fin_queue(struct tcp_sock *tp);
 void tcp_steps(struct tcp_sock *tp, struct tcp_seg *s);
 void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p);
 void tcp_syn_sent_input(struct tcp_sock *tp, struct tcp_seg *s);
@@ -234,7 +262,14 @@ void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h);
 bool tcp_established(struct tcp_sock *tp, const struct wire_tcp *h);
 void tcp_listener_close(struct tcp_sock *lp);
 void tcp_embryo_gone(struct tcp_sock *tp);
-void tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s);
+/* Takes payload and FIN of an acceptable, trimmed segment. True: the FIN is now in order. */
+bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s);
+/* Cuts what lies outside the window; false when nothing acceptable is left (RFC9293:3.10.7.4). */
+bool tcp_receive_trim(struct tcp_sock *tp, struct tcp_seg *s);
+/* Frees what waits out of order. */
+void tcp_receive_drop(struct tcp_sock *tp);
+/* The same, and what nobody will read. */
+void tcp_receive_forget(struct tcp_sock *tp);
 uint32_t tcp_receive_window(const struct tcp_sock *tp);
 void tcp_receive_consumed(struct tcp_sock *tp, uint32_t bytes);
 uint8_t tcp_sack_blocks(const struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]);
@@ -267,7 +302,10 @@ void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct
 	const struct wire_tcp *h);
 /* RFC5961: an ACK that asks the peer to prove itself; rate limited. */
 void tcp_challenge_ack(struct tcp_sock *tp);
-uint32_t tcp_eff_mss(const struct tcp_sock *tp);
+static inline uint32_t tcp_eff_mss(const struct tcp_sock *tp)
+{
+	return tp->mss;
+}
 void tcp_mss_update(struct tcp_sock *tp);
 
 /* --- tcp_timer.c */
@@ -277,6 +315,8 @@ void tcp_timer_stop(struct tcp_sock *tp, enum tcp_timer t);
 void tcp_timer_stop_all(struct tcp_sock *tp);
 void tcp_rtt_sample(struct tcp_sock *tp, uint64_t rtt_ns);
 void tcp_keepalive_restart(struct tcp_sock *tp);
+/* FIN_WAIT_2 and nobody is here: the peer's FIN is not waited for for ever. */
+void tcp_orphan_timer(struct tcp_sock *tp);
 /* The retransmission timer as RFC6298:5 wants it after a change. */
 void tcp_rexmt_update(struct tcp_sock *tp, bool restart);
 
@@ -285,6 +325,9 @@ void tcp_time_wait(struct tcp_sock *tp);
 /* True when the segment is done with; false: a new SYN may use the addresses (object is gone). */
 bool tcp_tw_input(struct engine *e, struct tcp_tw *tw, struct tcp_seg *s);
 void tcp_tw_free(struct engine *e, struct tcp_tw *tw);
+/* A new connection of ours wants the addresses of f. True when f was a TIME_WAIT that could go: a later
+ * timestamp will tell old segments from new ones (RFC6191). */
+bool tcp_tw_yield(struct engine *e, struct tcp_flow *f);
 
 /* --- tcp_options.c */
 int tcp_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);

@@ -72,6 +72,8 @@ static void enter(struct tcp_sock *tp)
 	tp->lost_below = seq_max(tp->lost_below, tp->snd_una + 1);
 	tp->ssthresh = tp->cc->ssthresh(tp);
 	tp->cwnd = tp->ssthresh;
+	if (!tp->sack_ok) /* RFC5681:3.2 step 3: three have left the network */
+		tp->cwnd += DUP_THRESH * tcp_eff_mss(tp);
 	tp->timing = 0;
 	sock_output_later(&tp->sk);
 }

@@ -3,19 +3,25 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "stack/base/addr.h"
 #include "stack/tcp/tcp.h"
 
 #define CKSUM_OFF 16
-#define HEADROOM_BYTES 64
 
-uint32_t tcp_eff_mss(const struct tcp_sock *tp)
+/* IP and TCP headers without options (RFC9293:3.7.1). */
+static uint32_t headers(const struct tcp_sock *tp)
 {
-	return tp->mss;
+	return WIRE_TCP_BYTES_MIN + (addr_is_v4(tp->sk.peer.addr) ? 20u : 40u);
+}
+
+static uint32_t path_mtu(const struct tcp_sock *tp)
+{
+	return tp->pmtu != 0 && tp->pmtu < tp->path.mtu ? tp->pmtu : tp->path.mtu;
 }
 
 void tcp_mss_update(struct tcp_sock *tp)
 {
-	uint32_t mss = tp->path.mtu > 88 ? tp->path.mtu - 40u : 48u;
+	uint32_t mtu = path_mtu(tp), mss = mtu > 108 ? mtu - headers(tp) : 48u;
 
 	if (tp->peer_mss != 0 && tp->peer_mss < mss)
 		mss = tp->peer_mss;
@@ -139,7 +145,8 @@ static void header_fill(struct tcp_sock *tp, struct wire_tcp *h, uint32_t seq, u
 		bool first = !(flags & TCP_ACK);
 
 		h->has_mss = true;
-		h->mss = (uint16_t)(tp->path.mtu > 40 ? tp->path.mtu - 40 : TCP_MSS_DEFAULT);
+		h->mss = (uint16_t)(tp->path.mtu > headers(tp) ? tp->path.mtu - headers(tp)
+							       : TCP_MSS_DEFAULT);
 		if (tp->user_mss != 0 && tp->user_mss < h->mss)
 			h->mss = tp->user_mss;
 		h->has_ts = first || tp->ts_ok;
@@ -170,6 +177,7 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 	}
 	wire_tcp_emit(h, (uint8_t *)to);
 	tp->segs_out++;
+	e->counters.tcp_out++;
 	if (h->flags & TCP_ACK) {
 		tp->ack_now = 0;
 		tp->ack_pending = 0;
@@ -204,6 +212,7 @@ bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t f
 	if (seq_lt(seq, tp->snd_max)) {
 		tp->bytes_retrans += data;
 		tp->total_retrans++;
+		tp->sk.engine->counters.tcp_retrans++;
 	} else if (!tp->timing) { /* time one segment per round trip when there are no timestamps */
 		tp->timing = 1;
 		tp->rtt_seq = seq + len;
@@ -253,6 +262,7 @@ void tcp_rst_send(struct tcp_sock *tp)
 {
 	struct wire_tcp h;
 
+	tp->sk.engine->counters.tcp_rst_out++;
 	header_fill(tp, &h, tp->snd_nxt, TCP_RST | TCP_ACK);
 	h.has_ts = false;
 	(void)emit(tp, &h, 0);
@@ -267,8 +277,10 @@ void tcp_challenge_ack(struct tcp_sock *tp)
 		t->challenge_second = second;
 		t->challenges = 0;
 	}
-	if (t->challenges++ < TCP_CHALLENGES_PER_SECOND)
-		tcp_ack_send(tp);
+	if (t->challenges++ >= TCP_CHALLENGES_PER_SECOND)
+		return;
+	tp->sk.engine->counters.tcp_challenges++;
+	tcp_ack_send(tp);
 }
 
 void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct cv_endpoint *to,
@@ -306,5 +318,6 @@ void tcp_rst_reply(struct engine *e, const struct pkt *p, const struct tcp_seg *
 		h.flags |= TCP_ACK;
 		h.ack = s->h.seq + s->len + s->fin + ((s->h.flags & TCP_SYN) ? 1 : 0);
 	}
+	e->counters.tcp_rst_out++;
 	tcp_raw_send(e, &p->dst, &p->src, &h);
 }

@@ -46,6 +46,12 @@ bool tcp_state_may(enum tcp_state from, enum tcp_state to)
 	return (legal[from] & (1u << to)) != 0;
 }
 
+bool tcp_state_needs_rst(enum tcp_state s)
+{
+	return s == TCP_SYN_RECEIVED || s == TCP_ESTABLISHED || s == TCP_CLOSE_WAIT ||
+		s == TCP_FIN_WAIT_1 || s == TCP_FIN_WAIT_2;
+}
+
 static uint32_t status_of(const struct tcp_sock *tp)
 {
 	uint32_t st = tp->sk.status & (CV_ST_BOUND | CV_ST_URGENT | CV_ST_RX_EOF | CV_ST_TX_SHUT);
@@ -89,7 +95,7 @@ static void queues_drop(struct tcp_sock *tp)
 	while ((node = list_pop(&tp->txq)) != NULL)
 		txbuf_put(list_entry(node, struct txbuf, node));
 	tp->sk.tx_acked = tp->sk.tx_taken;
-	pktq_free_all(&tp->ooo);
+	tcp_receive_drop(tp);
 }
 
 void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
@@ -101,7 +107,8 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
 	if (tp->hashed)
 		tcp_flow_del(&tp->flow);
 	tp->hashed = 0;
-	tcp_port_unbind(tp);
+	if (!tp->bound_port)
+		tcp_port_unbind(tp);
 	if (!tp->acceptable)
 		tcp_embryo_gone(tp);
 	tcp_set_state(tp, TCP_CLOSED, why);

@@ -58,6 +58,11 @@ uint32_t tcp_isn(struct engine *e, const struct cv_endpoint *l, const struct cv_
 	return (uint32_t)(flow_hash(t, l, p) >> 32) + (uint32_t)(e->now_ns >> 12); /* 4 us ticks */
 }
 
+uint32_t tcp_ts_offset(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p)
+{
+	return (uint32_t)flow_hash(e->tcp, l, p);
+}
+
 static struct list *bind_bucket(struct tcp *t, uint16_t port)
 {
 	return &t->binds[port % TCP_BINDS];
@@ -126,6 +131,20 @@ static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
 	return false;
 }
 
+bool tcp_port_is_listened(const struct tcp_sock *tp)
+{
+	list_for_each(node, bind_bucket(tp->sk.engine->tcp, tp->sk.local.port))
+	{
+		const struct tcp_sock *o = list_entry(node, struct tcp_sock, bind_node);
+
+		if (o != tp && o->state == TCP_LISTEN && o->sk.local.port == tp->sk.local.port &&
+			addrs_overlap(&o->sk, &tp->sk.local) &&
+			!(o->sk.reuseport && tp->sk.reuseport))
+			return true;
+	}
+	return false;
+}
+
 int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local)
 {
 	struct tcp *t = tp->sk.engine->tcp;
@@ -160,7 +179,9 @@ uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer)
 
 		local.port = (uint16_t)(EPHEMERAL_LO + e->tcp->next_port++ % EPHEMERAL_N);
 		f = tcp_flow_find(e, &local, peer);
-		if (f == NULL && !port_conflict(tp, &local))
+		if (f != NULL && !tcp_tw_yield(e, f))
+			continue;
+		if (!port_conflict(tp, &local))
 			return local.port;
 	}
 	return 0;

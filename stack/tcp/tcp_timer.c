@@ -141,7 +141,7 @@ static void rexmt_timeout(struct tcp_sock *tp)
 		return;
 	}
 	tp->backoff++;
-	tp->total_retrans++;
+	tp->sk.engine->counters.tcp_timeouts++;
 	tp->timing = 0; /* Karn */
 	if (tp->state <= TCP_SYN_RECEIVED) {
 		tcp_syn_send(tp);
@@ -159,6 +159,16 @@ void tcp_keepalive_restart(struct tcp_sock *tp)
 		tcp_timer_set(tp, TCP_T_KEEP, tp->keep_idle_s * SEC);
 	else
 		tcp_timer_stop(tp, TCP_T_KEEP);
+}
+
+void tcp_orphan_timer(struct tcp_sock *tp)
+{
+	if (tp->linger2_s < 0) /* TCP_LINGER2: not at all */
+		tcp_done(tp, CV_OK, "FIN_WAIT_2 is not wanted");
+	else
+		tcp_timer_set(tp, TCP_T_LINGER,
+			(tp->linger2_s > 0 ? (uint32_t)tp->linger2_s : TCP_FIN_TIMEOUT) *
+				SEC);
 }
 
 static void keep_timeout(struct tcp_sock *tp)

@@ -356,9 +356,7 @@ static void udp_deliver(struct engine *e, struct sock *sk, struct rte_mbuf *m)
 		return;
 	}
 	e->counters.udp_in++;
-	sk->rxq_bytes += rte_pktmbuf_pkt_len(m);
-	pktq_push(&sk->rxq, m);
-	sock_event(sk);
+	sock_rx_queue(sk, m);
 }
 
 static void udp_input_one(struct engine *e, struct rte_mbuf *m)

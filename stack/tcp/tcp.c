@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The protocol as a whole: its tables and limits, the life of a connection's object. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stack/tcp/tcp.h"
+
+#define FLOW_BUCKETS_MIN 1024u
+
+static uint32_t flow_buckets(uint32_t max)
+{
+	uint32_t n = FLOW_BUCKETS_MIN;
+
+	while (n < max)
+		n *= 2;
+	return n;
+}
+
+int tcp_init(struct engine *e)
+{
+	struct tcp *t = calloc(1, sizeof(*t));
+	uint32_t buckets = flow_buckets(e->config.tcp_max);
+
+	if (t == NULL)
+		return -CV_ENOMEM;
+	e->tcp = t;
+	t->flows = malloc(buckets * sizeof(*t->flows));
+	if (t->flows == NULL || pool_init(&t->socks, sizeof(struct tcp_sock), e->config.tcp_max) != 0)
+		return -CV_ENOMEM;
+	if (pool_init(&t->tws, sizeof(struct tcp_tw), e->config.tcp_max) != 0)
+		return -CV_ENOMEM;
+	for (uint32_t i = 0; i < buckets; i++)
+		list_init(&t->flows[i]);
+	t->flow_mask = buckets - 1;
+	for (uint32_t i = 0; i < TCP_BINDS; i++)
+		list_init(&t->binds[i]);
+	t->key.k0 = e->env.random64(e->env.ctx);
+	t->key.k1 = e->env.random64(e->env.ctx);
+	t->next_port = (uint16_t)e->env.random64(e->env.ctx);
+	t->ooo_max = e->pkt_pool->size / 4;
+	return 0;
+}
+
+static void buffers_free(struct tcp_sock *tp)
+{
+	tcp_receive_drop(tp);
+	sock_fini(&tp->sk);
+}
+
+/* Send buffers are the users' to take back: they go when the users go. */
+void tcp_fini(struct engine *e)
+{
+	struct tcp *t = e->tcp;
+
+	if (t == NULL)
+		return;
+	for (uint32_t i = 0; t->flows != NULL && i <= t->flow_mask; i++) {
+		list_for_each(node, &t->flows[i])
+		{
+			struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
+
+			if (!f->is_tw)
+				buffers_free(cv_container_of(f, struct tcp_sock, flow));
+		}
+	}
+	pool_fini(&t->socks);
+	pool_fini(&t->tws);
+	free(t->flows);
+	free(t);
+	e->tcp = NULL;
+}
+
+void tcp_count(const struct engine *e, uint32_t *socks, uint32_t *time_waits)
+{
+	*socks = e->tcp->socks.used;
+	*time_waits = e->tcp->tws.used;
+}
+
+struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
+{
+	struct tcp_sock *tp = pool_get(&e->tcp->socks);
+
+	if (tp == NULL) {
+		e->counters.tcp_limit++;
+		return NULL;
+	}
+	memset(tp, 0, sizeof(*tp));
+	sock_init(&tp->sk, e, &tcp_proto, family, CV_STREAM);
+	list_init(&tp->flow.node);
+	list_init(&tp->txq);
+	list_init(&tp->embryos);
+	list_init(&tp->bind_node);
+	pktq_init(&tp->ooo);
+	tcp_timer_init(tp);
+	tp->state = TCP_CLOSED;
+	tp->acceptable = 1;
+	tp->cc = &tcp_cc_reno;
+	tp->ttl = IP_TTL_DEFAULT;
+	tp->syncnt = TCP_SYN_RETRIES;
+	tp->keep_idle_s = TCP_KEEP_IDLE_S;
+	tp->keep_intvl_s = TCP_KEEP_INTVL_S;
+	tp->keep_cnt = TCP_KEEP_CNT;
+	tp->linger2_s = TCP_FIN_TIMEOUT;
+	tp->notsent_lowat = UINT32_MAX;
+	tcp_start_over(tp);
+	return tp;
+}
+
+int tcp_open(struct engine *e, uint8_t family, struct sock **out)
+{
+	struct tcp_sock *tp = tcp_new(e, family);
+
+	if (tp == NULL)
+		return -CV_ENOBUFS;
+	*out = &tp->sk;
+	return 0;
+}
+
+void tcp_leave(struct tcp_sock *tp)
+{
+#ifdef CULVERT_CHECKS
+	const char *why = NULL;
+
+	if (!tcp_consistent(tp, &why)) {
+		fprintf(stderr, "tcp: %s: not so: %s\n", tcp_state_name(tp->state), why);
+		abort();
+	}
+#endif
+	if (tp->state != TCP_CLOSED || !tp->closed)
+		return;
+	tcp_port_unbind(tp);
+	sock_fini(&tp->sk);
+	pool_put(&tp->sk.engine->tcp->socks, tp);
+}
+
+static void snapshot(struct tcp_sock *tp, struct tcp_snapshot *s)
+{
+	struct sock *sk = &tp->sk;
+	uint64_t first = UINT64_MAX;
+
+	*s = (struct tcp_snapshot){.state = tcp_state_number(tp->state),
+		.local = sk->local,
+		.peer = sk->peer,
+		.sk = sk,
+		.recvq = sk->rxq_bytes + sk->rx_lent,
+		.sendq = tp->snd_end - tp->snd_una,
+		.srtt_us = tp->srtt_us,
+		.rttvar_us = tp->rttvar_us,
+		.cwnd = tp->cwnd,
+		.ssthresh = tp->ssthresh,
+		.mss = tp->mss,
+		.retrans = tp->backoff,
+		.total_retrans = tp->total_retrans,
+		.timer = TCP_TIMERS};
+	if (tp->state == TCP_LISTEN) {
+		s->recvq = sk->acceptq_len + sk->accept_lent;
+		s->sendq = sk->backlog;
+	}
+	for (uint8_t i = 0; i < TCP_TIMERS; i++) {
+		if (tp->deadline[i] == 0 || tp->deadline[i] >= first)
+			continue;
+		first = tp->deadline[i];
+		s->timer = i;
+		s->timer_ns = first > sk->engine->now_ns ? first - sk->engine->now_ns : 0;
+	}
+}
+
+void tcp_foreach(
+	struct engine *e, void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx)
+{
+	struct tcp *t = e->tcp;
+	struct tcp_snapshot s;
+
+	for (uint32_t i = 0; i < TCP_BINDS; i++) {
+		list_for_each(node, &t->binds[i])
+		{
+			struct tcp_sock *tp = list_entry(node, struct tcp_sock, bind_node);
+
+			if (tp->state != TCP_LISTEN)
+				continue; /* connections come below */
+			snapshot(tp, &s);
+			fn(ctx, &s);
+		}
+	}
+	for (uint32_t i = 0; i <= t->flow_mask; i++) {
+		list_for_each(node, &t->flows[i])
+		{
+			struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
+
+			if (f->is_tw)
+				s = (struct tcp_snapshot){.state = CV_TCP_TIME_WAIT,
+					.local = f->local,
+					.peer = f->peer,
+					.timer = TCP_TIMERS};
+			else
+				snapshot(cv_container_of(f, struct tcp_sock, flow), &s);
+			fn(ctx, &s);
+		}
+	}
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The ACK field (RFC9293:3.10.7.4, fifth; RFC5961:5): what it frees, times, opens and tells of loss. */
+#include "stack/tcp/tcp.h"
+
+static void window_update(struct tcp_sock *tp, const struct tcp_seg *s)
+{
+	const struct wire_tcp *h = &s->h;
+
+	if (!(seq_lt(tp->snd_wl1, h->seq) ||
+		    (tp->snd_wl1 == h->seq && seq_leq(tp->snd_wl2, h->ack))))
+		return;
+	tp->snd_wl1 = h->seq;
+	tp->snd_wl2 = h->ack;
+	if (tp->snd_wnd == (uint32_t)h->wnd << tp->snd_wscale)
+		return;
+	tp->snd_wnd = (uint32_t)h->wnd << tp->snd_wscale;
+	if (tp->snd_wnd > tp->max_wnd)
+		tp->max_wnd = tp->snd_wnd;
+	sock_output_later(&tp->sk);
+}
+
+static void rtt_take(struct tcp_sock *tp, const struct wire_tcp *h)
+{
+	uint64_t now = tp->sk.engine->now_ns;
+
+	if (tp->timing && seq_geq(h->ack, tp->rtt_seq)) {
+		tp->timing = 0;
+		tcp_rtt_sample(tp, now - tp->rtt_start);
+	} else if (!tp->timing && tp->retrans_start != 0 && tp->ts_ok && h->has_ts && h->tsecr != 0) {
+		/* After a retransmission only the timestamp knows which one was answered. */
+		uint32_t ms = tcp_ts_now(tp) - h->tsecr;
+
+		if (ms < TCP_RTO_MAX / MS)
+			tcp_rtt_sample(tp, ms * MS);
+	}
+}
+
+static void txq_acknowledge(struct tcp_sock *tp)
+{
+	while (!list_empty(&tp->txq)) {
+		struct txbuf *b = list_entry(tp->txq.next, struct txbuf, node);
+
+		if (seq_gt(b->seq + b->len, tp->snd_una))
+			break;
+		if (tp->cursor == b)
+			tp->cursor = NULL;
+		list_del(&b->node);
+		txbuf_put(b);
+	}
+}
+
+/* snd_una moves to ack. */
+static void acknowledge(struct tcp_sock *tp, const struct wire_tcp *h)
+{
+	uint32_t bytes = h->ack - tp->snd_una;
+	uint32_t data = seq_min(h->ack, tp->snd_end) - seq_min(tp->snd_una, tp->snd_end);
+
+	rtt_take(tp, h);
+	tp->backoff = 0;
+	tp->probes = 0;
+	tp->retrans_start = 0;
+	tp->soft_error = 0;
+	tp->snd_una = h->ack;
+	txq_acknowledge(tp);
+	if (data > 0) {
+		tp->sk.tx_acked += data;
+		tp->bytes_acked += data;
+		sock_event(&tp->sk);
+	}
+	tcp_recovery_acked(tp, bytes);
+	tcp_rexmt_update(tp, true);
+	if (tp->snd_end != tp->snd_max || tp->in_recovery || tp->rto_recovery ||
+		(tp->fin_queued && !tp->fin_sent))
+		sock_output_later(&tp->sk);
+}
+
+enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
+{
+	const struct wire_tcp *h = &s->h;
+	uint32_t sacked = tp->sacked.n > 0 || h->sacks_n > 0 ? ranges_count(&tp->sacked) : 0;
+	uint32_t wnd = tp->snd_wnd;
+	bool news;
+
+	if (seq_gt(h->ack, tp->snd_max) || seq_lt(h->ack, tp->snd_una - tp->max_wnd)) {
+		tcp_challenge_ack(tp);
+		return TCP_STOP;
+	}
+	if (seq_lt(h->ack, tp->snd_una)) /* old: its text still counts */
+		return TCP_NEXT;
+	window_update(tp, s);
+	if (tp->sack_ok && (h->sacks_n > 0 || tp->sacked.n > 0))
+		tcp_sack_input(tp, h);
+	news = h->sacks_n > 0 && tp->sack_ok && ranges_count(&tp->sacked) > sacked;
+	if (h->ack != tp->snd_una) {
+		acknowledge(tp, h);
+		if (news && seq_gt(tp->lost_below, tp->snd_una))
+			tcp_recovery_dupack(tp);
+		return TCP_NEXT;
+	}
+	/* RFC5681:2, and RFC6675:2 where the peer tells more */
+	if (tp->snd_max != tp->snd_una && (news || (s->len == 0 && !s->fin && wnd == tp->snd_wnd &&
+							   !tp->sack_ok)))
+		tcp_recovery_dupack(tp);
+	return TCP_NEXT;
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Socket options (socket(7), tcp(7), ip(7)) and TCP_INFO. */
+#include <string.h>
+
+#include "stack/base/addr.h"
+#include "stack/tcp/tcp.h"
+
+#define RCVBUF_MIN 2304u /* Linux's SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF */
+#define SNDBUF_MIN 4608u
+#define BUF_MAX (64u << 20)
+#define KEEP_TIME_MAX 32767
+#define KEEP_CNT_MAX 127
+#define SYNCNT_MAX 127
+#define MAXSEG_MIN 88
+#define MAXSEG_MAX 32767
+
+/* Linux doubles what it is given, for its own overhead, and tells the double: programs compare. */
+static uint32_t buffer_size(int value, uint32_t least)
+{
+	uint64_t size = value < 0 ? 0 : 2ull * (uint32_t)value;
+
+	if (size < least)
+		return least;
+	return size < BUF_MAX ? (uint32_t)size : BUF_MAX;
+}
+
+static int set_socket(struct tcp_sock *tp, enum cv_option opt, int v)
+{
+	switch ((unsigned)opt) {
+	case CV_OPT_SNDBUF:
+		tp->sk.sndbuf = buffer_size(v, SNDBUF_MIN);
+		tp->sndbuf_locked = 1;
+		sock_event(&tp->sk);
+		return 0;
+	case CV_OPT_RCVBUF:
+		tp->sk.rcvbuf = buffer_size(v, RCVBUF_MIN);
+		tp->rcvbuf_locked = 1;
+		sock_event(&tp->sk);
+		return 0;
+	case CV_OPT_KEEPALIVE:
+		tp->keepalive = v != 0;
+		tcp_keepalive_restart(tp);
+		return 0;
+	case CV_OPT_OOBINLINE:
+		tp->oobinline = v != 0;
+		return 0;
+	case CV_OPT_BROADCAST:
+	case CV_OPT_PRIORITY:
+		return 0; /* taken, and without meaning for a stream here */
+	default:
+		return -CV_ENOPROTOOPT;
+	}
+}
+
+static int set_ip(struct tcp_sock *tp, enum cv_option opt, int v)
+{
+	switch ((unsigned)opt) {
+	case CV_OPT_TOS:
+	case CV_OPT_TCLASS:
+		if (v < -1 || v > 255)
+			return -CV_EINVAL;
+		tp->tos = v < 0 ? 0 : (uint8_t)v;
+		return 0;
+	case CV_OPT_TTL:
+	case CV_OPT_UNICAST_HOPS:
+		if (v == 0 || v < -1 || v > 255)
+			return -CV_EINVAL;
+		tp->ttl = v < 0 ? IP_TTL_DEFAULT : (uint8_t)v;
+		return 0;
+	case CV_OPT_MTU_DISCOVER:
+		if (v < 0 || v > 5)
+			return -CV_EINVAL;
+		tp->mtu_discover = (uint8_t)v;
+		return 0;
+	default:
+		return -CV_ENOPROTOOPT;
+	}
+}
+
+static int set_in_range(uint32_t *field, int v, int least, int most)
+{
+	if (v < least || v > most)
+		return -CV_EINVAL;
+	*field = (uint32_t)v;
+	return 0;
+}
+
+static int set_keepalive(struct tcp_sock *tp, enum cv_option opt, int v)
+{
+	int ret;
+
+	if (opt == CV_OPT_KEEPIDLE)
+		ret = set_in_range(&tp->keep_idle_s, v, 1, KEEP_TIME_MAX);
+	else if (opt == CV_OPT_KEEPINTVL)
+		ret = set_in_range(&tp->keep_intvl_s, v, 1, KEEP_TIME_MAX);
+	else
+		ret = set_in_range(&tp->keep_cnt, v, 1, KEEP_CNT_MAX);
+	if (ret == 0)
+		tcp_keepalive_restart(tp);
+	return ret;
+}
+
+static int set_maxseg(struct tcp_sock *tp, int v)
+{
+	if (v != 0 && (v < MAXSEG_MIN || v > MAXSEG_MAX))
+		return -CV_EINVAL;
+	tp->user_mss = (uint16_t)v;
+	if (tp->state >= TCP_ESTABLISHED)
+		tcp_mss_update(tp);
+	return 0;
+}
+
+/* What held segments back has gone: look again. */
+static int set_flag_and_push(struct tcp_sock *tp, bool push)
+{
+	if (push && tp->state >= TCP_ESTABLISHED)
+		sock_output_later(&tp->sk);
+	return 0;
+}
+
+static int set_tcp(struct tcp_sock *tp, enum cv_option opt, int v)
+{
+	uint32_t u = 0;
+	int ret;
+
+	switch ((unsigned)opt) {
+	case CV_OPT_NODELAY:
+		tp->nodelay = v != 0;
+		return set_flag_and_push(tp, tp->nodelay);
+	case CV_OPT_CORK:
+		tp->cork = v != 0;
+		return set_flag_and_push(tp, !tp->cork);
+	case CV_OPT_QUICKACK:
+		tp->quickack = v != 0;
+		return set_flag_and_push(tp, tp->quickack && tp->ack_pending > 0);
+	case CV_OPT_MAXSEG:
+		return set_maxseg(tp, v);
+	case CV_OPT_KEEPIDLE:
+	case CV_OPT_KEEPINTVL:
+	case CV_OPT_KEEPCNT:
+		return set_keepalive(tp, opt, v);
+	case CV_OPT_USER_TIMEOUT:
+		return set_in_range(&tp->user_timeout_ms, v, 0, INT32_MAX);
+	case CV_OPT_SYNCNT:
+		ret = set_in_range(&u, v, 1, SYNCNT_MAX);
+		if (ret == 0)
+			tp->syncnt = (uint8_t)u;
+		return ret;
+	case CV_OPT_LINGER2:
+		tp->linger2_s = v < 0 ? -1 : v;
+		return 0;
+	case CV_OPT_DEFER_ACCEPT:
+		tp->defer_accept_s = v < 0 ? 0 : (uint32_t)v;
+		return 0;
+	case CV_OPT_WINDOW_CLAMP:
+		return set_in_range(&tp->window_clamp, v, 0, INT32_MAX);
+	case CV_OPT_NOTSENT_LOWAT:
+		tp->notsent_lowat = (uint32_t)v;
+		sock_event(&tp->sk);
+		return 0;
+	default:
+		return -CV_ENOPROTOOPT;
+	}
+}
+
+static int set_congestion(struct tcp_sock *tp, const void *value, uint32_t len)
+{
+	char name[CV_CONGESTION_NAME_BYTES] = "";
+	const struct tcp_cc *cc;
+
+	memcpy(name, value, len < sizeof(name) ? len : sizeof(name) - 1);
+	cc = tcp_cc_find(name);
+	if (cc == NULL)
+		return -CV_ENOENT;
+	tp->cc = cc;
+	cc->init(tp);
+	return 0;
+}
+
+int tcp_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len)
+{
+	struct tcp_sock *tp = tcp_of(sk);
+	int v, ret;
+
+	if (opt == CV_OPT_CONGESTION)
+		return set_congestion(tp, value, len);
+	if (len < sizeof(v))
+		return -CV_EINVAL;
+	memcpy(&v, value, sizeof(v));
+	ret = set_tcp(tp, opt, v);
+	if (ret == -CV_ENOPROTOOPT)
+		ret = set_socket(tp, opt, v);
+	if (ret == -CV_ENOPROTOOPT)
+		ret = set_ip(tp, opt, v);
+	return ret;
+}
+
+static int get_socket(const struct tcp_sock *tp, enum cv_option opt, int *v)
+{
+	switch ((unsigned)opt) {
+	case CV_OPT_SNDBUF:
+		*v = (int)tp->sk.sndbuf;
+		return 0;
+	case CV_OPT_RCVBUF:
+		*v = (int)tp->sk.rcvbuf;
+		return 0;
+	case CV_OPT_KEEPALIVE:
+		*v = tp->keepalive;
+		return 0;
+	case CV_OPT_OOBINLINE:
+		*v = tp->oobinline;
+		return 0;
+	case CV_OPT_BROADCAST:
+	case CV_OPT_PRIORITY:
+		*v = 0;
+		return 0;
+	case CV_OPT_TOS:
+	case CV_OPT_TCLASS:
+		*v = tp->tos;
+		return 0;
+	case CV_OPT_TTL:
+	case CV_OPT_UNICAST_HOPS:
+		*v = tp->ttl;
+		return 0;
+	case CV_OPT_MTU_DISCOVER:
+		*v = tp->mtu_discover;
+		return 0;
+	case CV_OPT_MTU:
+		*v = tp->pmtu != 0 ? tp->pmtu : tp->path.mtu;
+		return tp->state >= TCP_ESTABLISHED ? 0 : -CV_ENOTCONN;
+	case CV_OPT_UNSENT:
+		*v = (int)(tp->snd_end - tp->snd_nxt);
+		return 0;
+	case CV_OPT_OUTQ:
+		*v = (int)(tp->sk.tx_taken - tp->sk.tx_acked);
+		return 0;
+	default:
+		return -CV_ENOPROTOOPT;
+	}
+}
+
+static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
+{
+	switch ((unsigned)opt) {
+	case CV_OPT_NODELAY:
+		*v = tp->nodelay;
+		return 0;
+	case CV_OPT_CORK:
+		*v = tp->cork;
+		return 0;
+	case CV_OPT_QUICKACK:
+		*v = tp->quickack;
+		return 0;
+	case CV_OPT_MAXSEG:
+		*v = (int)(tp->state >= TCP_ESTABLISHED || tp->user_mss == 0 ? tp->mss
+									     : tp->user_mss);
+		return 0;
+	case CV_OPT_KEEPIDLE:
+		*v = (int)tp->keep_idle_s;
+		return 0;
+	case CV_OPT_KEEPINTVL:
+		*v = (int)tp->keep_intvl_s;
+		return 0;
+	case CV_OPT_KEEPCNT:
+		*v = (int)tp->keep_cnt;
+		return 0;
+	case CV_OPT_USER_TIMEOUT:
+		*v = (int)tp->user_timeout_ms;
+		return 0;
+	case CV_OPT_SYNCNT:
+		*v = tp->syncnt;
+		return 0;
+	case CV_OPT_LINGER2:
+		*v = tp->linger2_s;
+		return 0;
+	case CV_OPT_DEFER_ACCEPT:
+		*v = (int)tp->defer_accept_s;
+		return 0;
+	case CV_OPT_WINDOW_CLAMP:
+		*v = (int)tp->window_clamp;
+		return 0;
+	case CV_OPT_NOTSENT_LOWAT:
+		*v = (int)tp->notsent_lowat;
+		return 0;
+	default:
+		return -CV_ENOPROTOOPT;
+	}
+}
+
+static uint32_t ms_since(const struct tcp_sock *tp, uint64_t then_ns)
+{
+	uint64_t now = tp->sk.engine->now_ns;
+
+	return then_ns == 0 ? 0 : (uint32_t)((now - then_ns) / MS);
+}
+
+/* Linux's TCPI_OPT_* bits. */
+enum { INFO_TIMESTAMPS = 1, INFO_SACK = 2, INFO_WSCALE = 4 };
+/* Linux's TCP_CA_*. */
+enum { INFO_CA_OPEN = 0, INFO_CA_DISORDER = 1, INFO_CA_RECOVERY = 3, INFO_CA_LOSS = 4 };
+
+static uint8_t info_ca_state(const struct tcp_sock *tp)
+{
+	if (tp->rto_recovery)
+		return INFO_CA_LOSS;
+	if (tp->in_recovery)
+		return INFO_CA_RECOVERY;
+	return tp->dupacks > 0 || tp->sacked.n > 0 ? INFO_CA_DISORDER : INFO_CA_OPEN;
+}
+
+static void info_counts(const struct tcp_sock *tp, struct cv_tcp_info *i)
+{
+	uint32_t mss = tcp_eff_mss(tp);
+
+	i->unacked = (tp->snd_max - tp->snd_una + mss - 1) / mss;
+	i->sacked = (ranges_count(&tp->sacked) + mss - 1) / mss;
+	i->total_retrans = tp->total_retrans;
+	i->notsent_bytes = tp->snd_end - seq_min(tp->snd_nxt, tp->snd_end);
+	i->bytes_acked = tp->bytes_acked;
+	i->bytes_received = tp->rx_total;
+	i->bytes_sent = tp->bytes_sent;
+	i->bytes_retrans = tp->bytes_retrans;
+	i->segs_out = tp->segs_out;
+	i->segs_in = tp->segs_in;
+	i->data_segs_in = tp->data_segs_in;
+	i->data_segs_out = tp->data_segs_out;
+	i->reordering = 3; /* fixed: RFC5681's three duplicates */
+}
+
+static void info_fill(const struct tcp_sock *tp, struct cv_tcp_info *i)
+{
+	uint32_t mss = tcp_eff_mss(tp);
+
+	memset(i, 0, sizeof(*i));
+	i->state = (uint8_t)tcp_state_number(tp->state);
+	i->ca_state = info_ca_state(tp);
+	i->retransmits = i->backoff = tp->backoff;
+	i->probes = (uint8_t)(tp->probes + tp->keep_probes);
+	if (tp->state > TCP_SYN_RECEIVED)
+		i->options = (uint8_t)((tp->ts_ok ? INFO_TIMESTAMPS : 0) |
+			(tp->sack_ok ? INFO_SACK : 0) | (tp->wscale_ok ? INFO_WSCALE : 0));
+	i->snd_wscale = tp->snd_wscale;
+	i->rcv_wscale = tp->rcv_wscale;
+	i->rto = (uint32_t)(tp->rto_ns / 1000);
+	i->ato = (uint32_t)(TCP_DELACK / 1000);
+	i->snd_mss = mss;
+	i->rcv_mss = mss;
+	i->advmss = mss;
+	i->pmtu = tp->pmtu != 0 ? tp->pmtu : tp->path.mtu;
+	i->last_data_sent = ms_since(tp, tp->last_data_tx_ns);
+	i->last_data_recv = ms_since(tp, tp->last_data_rx_ns);
+	i->last_ack_recv = ms_since(tp, tp->last_rx_ns);
+	i->rtt = tp->srtt_us;
+	i->rttvar = tp->rttvar_us;
+	i->min_rtt = tp->min_rtt_us;
+	i->snd_ssthresh = tp->ssthresh == UINT32_MAX ? INT32_MAX : tp->ssthresh / mss;
+	i->snd_cwnd = tp->cwnd / mss;
+	i->snd_wnd = tp->snd_wnd;
+	i->rcv_space = tp->sk.rcvbuf;
+	i->rcv_ssthresh = tp->rcv_adv - tp->rcv_nxt;
+	info_counts(tp, i);
+}
+
+static int copy_out(void *value, uint32_t *len, const void *from, size_t size)
+{
+	if (*len > size)
+		*len = (uint32_t)size;
+	memcpy(value, from, *len);
+	return 0;
+}
+
+int tcp_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len)
+{
+	const struct tcp_sock *tp = tcp_of(sk);
+	struct cv_tcp_info info;
+	int v = 0, ret;
+
+	if (opt == CV_OPT_TCP_INFO) {
+		info_fill(tp, &info);
+		return copy_out(value, len, &info, sizeof(info));
+	}
+	if (opt == CV_OPT_CONGESTION) {
+		char name[CV_CONGESTION_NAME_BYTES] = "";
+
+		memcpy(name, tp->cc->name, strnlen(tp->cc->name, sizeof(name) - 1));
+		return copy_out(value, len, name, sizeof(name));
+	}
+	ret = get_tcp(tp, opt, &v);
+	if (ret == -CV_ENOPROTOOPT)
+		ret = get_socket(tp, opt, &v);
+	return ret != 0 ? ret : copy_out(value, len, &v, sizeof(v));
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The receive side: what is acceptable, order, the window, SACK blocks.
+ *
+ * Segments out of order wait in tp->ooo, ascending by first sequence number; they may overlap, and are
+ * cut when their turn comes. tp->ooo_ranges says what they cover, so no step walks the queue.
+ */
+#include "stack/tcp/tcp.h"
+
+/* Below this many queued packets memory is not worth a copy. */
+#define COALESCE_FROM 8u
+#define COALESCE_BYTES 256u
+
+/* RFC9293:3.8.6.2.2: the right edge moves only by a good piece, and never back. */
+uint32_t tcp_receive_window(const struct tcp_sock *tp)
+{
+	const struct sock *sk = &tp->sk;
+	uint32_t held = sk->rxq_bytes + sk->rx_lent, room, promised, piece;
+
+	room = sk->rcvbuf > held ? sk->rcvbuf - held : 0;
+	if (tp->window_clamp != 0 && room > tp->window_clamp)
+		room = tp->window_clamp;
+	if (tp->state < TCP_ESTABLISHED)
+		return room;
+	promised = tp->rcv_adv - tp->rcv_nxt;
+	piece = sk->rcvbuf / 2 < tcp_eff_mss(tp) ? sk->rcvbuf / 2 : tcp_eff_mss(tp);
+	if (room < promised + piece) {
+		/* Rounded up, because the header's field cannot say it exactly and must not take
+		 * anything back (RFC7323:2.4). */
+		uint32_t unit = 1u << tp->rcv_wscale;
+
+		return (promised + unit - 1) / unit * unit;
+	}
+	return room;
+}
+
+static void window_update(struct tcp_sock *tp)
+{
+	uint32_t promised = tp->rcv_adv - tp->rcv_nxt, now = tcp_receive_window(tp);
+
+	if (now >= 2 * promised && now - promised >= tcp_eff_mss(tp) / 2) {
+		tp->ack_now = 1;
+		sock_output_later(&tp->sk);
+	}
+}
+
+/* The buffer follows what the reader takes in a round trip, twice of it, so that the window is never
+ * what limits the sender. */
+static void autotune(struct tcp_sock *tp, uint32_t bytes)
+{
+	uint64_t now = tp->sk.engine->now_ns, rtt = (uint64_t)tp->srtt_us * 1000;
+
+	tp->rcv_copied += bytes;
+	if (tp->rcvbuf_locked || now - tp->autotune_start < rtt)
+		return;
+	if (2 * tp->rcv_copied > tp->sk.rcvbuf)
+		tp->sk.rcvbuf = 2 * tp->rcv_copied < TCP_RCVBUF_MAX ? (uint32_t)(2 * tp->rcv_copied)
+								    : TCP_RCVBUF_MAX;
+	tp->rcv_copied = 0;
+	tp->autotune_start = now;
+}
+
+void tcp_receive_consumed(struct tcp_sock *tp, uint32_t bytes)
+{
+	if (tp->state < TCP_ESTABLISHED || tp->fin_received)
+		return;
+	autotune(tp, bytes);
+	window_update(tp);
+}
+
+bool tcp_receive_trim(struct tcp_sock *tp, struct tcp_seg *s)
+{
+	uint32_t wnd = tp->rcv_adv - tp->rcv_nxt, end = s->seq + s->len, cut;
+	bool syn = (s->h.flags & TCP_SYN) != 0;
+
+	if (s->len == 0 && !s->fin && !syn) /* the common bare ACK */
+		return wnd == 0 ? s->seq == tp->rcv_nxt
+				: s->seq - tp->rcv_nxt < wnd || s->seq == tp->rcv_adv;
+	if (syn) /* its answer does not depend on the window's edges: RFC5961:4.2 */
+		return seq_leq(tp->rcv_nxt, s->seq) && seq_leq(s->seq, tp->rcv_adv);
+	if (seq_lt(end + s->fin, tp->rcv_nxt + 1) || seq_gt(s->seq, tp->rcv_adv))
+		return false;
+	if (seq_lt(s->seq, tp->rcv_nxt)) {
+		cut = tp->rcv_nxt - s->seq;
+		pkt_cut_front(s->m, cut < s->len ? cut : s->len);
+		s->len -= cut < s->len ? cut : s->len;
+		s->seq = tp->rcv_nxt;
+		tp->ack_now = 1; /* part of it is old: the peer missed an ACK */
+		sock_output_later(&tp->sk);
+	}
+	end = s->seq + s->len;
+	if (seq_gt(end, tp->rcv_adv)) {
+		cut = end - tp->rcv_adv;
+		pkt_cut_back(s->m, cut);
+		s->len -= cut;
+		s->fin = false;
+		tp->ack_now = 1; /* a probe of the window wants its answer */
+		sock_output_later(&tp->sk);
+	}
+	/* Against a shut window the ACK of the segment still counts, if it begins where we are. */
+	return s->len > 0 || s->fin || s->seq == tp->rcv_nxt;
+}
+
+static bool coalesce(struct sock *sk, struct rte_mbuf *m)
+{
+	struct rte_mbuf *tail = sk->rxq.tail;
+	uint32_t len = rte_pktmbuf_pkt_len(m);
+
+	if (sk->rxq.n < COALESCE_FROM || len > COALESCE_BYTES || m->nb_segs > 1 ||
+		tail->nb_segs > 1 || !RTE_MBUF_DIRECT(tail) || rte_mbuf_refcnt_read(tail) > 1 ||
+		rte_pktmbuf_tailroom(tail) < len)
+		return false;
+	rte_memcpy(rte_pktmbuf_append(tail, (uint16_t)len), rte_pktmbuf_mtod(m, void *), len);
+	sk->rxq_bytes += len;
+	rte_pktmbuf_free(m);
+	sock_event(sk);
+	return true;
+}
+
+static void append(struct tcp_sock *tp, struct rte_mbuf *m)
+{
+	uint32_t len = rte_pktmbuf_pkt_len(m);
+
+	tp->rcv_nxt += len;
+	tp->rx_total += len;
+	if (!coalesce(&tp->sk, m))
+		sock_rx_queue(&tp->sk, m);
+}
+
+static bool fin_take(struct tcp_sock *tp)
+{
+	tp->rcv_nxt++;
+	tp->fin_received = 1;
+	tp->sk.status |= CV_ST_RX_EOF;
+	tp->ack_now = 1;
+	sock_output_later(&tp->sk);
+	sock_event(&tp->sk);
+	return true;
+}
+
+static struct rte_mbuf *ooo_pop(struct tcp_sock *tp)
+{
+	struct rte_mbuf *m = pktq_pop(&tp->ooo);
+
+	if (m != NULL)
+		tp->sk.engine->tcp->ooo_n--;
+	if (m == tp->ooo_hint)
+		tp->ooo_hint = NULL;
+	return m;
+}
+
+/* The gap has closed: moves what follows now. True: a FIN was among it. */
+static bool ooo_pull(struct tcp_sock *tp)
+{
+	bool fin = false;
+
+	while (tp->ooo.head != NULL && seq_leq(pkt_of(tp->ooo.head)->seq, tp->rcv_nxt)) {
+		struct rte_mbuf *m = ooo_pop(tp);
+		struct pkt *p = pkt_of(m);
+		uint32_t cut = tp->rcv_nxt - p->seq, len = rte_pktmbuf_pkt_len(m);
+
+		fin = p->fin && cut <= len;
+		if (cut < len) {
+			pkt_cut_front(m, cut);
+			append(tp, m);
+		} else {
+			rte_pktmbuf_free(m);
+		}
+		if (fin) {
+			(void)fin_take(tp);
+			tcp_receive_drop(tp); /* whatever claims to lie behind it */
+			break;
+		}
+	}
+	ranges_drop_below(&tp->ooo_ranges, tp->rcv_nxt);
+	return fin;
+}
+
+static void ooo_link(struct tcp_sock *tp, struct rte_mbuf *m)
+{
+	uint32_t seq = pkt_of(m)->seq;
+	struct rte_mbuf *at = NULL;
+
+	if (tp->ooo.tail == NULL || seq_geq(seq, pkt_of(tp->ooo.tail)->seq)) {
+		pktq_push(&tp->ooo, m);
+		return;
+	}
+	if (tp->ooo_hint != NULL && seq_geq(seq, pkt_of(tp->ooo_hint)->seq))
+		at = tp->ooo_hint; /* retransmissions come in order */
+	else if (seq_geq(seq, pkt_of(tp->ooo.head)->seq))
+		at = tp->ooo.head;
+	if (at == NULL) {
+		pkt_of(m)->next = tp->ooo.head;
+		tp->ooo.head = m;
+	} else {
+		while (seq_geq(seq, pkt_of(pkt_of(at)->next)->seq))
+			at = pkt_of(at)->next;
+		pkt_of(m)->next = pkt_of(at)->next;
+		pkt_of(at)->next = m;
+	}
+	tp->ooo.n++;
+}
+
+static void ooo_queue(struct tcp_sock *tp, struct tcp_seg *s)
+{
+	struct tcp *t = tp->sk.engine->tcp;
+	uint32_t end = s->seq + s->len + s->fin;
+	const struct range *have = ranges_find(&tp->ooo_ranges, s->seq);
+
+	tp->ack_now = 1;
+	if (tp->dup_owed < 255)
+		tp->dup_owed++;
+	sock_output_later(&tp->sk);
+	tp->ooo_last = s->seq;
+	if (have != NULL && seq_leq(end, have->hi))
+		return; /* a duplicate */
+	if (tp->ooo.n >= TCP_OOO_MAX || t->ooo_n >= t->ooo_max ||
+		!ranges_add(&tp->ooo_ranges, s->seq, end)) {
+		tp->sk.engine->counters.tcp_ooo_drop++;
+		return;
+	}
+	pkt_of(s->m)->seq = s->seq;
+	pkt_of(s->m)->fin = s->fin;
+	ooo_link(tp, s->m);
+	tp->ooo_hint = s->m;
+	t->ooo_n++;
+	s->m = NULL;
+}
+
+bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s)
+{
+	tp->data_segs_in += s->len > 0;
+	if (s->len > 0 && sock_rx_refuse(&tp->sk)) {
+		tp->sk.engine->counters.tcp_rx_pressure++;
+		tp->ack_now = 1;
+		sock_output_later(&tp->sk);
+		return false;
+	}
+	if (s->seq != tp->rcv_nxt) {
+		ooo_queue(tp, s);
+		return false;
+	}
+	if (s->len > 0) {
+		append(tp, s->m);
+		s->m = NULL;
+		tp->last_data_rx_ns = tp->sk.engine->now_ns;
+		if (tp->ack_pending < 255)
+			tp->ack_pending++;
+		sock_output_later(&tp->sk);
+	}
+	if (s->fin) {
+		tcp_receive_drop(tp);
+		return fin_take(tp);
+	}
+	if (tp->ooo.head == NULL)
+		return false;
+	tp->ack_now = 1; /* RFC5681:4.2: a gap closes, or part of it */
+	return ooo_pull(tp);
+}
+
+/* RFC2018:4: first the block of the segment that came last. */
+uint8_t tcp_sack_blocks(const struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX])
+{
+	const struct range *last = ranges_find(&tp->ooo_ranges, tp->ooo_last);
+	uint8_t n = 0, most = tp->ts_ok ? 3 : 4;
+
+	if (last != NULL)
+		out[n++] = *last;
+	for (uint32_t i = 0; i < tp->ooo_ranges.n && n < most; i++) {
+		if (&tp->ooo_ranges.r[i] != last)
+			out[n++] = tp->ooo_ranges.r[i];
+	}
+	return n;
+}
+
+void tcp_receive_drop(struct tcp_sock *tp)
+{
+	struct rte_mbuf *m;
+
+	while ((m = ooo_pop(tp)) != NULL)
+		rte_pktmbuf_free(m);
+	ranges_clear(&tp->ooo_ranges);
+}
+
+void tcp_receive_forget(struct tcp_sock *tp)
+{
+	struct sock *sk = &tp->sk;
+	struct rte_mbuf *m;
+
+	tcp_receive_drop(tp);
+	while ((m = sock_recv_take(sk)) != NULL)
+		rte_pktmbuf_free(m);
+	sk->rx_lent = 0;
+}
