@@ -27,12 +27,14 @@
 #define CV_CACHE_LINE 64
 #define CV_ALIGNED __attribute__((aligned(CV_CACHE_LINE)))
 
-/* A socket handle names one life of one record: index in the low bits, generation above. 0 is no
- * socket (record 0 is never used). A stale handle is refused by the engine. */
+/* A socket handle names one life of one record: index in the low bits, generation above; the top bit
+ * is 0, so that a handle fits a reply's result. 0 is no socket (record 0 is never used). A stale
+ * handle is refused by the engine. */
 #define CV_SOCK_INDEX_BITS 20
+#define CV_SOCK_GEN_BITS 11
 #define CV_SOCK_INDEX(handle) ((handle) & ((1u << CV_SOCK_INDEX_BITS) - 1))
 #define CV_SOCK_GEN(handle) ((handle) >> CV_SOCK_INDEX_BITS)
-#define CV_SOCK_GEN_MASK ((1u << (32 - CV_SOCK_INDEX_BITS)) - 1)
+#define CV_SOCK_GEN_MASK ((1u << CV_SOCK_GEN_BITS) - 1)
 #define CV_SOCK_HANDLE(index, gen) ((((gen) & CV_SOCK_GEN_MASK) << CV_SOCK_INDEX_BITS) | (index))
 #define CV_SOCK_NONE 0u
 
@@ -110,7 +112,7 @@ struct cv_sock {
 	uint32_t rx_cur;
 	uint32_t rx_off;
 	uint64_t tx_pos;
-	uint32_t tx_want;    /* non-zero: a sender found it full; tell when there is room */
+	uint32_t tx_want;    /* grows by one when a sender found it full: tell when there is room */
 	uint32_t error_seen; /* error_seq at the last SO_ERROR or failed call */
 	uint32_t rx_shut;    /* shutdown(SHUT_RD) was called */
 	uint32_t spare2[5];

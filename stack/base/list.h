@@ -52,6 +52,12 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
+/* The first node; the head must not be empty. */
+static inline struct list *list_first(const struct list *head)
+{
+	return head->next;
+}
+
 /* First node, taken off; NULL when there is none. */
 static inline struct list *list_pop(struct list *head)
 {

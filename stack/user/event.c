@@ -208,9 +208,15 @@ static void notify_post(struct user_group *g, struct user_sock *us)
 	us->flags &= ~(uint32_t)(US_NOTIFY_LISTED | US_CHANGED | US_FRESH | US_TX_MOVED);
 	if (!us->sk)
 		return; /* closed since */
-	if ((flags & US_TX_MOVED) && !(flags & US_CHANGED) &&
-		SEG_LOAD(&g->records[us->index].tx_want) != 0 && has_tx_room(us))
-		flags |= US_CHANGED;
+	if ((flags & US_TX_MOVED) && !(flags & US_CHANGED)) {
+		uint32_t want = SEG_LOAD(&g->records[us->index].tx_want);
+
+		/* Like an armed word: the program only adds, each value is answered once. */
+		if (want != us->tx_served && has_tx_room(us)) {
+			us->tx_served = want;
+			flags |= US_CHANGED;
+		}
+	}
 	if (!(flags & (US_CHANGED | US_FRESH)))
 		return;
 	for (uint32_t i = us->watches; i != USER_NONE; i = g->watches[i].sock_next) {
@@ -218,6 +224,29 @@ static void notify_post(struct user_group *g, struct user_sock *us)
 
 		if ((flags & US_CHANGED) || w->fresh)
 			watch_post(g, w, us->handle);
+	}
+}
+
+void user_set_deafen(struct user_group *g, struct user_set *s)
+{
+	if (s->deaf)
+		return;
+	s->deaf = true;
+	g->deaf_n++;
+}
+
+static void deaf_tell(struct user_group *g)
+{
+	uint32_t left = g->deaf_n;
+
+	for (uint32_t i = 0; i < g->sets_fresh && left > 0; i++) {
+		struct user_set *s = &g->sets[i];
+
+		if (!s->deaf)
+			continue;
+		left--;
+		SEG_STORE(&s->shared->overflow, ++s->overflow);
+		user_set_touch(g, s);
 	}
 }
 
@@ -252,6 +281,8 @@ void user_events_flush(struct user_group *g)
 			notify_post(g, us);
 			us = next;
 		}
+		if (g->deaf_n > 0)
+			deaf_tell(g);
 	}
 	if (g->touched) {
 		struct user_set *s = g->touched;

@@ -24,7 +24,7 @@
 #define SEG_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 #define USER_PROCS_MAX 1024u
-#define USER_WATCHES_PER_SOCK 256u  /* the list of one socket is walked */
+#define USER_WATCHES_PER_SOCK 256u  /* the list of one socket is walked; beyond: the set is deaf */
 #define USER_LANE_BUDGET 64u        /* commands of one lane in one turn */
 #define USER_STARVED_BUDGET 64u     /* sockets looked at again in one turn */
 #define USER_BACKLOG_MAX 4096u      /* as Linux's somaxconn */
@@ -99,6 +99,7 @@ struct user_set {
 	bool touched;       /* in g->touched: look at armed */
 	bool only_if_wanted; /* touched by completions only: ask comp_want first */
 	struct user_set *touched_next;
+	bool deaf;              /* a watch found no room: everything is news (event.c) */
 	uint32_t free_next;
 };
 
@@ -157,6 +158,7 @@ struct user_sock {
 
 	/* send */
 	uint64_t tx_taken; /* bytes of SENDs carried out, failed ones too */
+	uint32_t tx_served; /* the value of tx_want that was answered */
 
 	/* a connection that waits in a listener's chain */
 	struct user_sock *listener;
@@ -177,6 +179,7 @@ struct user_group {
 	uint64_t epoch; /* grows when a blocked lane might go on */
 	struct user_set *sets;
 	uint32_t sets_fresh, sets_free, sets_n;
+	uint32_t deaf_n; /* sets that are deaf */
 	struct user_set *touched;
 	struct user_proc procs[USER_PROCS_MAX];
 	uint32_t procs_top, procs_n;
@@ -227,6 +230,8 @@ void user_proc_hold(struct user_group *g, uint32_t proc, struct user_sock *us);
 void user_proc_drop(struct user_group *g, uint32_t proc, struct user_sock *us, bool abort);
 /* A draining lane that came to its end becomes emptying, an emptying one without buffers free. */
 void user_lane_settle(struct user_lane *l);
+/* The end of a closing group, once its send buffers are back. */
+void user_group_free(struct user_group *g);
 void user_proc_close_all(struct user_group *g);
 
 /* command.c */
@@ -284,6 +289,9 @@ void user_watch_drop_set(struct user_set *s);
 void user_notify(struct user_sock *us, uint32_t flag);
 /* The lane's thread is told of completions when it waits for them. */
 void user_lane_completed(struct user_lane *l);
+/* The set asked for a watch that had no room: from now on it is told of every change of anything, by
+ * its overflow count, until it is closed. Slow, but nothing is missed. */
+void user_set_deafen(struct user_group *g, struct user_set *s);
 /* Look at the set's armed word at the end of the turn. */
 void user_set_touch(struct user_group *g, struct user_set *s);
 /* Posts events and rings bells. Everything else was published before. */

@@ -12,7 +12,7 @@
  */
 #include <string.h>
 
-#include "stack/net/pkt.h"
+#include "stack/core/pkt.h"
 #include "stack/user/priv.h"
 
 #define STREAM_BLOCK_MAX 16384u /* larger ones are freed too late */
@@ -223,6 +223,16 @@ static void dgram_copy(const struct rte_mbuf *m, uint8_t *to, uint32_t len)
 		len -= n;
 		m = m->next;
 	}
+}
+
+void user_rx_addresses(const struct rte_mbuf *m, struct cv_rxd *rxd)
+{
+	const struct pkt *p = rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
+
+	rxd->peer = p->src;
+	memcpy(rxd->local_addr, p->dst.addr, sizeof(rxd->local_addr));
+	rxd->tos = p->tos;
+	rxd->ttl = p->ttl;
 }
 
 static bool dgram_append(struct user_sock *us, const struct rte_mbuf *m)

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What lanes say. A command is copied out of the segment once, checked, carried out. One that must wait
+ * (its turn among several lanes, room for its completion) stays at the head of its lane.
+ */
+#include <string.h>
+
+#include "stack/user/priv.h"
+
+enum progress { CMD_DONE, CMD_WAIT };
+
+static void reply(struct user_lane *l, const struct cv_command *cmd, int32_t result, uint32_t len)
+{
+	if (cmd->seq == 0 || l->state != LANE_OPEN)
+		return;
+	SEG_STORE(&l->shared->reply_result, result);
+	SEG_STORE(&l->shared->reply_len, len);
+	SEG_STORE_RELEASE(&l->shared->reply_seq, cmd->seq);
+	user_set_touch(l->g, &l->g->sets[l->index]);
+}
+
+/* --- commands without a socket ---------------------------------------------------------------- */
+
+static int do_open(struct user_lane *l, const struct cv_command *cmd)
+{
+	struct user_group *g = l->g;
+	struct user_sock *us;
+	struct sock *sk;
+	int r;
+
+	if (cmd->family != CV_AF_INET && cmd->family != CV_AF_INET6)
+		return -CV_EAFNOSUPPORT;
+	us = user_sock_alloc(g);
+	if (!us)
+		return -CV_ENOBUFS;
+	r = sock_open(g->u->e, cmd->family, cmd->type, &sk);
+	if (r != 0) {
+		user_sock_unalloc(us);
+		return r;
+	}
+	user_sock_start(us, sk);
+	user_proc_hold(g, l->proc, us);
+	return (int)us->handle;
+}
+
+/* --- commands on a socket ---------------------------------------------------------------------- */
+
+static int do_bind(struct user_sock *us, const struct cv_command *cmd)
+{
+	struct sock *sk = us->sk;
+
+	sk->reuseaddr = (cmd->arg & CV_BIND_REUSEADDR) != 0;
+	sk->reuseport = (cmd->arg & CV_BIND_REUSEPORT) != 0;
+	sk->v6only = (cmd->arg & CV_BIND_V6ONLY) != 0;
+	return sock_bind(sk, &cmd->peer);
+}
+
+static int do_listen(struct user_sock *us, const struct cv_command *cmd)
+{
+	return sock_listen(us->sk, cmd->arg < USER_BACKLOG_MAX ? cmd->arg : USER_BACKLOG_MAX);
+}
+
+static int do_connect(struct user_sock *us, const struct cv_command *cmd)
+{
+	int r;
+
+	if (cmd->family == CV_AF_NONE)
+		return sock_disconnect(us->sk);
+	r = sock_connect(us->sk, &cmd->peer);
+	if (r == 0 && us->sk->type == CV_STREAM) {
+		us->rx_base = us->rx_produced;
+		us->flags &= ~(uint32_t)US_TX_BROKEN;
+	}
+	return r;
+}
+
+static int do_setopt(struct user_sock *us, const struct cv_command *cmd)
+{
+	if (cmd->arg == CV_OPT_NONE || cmd->arg >= CV_OPT_COUNT || cmd->len > sizeof(cmd->value))
+		return -CV_EINVAL;
+	return sock_setopt(us->sk, (enum cv_option)cmd->arg, cmd->value, cmd->len);
+}
+
+static int do_getopt(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd,
+	uint32_t *len)
+{
+	uint8_t value[CV_REPLY_BYTES];
+	int r;
+
+	if (cmd->arg == CV_OPT_NONE || cmd->arg >= CV_OPT_COUNT)
+		return -CV_EINVAL;
+	*len = sizeof(value);
+	r = sock_getopt(us->sk, (enum cv_option)cmd->arg, value, len);
+	if (r != 0) {
+		*len = 0;
+		return r;
+	}
+	memcpy(l->shared->reply, value, *len);
+	return 0;
+}
+
+static bool set_is_ours(const struct user_lane *l, uint32_t set)
+{
+	return set < l->g->geo.sets_max && l->g->sets[set].open && l->g->sets[set].proc == l->proc;
+}
+
+static int do_watch(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
+{
+	int r;
+
+	if (!set_is_ours(l, cmd->arg))
+		return -CV_EINVAL;
+	if (cmd->op == CV_CMD_UNWATCH)
+		return user_watch_del(us, cmd->arg, cmd->len);
+	r = user_watch_add(us, cmd->arg, cmd->len);
+	if (r != 0)
+		user_set_deafen(l->g, &l->g->sets[cmd->arg]);
+	return r;
+}
+
+/* A connection leaves its listener's chain: whoever holds the listener may take it. */
+static int do_accepted(struct user_lane *l, struct user_sock *us)
+{
+	struct user_sock *listener = us->listener;
+
+	if (!listener || !user_proc_holds(l->g, l->proc, listener))
+		return -CV_EBADF;
+	user_rx_accepted(us);
+	user_proc_hold(l->g, l->proc, us);
+	user_rx_sync(listener);
+	return 0;
+}
+
+/* Commands that carry a position wait until all bytes before it were taken. */
+static bool is_ordered(uint8_t op)
+{
+	return op == CV_CMD_SEND || op == CV_CMD_SHUTDOWN || op == CV_CMD_CLOSE;
+}
+
+static bool send_is_valid(const struct user_lane *l, const struct user_sock *us,
+	const struct cv_command *cmd)
+{
+	const struct cv_segment *geo = &l->g->geo;
+	uint64_t arena = geo->tx_off + l->index * geo->tx_bytes_lane;
+
+	if (cmd->len > geo->tx_bytes_lane || cmd->off < arena ||
+		cmd->off - arena > geo->tx_bytes_lane - cmd->len)
+		return false;
+	return us->sk->type == CV_STREAM ? cmd->len > 0 : cmd->len <= USER_DGRAM_MAX;
+}
+
+static int32_t sock_command(
+	struct user_lane *l, struct user_sock *us, const struct cv_command *cmd, uint32_t *len)
+{
+	switch ((enum cv_op)cmd->op) {
+	case CV_CMD_BIND:
+		return do_bind(us, cmd);
+	case CV_CMD_LISTEN:
+		return do_listen(us, cmd);
+	case CV_CMD_CONNECT:
+		return do_connect(us, cmd);
+	case CV_CMD_SHUTDOWN:
+		sock_shutdown_wr(us->sk);
+		return 0;
+	case CV_CMD_RECVD:
+		user_rx_sync(us);
+		return 0;
+	case CV_CMD_SETOPT:
+		return do_setopt(us, cmd);
+	case CV_CMD_GETOPT:
+		return do_getopt(l, us, cmd, len);
+	case CV_CMD_WATCH:
+	case CV_CMD_UNWATCH:
+		return do_watch(l, us, cmd);
+	case CV_CMD_NONE:
+	case CV_CMD_OPEN:
+	case CV_CMD_SEND:
+	case CV_CMD_CLOSE:
+	case CV_CMD_ACCEPTED:
+	case CV_CMD_NOP:
+	case CV_CMD_COUNT:
+		break; /* not here */
+	}
+	l->g->violations++;
+	return -CV_EINVAL;
+}
+
+/* A command on a socket that the program holds. */
+static enum progress held(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
+{
+	uint32_t len = 0;
+	int32_t result;
+
+	if (is_ordered(cmd->op) && cmd->pos > us->tx_taken)
+		return CMD_WAIT;
+	if (cmd->op == CV_CMD_SEND) {
+		if (cmd->pos != us->tx_taken || !send_is_valid(l, us, cmd)) {
+			l->g->violations++;
+			return CMD_DONE;
+		}
+		if (!user_lane_has_room(l))
+			return CMD_WAIT;
+		user_send(l, us, cmd);
+		return CMD_DONE;
+	}
+	user_rx_sync(us);
+	if (cmd->op == CV_CMD_CLOSE) {
+		user_proc_drop(l->g, l->proc, us, (cmd->flags & CV_F_ABORT) != 0);
+		reply(l, cmd, 0, 0);
+		return CMD_DONE;
+	}
+	result = sock_command(l, us, cmd, &len);
+	user_sock_refresh(us); /* the record says it before the reply does */
+	reply(l, cmd, result, len);
+	return CMD_DONE;
+}
+
+static void refused(struct user_lane *l, const struct cv_command *cmd)
+{
+	const struct cv_segment *geo = &l->g->geo;
+
+	l->g->refused++;
+	/* The buffer of a SEND that came too late is the program's again. */
+	if (cmd->op == CV_CMD_SEND && user_lane_has_room(l) && cmd->off < geo->size)
+		user_completion_post(l, cmd->off);
+	reply(l, cmd, -CV_EBADF, 0);
+}
+
+static enum progress command(struct user_lane *l, const struct cv_command *cmd)
+{
+	struct user_sock *us;
+
+	if (cmd->op == CV_CMD_NOP) {
+		reply(l, cmd, 0, 0);
+		return CMD_DONE;
+	}
+	if (cmd->op == CV_CMD_OPEN) {
+		reply(l, cmd, do_open(l, cmd), 0);
+		return CMD_DONE;
+	}
+	us = user_sock_find(l->g, cmd->sock);
+	if (us && cmd->op == CV_CMD_ACCEPTED && do_accepted(l, us) == 0) {
+		reply(l, cmd, 0, 0);
+		return CMD_DONE;
+	}
+	if (!us || !user_proc_holds(l->g, l->proc, us)) {
+		refused(l, cmd);
+		return CMD_DONE;
+	}
+	return held(l, us, cmd);
+}
+
+/* Where the commands end, as far as this lane may say; cmd_head when what it says cannot be. */
+static uint32_t lane_tail(struct user_lane *l)
+{
+	uint32_t tail = l->close_tail;
+
+	if (l->state == LANE_OPEN)
+		tail = SEG_LOAD_ACQUIRE(&l->shared->cmd_tail);
+	if (tail - l->cmd_head <= l->g->geo.cmd_entries)
+		return tail;
+	if (l->bad_tail != tail) {
+		l->bad_tail = tail;
+		l->g->violations++;
+	}
+	return l->cmd_head;
+}
+
+bool user_lane_ready(const struct user_lane *l)
+{
+	uint32_t tail = l->close_tail;
+
+	if (l->state != LANE_OPEN && l->state != LANE_DRAINING)
+		return false;
+	if (l->state == LANE_OPEN)
+		tail = SEG_LOAD_ACQUIRE(&l->shared->cmd_tail);
+	if (tail == l->cmd_head)
+		return false;
+	if (tail - l->cmd_head > l->g->geo.cmd_entries)
+		return tail != l->bad_tail;
+	return !l->blocked || l->blocked_epoch != l->g->epoch ||
+		l->blocked_comp_head != SEG_LOAD(&l->shared->comp_head);
+}
+
+uint32_t user_lane_run(struct user_lane *l, uint32_t budget)
+{
+	uint32_t done = 0;
+
+	if (!user_lane_ready(l))
+		return 0;
+	l->blocked = false;
+	for (uint32_t tail = lane_tail(l); l->cmd_head != tail && done < budget; done++) {
+		struct cv_command cmd = l->cmds[l->cmd_head & (l->g->geo.cmd_entries - 1)];
+
+		/* From here on only the copy counts: the program may write on. */
+		__asm__ volatile("" : "+m"(cmd) : : "memory");
+		if (command(l, &cmd) == CMD_WAIT) {
+			l->blocked = true;
+			l->blocked_epoch = l->g->epoch;
+			l->blocked_comp_head = SEG_LOAD(&l->shared->comp_head);
+			break;
+		}
+		l->cmd_head++;
+	}
+	SEG_STORE_RELEASE(&l->shared->cmd_head, l->cmd_head);
+	if (l->state == LANE_DRAINING)
+		user_lane_settle(l);
+	return done;
+}

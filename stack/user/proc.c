@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Processes of a group: which sockets each holds, which lanes and sets it has; their beginning and end.
+ * A socket lives as long as some process holds it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "stack/user/priv.h"
+
+static size_t map_words(const struct user_group *g)
+{
+	return (g->geo.socks_max + 63) / 64;
+}
+
+static bool map_has(const uint64_t *map, uint32_t i)
+{
+	return (map[i / 64] >> (i % 64) & 1) != 0;
+}
+
+bool user_proc_holds(const struct user_group *g, uint32_t proc, const struct user_sock *us)
+{
+	return map_has(g->procs[proc].holds, us->index);
+}
+
+void user_proc_hold(struct user_group *g, uint32_t proc, struct user_sock *us)
+{
+	uint64_t *word = &g->procs[proc].holds[us->index / 64];
+	uint64_t bit = 1ull << (us->index % 64);
+
+	if (*word & bit)
+		return;
+	*word |= bit;
+	us->holders++;
+}
+
+void user_proc_drop(struct user_group *g, uint32_t proc, struct user_sock *us, bool abort)
+{
+	uint64_t *word = &g->procs[proc].holds[us->index / 64];
+	uint64_t bit = 1ull << (us->index % 64);
+
+	if (!(*word & bit))
+		return;
+	*word &= ~bit;
+	if (--us->holders > 0)
+		return;
+	user_rx_sync(us); /* what was read is not unread data: FIN, not RST */
+	user_sock_end(us, abort);
+}
+
+/* Calls f for each socket that map names. f may drop it. */
+static void map_each(struct user_group *g, uint32_t proc, const uint64_t *map,
+	void (*f)(struct user_group *g, uint32_t proc, struct user_sock *us))
+{
+	for (size_t w = 0; w < map_words(g); w++) {
+		uint64_t bits = map[w];
+
+		while (bits != 0) {
+			uint32_t i = (uint32_t)(w * 64) + (uint32_t)__builtin_ctzll(bits);
+
+			bits &= bits - 1;
+			f(g, proc, &g->socks[i]);
+		}
+	}
+}
+
+static void add_holder(struct user_group *g, uint32_t proc, struct user_sock *us)
+{
+	(void)g;
+	(void)proc;
+	us->holders++;
+}
+
+static void drop_quietly(struct user_group *g, uint32_t proc, struct user_sock *us)
+{
+	user_proc_drop(g, proc, us, false);
+}
+
+int user_proc_open(struct user_group *g, int parent, int32_t pid)
+{
+	uint32_t i = 0;
+	struct user_proc *p;
+	uint64_t *holds;
+
+	if (parent >= (int)g->procs_top || (parent >= 0 && !g->procs[parent].open))
+		return -CV_EINVAL;
+	while (i < g->procs_top && g->procs[i].open)
+		i++;
+	if (i == USER_PROCS_MAX)
+		return -CV_EMFILE;
+	holds = calloc(map_words(g), sizeof(*holds));
+	if (!holds)
+		return -CV_ENOMEM;
+	p = &g->procs[i];
+	*p = (struct user_proc){.open = true, .pid = pid, .holds = holds};
+	if (i == g->procs_top)
+		g->procs_top++;
+	g->procs_n++;
+	if (parent >= 0) {
+		memcpy(holds, g->procs[parent].holds, map_words(g) * sizeof(*holds));
+		map_each(g, i, holds, add_holder);
+	}
+	return (int)i;
+}
+
+/* --- lanes and sets ---------------------------------------------------------------------------- */
+
+static void set_begin(struct user_group *g, struct user_set *s, uint32_t proc, int bell)
+{
+	memset(s->shared, 0, sizeof(*s->shared));
+	s->open = true;
+	s->proc = proc;
+	s->bell = bell;
+	s->tail = 0;
+	s->overflow = 0;
+	s->rung = 0;
+	s->bad_head = 0;
+	g->sets_n++;
+	g->procs[proc].sets++;
+}
+
+static void set_end(struct user_group *g, struct user_set *s)
+{
+	user_watch_drop_set(s);
+	if (s->deaf)
+		g->deaf_n--;
+	s->deaf = false;
+	s->open = false;
+	g->sets_n--;
+	g->procs[s->proc].sets--;
+}
+
+int user_set_open(struct user_group *g, int proc, int bell)
+{
+	uint32_t i = g->sets_free;
+
+	if (i != USER_NONE)
+		g->sets_free = g->sets[i].free_next;
+	else if (g->sets_fresh < g->geo.sets_max)
+		i = g->sets_fresh++;
+	else
+		return -CV_EMFILE;
+	set_begin(g, &g->sets[i], (uint32_t)proc, bell);
+	return (int)i;
+}
+
+static void set_release(struct user_group *g, uint32_t i)
+{
+	set_end(g, &g->sets[i]);
+	g->sets[i].free_next = g->sets_free;
+	g->sets_free = i;
+}
+
+int user_set_close(struct user_group *g, int proc, uint32_t set)
+{
+	if (set >= g->geo.sets_max || set < g->geo.lanes_max || !g->sets[set].open ||
+		g->sets[set].proc != (uint32_t)proc)
+		return -CV_EINVAL;
+	set_release(g, set);
+	return 0;
+}
+
+int user_lane_open(struct user_group *g, int proc, int bell)
+{
+	struct user_lane *l = g->lanes;
+
+	while (l < g->lanes + g->geo.lanes_max && l->state != LANE_FREE)
+		l++;
+	if (l == g->lanes + g->geo.lanes_max)
+		return -CV_EMFILE;
+	if (user_txbufs_init(l) != 0)
+		return -CV_ENOMEM;
+	memset(l->shared, 0, sizeof(*l->shared));
+	l->state = LANE_OPEN;
+	l->proc = (uint32_t)proc;
+	l->cmd_head = l->comp_tail = 0;
+	l->close_tail = l->bad_tail = 0;
+	l->blocked = false;
+	l->active_slot = g->active_n;
+	g->active[g->active_n++] = l->index;
+	g->lanes_n++;
+	g->procs[proc].lanes++;
+	set_begin(g, &g->sets[l->index], (uint32_t)proc, bell);
+	return (int)l->index;
+}
+
+static void lane_free(struct user_lane *l)
+{
+	struct user_group *g = l->g;
+	uint32_t last = g->active[--g->active_n];
+
+	g->active[l->active_slot] = last;
+	g->lanes[last].active_slot = l->active_slot;
+	g->lanes_n--;
+	l->state = LANE_FREE;
+}
+
+void user_lane_settle(struct user_lane *l)
+{
+	if (l->state == LANE_DRAINING && l->cmd_head == l->close_tail)
+		l->state = LANE_EMPTYING;
+	if (l->state == LANE_EMPTYING && l->busy == 0)
+		lane_free(l);
+}
+
+/* From now on only what was posted before counts. */
+static void lane_drain(struct user_lane *l)
+{
+	struct user_group *g = l->g;
+	uint32_t tail = SEG_LOAD_ACQUIRE(&l->shared->cmd_tail);
+
+	l->close_tail = tail - l->cmd_head <= g->geo.cmd_entries ? tail : l->cmd_head;
+	l->state = LANE_DRAINING;
+	l->blocked = false;
+	g->procs[l->proc].lanes--;
+	set_end(g, &g->sets[l->index]);
+	if (user_lane_run(l, g->geo.cmd_entries) == 0)
+		user_lane_settle(l);
+}
+
+int user_lane_close(struct user_group *g, int proc, uint32_t lane)
+{
+	if (lane >= g->geo.lanes_max || g->lanes[lane].state != LANE_OPEN ||
+		g->lanes[lane].proc != (uint32_t)proc)
+		return -CV_EINVAL;
+	lane_drain(&g->lanes[lane]);
+	return 0;
+}
+
+/* Several lanes of one process may wait for each other's commands. */
+static void lanes_run_dry(struct user_group *g, uint32_t proc)
+{
+	uint32_t done;
+
+	do {
+		done = 0;
+		for (uint32_t i = g->active_n; i-- > 0;) {
+			struct user_lane *l;
+
+			if (i >= g->active_n)
+				continue;
+			l = &g->lanes[g->active[i]];
+			if (l->proc == proc)
+				done += user_lane_run(l, g->geo.cmd_entries);
+		}
+	} while (done > 0);
+}
+
+static void lanes_drain(struct user_group *g, uint32_t proc)
+{
+	for (uint32_t i = 0; i < g->geo.lanes_max; i++) {
+		if (g->lanes[i].state == LANE_OPEN && g->lanes[i].proc == proc)
+			lane_drain(&g->lanes[i]);
+	}
+	for (uint32_t i = g->geo.lanes_max; i < g->sets_fresh; i++) {
+		if (g->sets[i].open && g->sets[i].proc == proc)
+			set_release(g, i);
+	}
+	lanes_run_dry(g, proc);
+}
+
+/* What a dead process said and nobody can carry out any more: its streams lack those bytes, and must
+ * not look as if they had ended in good order. */
+static void lane_cut(struct user_lane *l)
+{
+	struct user_group *g = l->g;
+
+	for (; l->cmd_head != l->close_tail; l->cmd_head++) {
+		struct cv_command cmd = l->cmds[l->cmd_head & (g->geo.cmd_entries - 1)];
+		struct user_sock *us = user_sock_find(g, cmd.sock);
+
+		if (cmd.op == CV_CMD_SEND && us && user_proc_holds(g, l->proc, us))
+			us->flags |= US_TX_BROKEN;
+	}
+	user_lane_settle(l);
+}
+
+static void lanes_cut(struct user_group *g, uint32_t proc)
+{
+	for (uint32_t i = 0; i < g->geo.lanes_max; i++) {
+		if (g->lanes[i].state == LANE_DRAINING && g->lanes[i].proc == proc)
+			lane_cut(&g->lanes[i]);
+	}
+}
+
+/* --- the end ----------------------------------------------------------------------------------- */
+
+uint32_t user_proc_close(struct user_group *g, int proc)
+{
+	struct user_proc *p = &g->procs[proc];
+
+	lanes_drain(g, (uint32_t)proc);
+	lanes_cut(g, (uint32_t)proc);
+	map_each(g, (uint32_t)proc, p->holds, drop_quietly);
+	free(p->holds);
+	free(p->retained);
+	*p = (struct user_proc){.open = false};
+	g->epoch++;
+	return --g->procs_n;
+}
+
+void user_proc_exec(struct user_group *g, int proc)
+{
+	lanes_drain(g, (uint32_t)proc);
+	lanes_cut(g, (uint32_t)proc);
+}
+
+void user_proc_retain(struct user_group *g, int proc, const uint32_t *handles, uint32_t n)
+{
+	struct user_proc *p = &g->procs[proc];
+
+	if (!p->retained)
+		p->retained = calloc(map_words(g), sizeof(*p->retained));
+	if (!p->retained)
+		return; /* memory is short: all is kept, nothing is lost */
+	p->retaining = true;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct user_sock *us = user_sock_find(g, handles[i]);
+
+		if (us && user_proc_holds(g, (uint32_t)proc, us))
+			p->retained[us->index / 64] |= 1ull << (us->index % 64);
+	}
+}
+
+static void drop_unretained(struct user_group *g, uint32_t proc, struct user_sock *us)
+{
+	const struct user_proc *p = &g->procs[proc];
+
+	if (!p->retained || !map_has(p->retained, us->index))
+		user_proc_drop(g, proc, us, false);
+}
+
+void user_proc_retain_done(struct user_group *g, int proc)
+{
+	struct user_proc *p = &g->procs[proc];
+
+	map_each(g, (uint32_t)proc, p->holds, drop_unretained);
+	free(p->retained);
+	p->retained = NULL;
+	p->retaining = false;
+}
+
+void user_proc_close_all(struct user_group *g)
+{
+	for (uint32_t i = 0; i < g->procs_top; i++) {
+		if (g->procs[i].open)
+			(void)user_proc_close(g, (int)i);
+	}
+}
