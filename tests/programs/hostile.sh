@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# A program that writes over its whole shared segment while another program transfers.
+. "$(dirname "$0")/lib.sh"
+. "$PROGRAMS/nginx_lib.sh"
+[[ $KIND == culvert ]] || {
+	echo "skip hostile: needs an engine"
+	exit 0
+}
+
+world_tap
+nginx_prepare "$ENGINE_ADDR" 80
+head -c 512M /dev/urandom >"$NGINX/html/large"
+on_engine nginx -p "$NGINX" -c "$NGINX/nginx.conf"
+wait_served 80
+
+hostile() { # SEED
+	local curl attacker before pid=${engine_pid[$ENGINE]} status=0
+	before=$(buffers_used)
+	start "hostile$1" on_engine timeout 20 "$PROGRAMS_BIN/hostile" "$ENGINE_ADDR" "$((9000 + $1))" 4 "$1"
+	attacker=$started
+	start curl on_kernel curl -sS --max-time 60 --limit-rate 100M -o "$DIR/large" "http://$ENGINE_ADDR/large"
+	curl=$started
+	wait "$attacker" || status=$?
+	cat "$DIR/hostile$1.log"
+	# It may well fall over its own feet (SIGSEGV in its own library); not finding the segment is no attack.
+	[[ $status != 2 && $status != 3 && $status != 1 ]] || fail "the attacker did not attack: exit $status"
+	wait "$curl" || fail "the other program's transfer broke"
+	same_sum "$DIR/large" "$NGINX/html/large"
+	[[ ${engine_pid[$ENGINE]} == "$pid" ]] && ! process_gone "$pid" || fail "the engine fell"
+	engine_answers "$ENGINE" >/dev/null || fail "the engine does not answer"
+	wait_until 10 connections_are 0 || fail "$(connections_live) connections are left"
+	wait_until 10 buffers_are "$before" || fail "buffers: $before before, $(buffers_used) after"
+}
+for seed in 1 2 3; do
+	check "hostile program, seed $seed: engine up, the other transfer intact" hostile "$seed"
+done
+checks_done
