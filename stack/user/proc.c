@@ -103,6 +103,11 @@ int user_proc_open(struct user_group *g, int parent, int32_t pid)
 	return (int)i;
 }
 
+void user_proc_pid_set(struct user_group *g, int proc, int32_t pid)
+{
+	g->procs[proc].pid = pid;
+}
+
 /* --- lanes and sets ---------------------------------------------------------------------------- */
 
 static void set_begin(struct user_group *g, struct user_set *s, uint32_t proc, int bell)

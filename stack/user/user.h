@@ -58,6 +58,8 @@ int user_proc_open(struct user_group *g, int parent, int32_t pid);
 /* The process is gone: its lanes and sets are taken back, its holds dropped. Returns how many
  * processes the group still has. */
 uint32_t user_proc_close(struct user_group *g, int proc);
+/* A fork's child has a number of its own. */
+void user_proc_pid_set(struct user_group *g, int proc, int32_t pid);
 /* After exec: lanes and sets of the process are taken back; holds stay. */
 void user_proc_exec(struct user_group *g, int proc);
 /* Marks handles as found by the new program; then user_proc_retain_done drops the others. */

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control socket (stack/api/control.h): one thread, one epoll loop. A connection is a process; its
+ * end is the process's end. Nothing that a peer sends or fails to read can hold the thread up.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "dpdk/group.h"
+#include "dpdk/log.h"
+#include "stack/api/error.h"
+
+#define BACKLOG 512
+#define REAP_MS 100
+#define EVENTS 64
+
+struct conn {
+	struct list node;
+	int fd;
+	int proc;
+	int32_t pid;
+	struct group *group; /* NULL: a query, or no HELLO yet */
+};
+
+struct control {
+	struct service *s;
+	int epoll, signals;
+	uint32_t conns_n;
+	struct list conns, ended;
+	struct group_list groups;
+};
+
+/* One request being answered. */
+struct exchange {
+	struct control *c;
+	struct conn *conn;
+	struct cv_request req;
+	struct cv_reply reply;
+	int in;                     /* descriptor that came along, -1: none */
+	int out[CV_CTL_FDS_MAX], out_n;
+	int made; /* of those, one to close after sending; -1 */
+};
+
+/* --- the socket -------------------------------------------------------------------------------- */
+
+static bool somebody_answers(const struct sockaddr_un *un)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	bool yes = fd >= 0 && connect(fd, (const struct sockaddr *)un, sizeof(*un)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+static int listen_fail(struct service *s, char *error, const char *what)
+{
+	snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", s->config.control, what);
+	return -1;
+}
+
+int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES])
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+	memcpy(un.sun_path, s->config.control, sizeof(un.sun_path));
+	if (strncmp(un.sun_path, CV_CONTROL_DIR "/", sizeof(CV_CONTROL_DIR)) == 0)
+		(void)mkdir(CV_CONTROL_DIR, 0755);
+	s->control_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->control_fd < 0)
+		return listen_fail(s, error, strerror(errno));
+	if (somebody_answers(&un))
+		return listen_fail(s, error, "an engine of this name is running already");
+	(void)unlink(un.sun_path);
+	if (bind(s->control_fd, (const struct sockaddr *)&un, sizeof(un)) != 0)
+		return listen_fail(s, error, strerror(errno));
+	/* Any user's program may be served; its group is its own. */
+	(void)chmod(un.sun_path, 0666);
+	if (listen(s->control_fd, BACKLOG) != 0)
+		return listen_fail(s, error, strerror(errno));
+	return 0;
+}
+
+/* --- requests ---------------------------------------------------------------------------------- */
+
+static void fds_of_group(struct exchange *x, const struct group *g)
+{
+	x->out[x->out_n++] = g->segment_fd;
+	x->out[x->out_n++] = x->c->s->page_fd;
+	x->out[x->out_n++] = g->doorbell;
+	x->reply.size = g->size;
+	memcpy(x->reply.token, g->token, sizeof(x->reply.token));
+}
+
+static int on_hello(struct exchange *x)
+{
+	int result;
+
+	if (x->conn->group)
+		return -CV_EINVAL;
+	x->conn->group =
+		group_open(&x->c->groups, x->conn->pid, &x->conn->proc, &result);
+	if (!x->conn->group) {
+		snprintf(x->reply.text, sizeof(x->reply.text), "%s",
+			result == -CV_EMFILE ? "as many programs as [limits] groups= allows"
+					     : "no memory for a segment");
+		return result;
+	}
+	fds_of_group(x, x->conn->group);
+	return 0;
+}
+
+static int on_fork(struct exchange *x)
+{
+	struct group *g = group_find(&x->c->groups, x->req.token);
+	int proc;
+
+	if (x->conn->group || !g)
+		return -CV_EINVAL;
+	proc = group_fork(g, x->req.arg, x->conn->pid);
+	if (proc < 0)
+		return proc;
+	x->conn->group = g;
+	x->conn->proc = proc;
+	return 0;
+}
+
+static int on_attach(struct exchange *x)
+{
+	if (!x->conn->group)
+		return -CV_EINVAL;
+	group_proc_exec(x->conn->group, x->conn->proc);
+	fds_of_group(x, x->conn->group);
+	return 0;
+}
+
+static int on_retain(struct exchange *x)
+{
+	uint32_t handles[CV_REQUEST_TEXT / sizeof(uint32_t)];
+	uint32_t n = x->req.arg;
+
+	if (!x->conn->group || n > CV_REQUEST_TEXT / sizeof(uint32_t) ||
+		x->req.text_len != n * sizeof(uint32_t))
+		return -CV_EINVAL;
+	memcpy(handles, x->req.text, n * sizeof(uint32_t));
+	group_retain(x->conn->group, x->conn->proc, n > 0 ? handles : NULL, n);
+	return 0;
+}
+
+/* Only an eventfd may be rung: a write to anything else could block, or do harm. */
+static bool is_eventfd(int fd)
+{
+	char path[64], target[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	return strcmp(target, "anon_inode:[eventfd]") == 0;
+}
+
+static int on_set_open(struct exchange *x, bool lane)
+{
+	int index;
+
+	if (!x->conn->group || x->in < 0 || (lane && x->req.arg >= x->c->s->page->workers) ||
+		!is_eventfd(x->in) || fcntl(x->in, F_SETFL, O_NONBLOCK) != 0)
+		return -CV_EINVAL;
+	index = group_set_open(x->conn->group, x->conn->proc, x->in, lane);
+	if (index < 0)
+		return index;
+	x->in = -1; /* the group's now */
+	x->reply.value = (uint32_t)index;
+	return 0;
+}
+
+static int on_set_close(struct exchange *x, bool lane)
+{
+	if (!x->conn->group)
+		return -CV_EINVAL;
+	return group_set_close(x->conn->group, x->conn->proc, x->req.arg, lane);
+}
+
+static int on_query(struct exchange *x)
+{
+	char *text;
+	size_t len;
+	int fd;
+
+	if (x->req.text_len >= CV_REQUEST_TEXT)
+		return -CV_EINVAL;
+	x->req.text[x->req.text_len] = '\0';
+	text = report_make(x->c->s, x->req.text);
+	if (!text)
+		return -CV_EINVAL;
+	len = strlen(text);
+	fd = memfd_create("culvert-report", MFD_CLOEXEC);
+	if (fd < 0 || write(fd, text, len) != (ssize_t)len) {
+		free(text);
+		if (fd >= 0)
+			close(fd);
+		return -CV_ENOMEM;
+	}
+	free(text);
+	lseek(fd, 0, SEEK_SET);
+	x->reply.size = len;
+	x->out[x->out_n++] = x->made = fd;
+	return 0;
+}
+
+static int dispatch(struct exchange *x)
+{
+	if (x->req.version != CV_API_VERSION) {
+		snprintf(x->reply.text, sizeof(x->reply.text),
+			"the program's libculvert.so speaks version %u, the engine %u",
+			x->req.version, CV_API_VERSION);
+		return -CV_EPROTO;
+	}
+	if (x->req.text_len > CV_REQUEST_TEXT)
+		return -CV_EINVAL;
+	switch (x->req.op) {
+	case CV_CTL_HELLO:
+		return on_hello(x);
+	case CV_CTL_FORK:
+		return on_fork(x);
+	case CV_CTL_ATTACH:
+		return on_attach(x);
+	case CV_CTL_RETAIN:
+		return on_retain(x);
+	case CV_CTL_LANE_OPEN:
+		return on_set_open(x, true);
+	case CV_CTL_LANE_CLOSE:
+		return on_set_close(x, true);
+	case CV_CTL_SET_OPEN:
+		return on_set_open(x, false);
+	case CV_CTL_SET_CLOSE:
+		return on_set_close(x, false);
+	case CV_CTL_QUERY:
+		return on_query(x);
+	default:
+		return -CV_EINVAL;
+	}
+}
+
+/* --- connections ------------------------------------------------------------------------------- */
+
+static void conn_end(struct control *c, struct conn *conn)
+{
+	if (conn->fd < 0)
+		return;
+	close(conn->fd);
+	conn->fd = -1;
+	if (conn->group)
+		group_proc_close(&c->groups, conn->group, conn->proc);
+	conn->group = NULL;
+	list_del(&conn->node);
+	list_add_tail(&c->ended, &conn->node); /* an event of it may still be in hand */
+	c->conns_n--;
+}
+
+static void fds_take(struct exchange *x, struct msghdr *msg)
+{
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(msg); h; h = CMSG_NXTHDR(msg, h)) {
+		size_t n;
+
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(fd));
+			if (x->in < 0)
+				x->in = fd;
+			else
+				close(fd);
+		}
+	}
+}
+
+/* 1: a request is there, 0: not now, -1: the connection is over or talks nonsense. */
+static int receive(struct exchange *x)
+{
+	char space[CMSG_SPACE(4 * sizeof(int))];
+	struct iovec iov = {&x->req, sizeof(x->req)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = space,
+		.msg_controllen = sizeof(space)};
+	ssize_t n = recvmsg(x->conn->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+	fds_take(x, &msg);
+	return n == (ssize_t)sizeof(x->req) && !(msg.msg_flags & MSG_TRUNC) ? 1 : -1;
+}
+
+static int answer(struct exchange *x)
+{
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(CV_CTL_FDS_MAX * sizeof(int))];
+	} c = {0};
+	struct iovec iov = {&x->reply, sizeof(x->reply)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	size_t bytes = (size_t)x->out_n * sizeof(int);
+
+	if (x->out_n > 0) {
+		c.head.cmsg_len = CMSG_LEN(bytes);
+		c.head.cmsg_level = SOL_SOCKET;
+		c.head.cmsg_type = SCM_RIGHTS;
+		memcpy(CMSG_DATA(&c.head), x->out, bytes);
+		msg.msg_control = &c;
+		msg.msg_controllen = CMSG_SPACE(bytes);
+	}
+	return sendmsg(x->conn->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+/* A fork's child inherits its connection and speaks under its own number. */
+static void pid_update(struct exchange *x)
+{
+	if (x->req.pid == x->conn->pid)
+		return;
+	x->conn->pid = x->req.pid;
+	if (x->conn->group)
+		group_proc_pid(x->conn->group, x->conn->proc, x->conn->pid);
+}
+
+static void conn_ready(struct control *c, struct conn *conn)
+{
+	struct exchange x = {.c = c, .conn = conn, .in = -1, .made = -1};
+	int got = conn->fd >= 0 ? receive(&x) : 0;
+
+	if (got == 1) {
+		pid_update(&x);
+		x.reply.op = x.req.op;
+		x.reply.result = dispatch(&x);
+		x.reply.proc = (uint32_t)conn->proc;
+		if (answer(&x) != 0)
+			got = -1;
+	}
+	if (x.in >= 0)
+		close(x.in);
+	if (x.made >= 0)
+		close(x.made);
+	if (got < 0)
+		conn_end(c, conn);
+}
+
+static void accept_one(struct control *c)
+{
+	int fd = accept4(c->s->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct conn *conn;
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	if (fd < 0)
+		return;
+	conn = c->conns_n < c->s->config.limits.processes ? calloc(1, sizeof(*conn)) : NULL;
+	ev.data.ptr = conn;
+	if (!conn || epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
+		log_line(LOG_WARNING, "a program is turned away: as many as [limits] processes= allows");
+		free(conn);
+		close(fd);
+		return;
+	}
+	conn->fd = fd;
+	list_add_tail(&c->conns, &conn->node);
+	c->conns_n++;
+}
+
+static void conns_forget(struct control *c)
+{
+	struct list *node;
+
+	while ((node = list_pop(&c->ended)) != NULL)
+		free(list_entry(node, struct conn, node));
+}
+
+/* --- the thread -------------------------------------------------------------------------------- */
+
+static void control_loop(struct control *c)
+{
+	struct epoll_event ev[EVENTS];
+	bool stop = false;
+
+	while (!stop) {
+		bool waiting = group_reap(&c->groups);
+		int n = epoll_wait(c->epoll, ev, EVENTS, waiting ? REAP_MS : -1);
+
+		for (int i = 0; i < n; i++) {
+			void *who = ev[i].data.ptr;
+
+			if (who == &c->s->control_fd)
+				accept_one(c);
+			else if (who == &c->signals || who == &c->s->control_kick)
+				stop = true;
+			else
+				conn_ready(c, who);
+		}
+		conns_forget(c);
+	}
+}
+
+static int watch(struct control *c, int fd, void *who)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = who};
+
+	return fd < 0 ? -1 : epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static void *control_main(void *arg)
+{
+	struct service *s = arg;
+	struct control c = {.s = s};
+	const uint64_t one = 1;
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGHUP);
+	list_init(&c.conns);
+	list_init(&c.ended);
+	group_list_init(&c.groups, s);
+	c.epoll = epoll_create1(EPOLL_CLOEXEC);
+	c.signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (watch(&c, s->control_fd, &s->control_fd) == 0 && watch(&c, c.signals, &c.signals) == 0 &&
+		watch(&c, s->control_kick, &s->control_kick) == 0)
+		control_loop(&c);
+	else
+		log_line(LOG_ERR, "the control thread: %s", strerror(errno));
+	/* All programs' connections are reset while the worker still sends. */
+	while (!list_empty(&c.conns))
+		conn_end(&c, list_entry(list_first(&c.conns), struct conn, node));
+	conns_forget(&c);
+	atomic_store(&s->stop, true);
+	if (write(s->kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_line(LOG_ERR, "the worker's bell: %s", strerror(errno));
+	return NULL;
+}
+
+int control_start(struct service *s)
+{
+	s->control_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return s->control_kick < 0 ? -1 : -pthread_create(&s->control, NULL, control_main, s);
+}
+
+void control_stop(struct service *s)
+{
+	pthread_join(s->control, NULL);
+	unlink(s->config.control);
+	close(s->control_fd);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A group of related processes as the control thread sees it: its segment's memory, the bells that its
+ * processes handed over, its own doorbell.
+ *
+ * Owns: the memory and the descriptors. Does not own: what lies in the segment (stack/user/).
+ * Called by: control.c, on the control thread only. What touches stack/user/ goes by worker_call().
+ */
+#ifndef CULVERT_DPDK_GROUP_H
+#define CULVERT_DPDK_GROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dpdk/service.h"
+#include "stack/api/control.h"
+#include "stack/base/list.h"
+
+struct group_bell {
+	int fd; /* -1: none */
+	int proc;
+};
+
+struct group {
+	struct list node;
+	struct service *s;
+	struct user_group *user; /* NULL once closed */
+	uint8_t token[CV_TOKEN_BYTES];
+	int segment_fd, doorbell;
+	void *segment;
+	uint64_t size;
+	uint32_t sets_max;
+	struct group_bell *bells; /* by set; a lane's set has the lane's index */
+	atomic_bool done;         /* nothing of the engine refers to the segment any more */
+};
+
+struct group_list {
+	struct service *s;
+	struct list open, closing;
+	uint32_t n;
+};
+
+void group_list_init(struct group_list *l, struct service *s);
+/* A new group with one process; *proc. NULL: *result is -CV_E... */
+struct group *group_open(struct group_list *l, int32_t pid, int *proc, int *result);
+/* By token; NULL if there is none. */
+struct group *group_find(struct group_list *l, const uint8_t token[CV_TOKEN_BYTES]);
+/* The number, or -CV_E... */
+int group_fork(struct group *g, uint32_t parent, int32_t pid);
+/* The last process takes the group along. */
+void group_proc_close(struct group_list *l, struct group *g, int proc);
+void group_proc_exec(struct group *g, int proc);
+void group_proc_pid(struct group *g, int proc, int32_t pid);
+/* handles == NULL: no more come, the others are dropped. */
+void group_retain(struct group *g, int proc, const uint32_t *handles, uint32_t n);
+/* Index or -CV_E...; takes bell over in the first case. */
+int group_set_open(struct group *g, int proc, int bell, bool lane);
+int group_set_close(struct group *g, int proc, uint32_t set, bool lane);
+/* Frees what closed groups left, as far as the engine has let go. True when some are left. */
+bool group_reap(struct group_list *l);
+
+#endif

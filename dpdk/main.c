@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* culvertd: the engine as a service. Exit codes: 0 ended in good order, 1 could not run, 2 wrong usage or
+ * configuration. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <rte_eal.h>
+
+#include "dpdk/log.h"
+#include "dpdk/service.h"
+
+static const char usage[] =
+	"Usage: culvertd --config FILE [--foreground]\n"
+	"\n"
+	"Runs an engine: a TCP and UDP stack on the ports that FILE names, for the programs that\n"
+	"`culvert run` starts.\n"
+	"\n"
+	"  -c, --config FILE   the configuration (docs/configuration.md)\n"
+	"  -f, --foreground    stay in the foreground, messages on standard error; else it returns\n"
+	"                      when the engine is ready, and messages go to syslog\n"
+	"  -V, --version       print the version\n"
+	"  -h, --help          print this\n"
+	"\n"
+	"Exit code: 0 ended by SIGTERM or SIGINT, 1 cannot run, 2 wrong usage or configuration.\n";
+
+struct options {
+	const char *config;
+	bool foreground;
+};
+
+/* -1: go on; else the exit code. */
+static int options_read(struct options *o, int argc, char **argv)
+{
+	static const struct option names[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"foreground", no_argument, NULL, 'f'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:fVh", names, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->config = optarg;
+			break;
+		case 'f':
+			o->foreground = true;
+			break;
+		case 'V':
+			puts("culvertd " CULVERT_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs("Try `culvertd --help`.\n", stderr);
+			return 2;
+		}
+	}
+	if (optind < argc || !o->config) {
+		fprintf(stderr, "culvertd: %s\nTry `culvertd --help`.\n",
+			optind < argc ? "there are no arguments besides options"
+				      : "--config FILE is missing");
+		return 2;
+	}
+	return -1;
+}
+
+/* Signals go to the control thread's signalfd: blocked before any thread is there. */
+static void signals_block(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* The parent waits until the engine is ready and returns its word. In the child: where to say it. */
+static int background(void)
+{
+	int ready[2];
+	char word = 1;
+	pid_t pid;
+
+	if (pipe2(ready, O_CLOEXEC) != 0 || (pid = fork()) < 0) {
+		fprintf(stderr, "culvertd: %s\n", strerror(errno));
+		exit(1);
+	}
+	if (pid > 0) {
+		close(ready[1]);
+		if (read(ready[0], &word, 1) != 1)
+			word = 1;
+		if (word != 0)
+			waitpid(pid, NULL, 0);
+		exit(word);
+	}
+	close(ready[0]);
+	setsid();
+	return ready[1];
+}
+
+static void say_ready(int fd, char word)
+{
+	if (fd < 0)
+		return;
+	if (write(fd, &word, 1) != 1)
+		log_line(LOG_DEBUG, "nobody waited for the engine to be ready");
+	close(fd);
+}
+
+static void become_daemon(void)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	log_to_syslog(true);
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+	if (chdir("/") != 0)
+		log_line(LOG_DEBUG, "chdir: %s", strerror(errno));
+}
+
+/* 0, or the exit code. */
+static int service_start(struct service *s, char *error)
+{
+	if (control_listen(s, error) != 0)
+		return 1;
+	if (ports_eal_init(&s->config, false, error) != 0)
+		return 1;
+	if (ports_open(&s->ports, &s->config, error) != 0)
+		return 2;
+	if (page_make(s) != 0) {
+		snprintf(error, CONFIG_ERROR_BYTES, "no memory for the page: %s", strerror(errno));
+		return 1;
+	}
+	if (worker_prepare(s, error) != 0)
+		return 1;
+	if (control_start(s) != 0) {
+		snprintf(error, CONFIG_ERROR_BYTES, "no control thread: %s", strerror(errno));
+		return 1;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct service s = {.control_fd = -1};
+	struct options o = {0};
+	char error[CONFIG_ERROR_BYTES] = "";
+	int ready = -1, code = options_read(&o, argc, argv);
+
+	if (code >= 0)
+		return code;
+	config_init(&s.config);
+	if (config_load(&s.config, o.config, error) != 0) {
+		fprintf(stderr, "culvertd: %s\n", error);
+		return 2;
+	}
+	if (!o.foreground)
+		ready = background();
+	signals_block();
+	code = service_start(&s, error);
+	if (code != 0) {
+		log_line(LOG_ERR, "%s", error);
+		if (s.control_fd >= 0 && s.engine)
+			unlink(s.config.control);
+		say_ready(ready, (char)code);
+		return code;
+	}
+	log_line(LOG_NOTICE, "engine %s is ready", s.config.name);
+	if (!o.foreground)
+		become_daemon();
+	say_ready(ready, 0);
+	worker_run(&s);
+	control_stop(&s);
+	engine_free(s.engine);
+	user_free(s.user);
+	ports_close(&s.ports);
+	rte_eal_cleanup();
+	return 0;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One running engine: what the worker and the control thread share.
+ *
+ * Owns: the parts and who may touch them. stack/ is the worker's alone; the control thread asks for
+ * things by worker_call(). Groups, connections and the control socket are the control thread's.
+ */
+#ifndef CULVERT_DPDK_SERVICE_H
+#define CULVERT_DPDK_SERVICE_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "dpdk/config.h"
+#include "dpdk/ports.h"
+#include "stack/api/page.h"
+#include "stack/core/engine.h"
+#include "stack/user/user.h"
+
+struct worker_call {
+	void (*fn)(void *arg);
+	void *arg;
+	sem_t done;
+};
+
+struct service {
+	struct config config;
+	struct ports ports;
+	struct engine *engine;
+	struct user *user;
+	struct cv_page *page; /* mapped writable here, sealed against it elsewhere */
+	int page_fd;
+	/* worker */
+	int epoll; /* device and program doorbells; what a sleeping worker waits for */
+	int kick;  /* eventfd: the control thread calls */
+	_Atomic(struct worker_call *) call;
+	atomic_bool stop;
+	/* control */
+	pthread_t control;
+	int control_fd; /* listening */
+	int control_kick;
+};
+
+/* page.c: 0, or -1 with errno. */
+int page_make(struct service *s);
+
+/* worker.c */
+/* Engine and user side; 0 or -1 with one line in error. */
+int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES]);
+/* Runs until stop; the calling thread is the worker. */
+void worker_run(struct service *s);
+/* Runs fn(arg) between two turns and returns when it is done. Control thread only. */
+void worker_call(struct service *s, void (*fn)(void *arg), void *arg);
+/* A doorbell of a program: wakes the worker from its sleep. 0 or -errno. */
+int worker_doorbell_add(struct service *s, int fd);
+
+/* control.c */
+/* Binds and listens; 0 or -1 with one line in error. */
+int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES]);
+int control_start(struct service *s);
+void control_stop(struct service *s);
+
+/* report.c: answers "ss", "stat", "config", "version" as JSON text, to be freed; NULL for anything else. */
+char *report_make(struct service *s, const char *what);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The worker: turns, and what it does when there is nothing to do.
+ *
+ * Idle (design 5): for spin_us after the last work it looks again, giving the core to whoever shares it;
+ * then it says on the page that it sleeps, looks once more, and waits for a device, a doorbell or its own
+ * next deadline. A device without a descriptor is looked at after naps that grow.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dpdk/log.h"
+#include "dpdk/service.h"
+#include "stack/net/ip.h"
+
+#define NAP_FIRST_NS 50000ull
+#define NAP_LAST_NS 1000000ull
+#define SLEEP_MAX_NS 1000000000ull
+#define CPU_EVERY 256u /* turns between looks at which core we are on */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t random64(void *ctx)
+{
+	static uint64_t pool[64];
+	static unsigned left;
+
+	(void)ctx;
+	if (left == 0) {
+		if (getrandom(pool, sizeof(pool), 0) != (ssize_t)sizeof(pool))
+			log_line(LOG_ERR, "getrandom: %s", strerror(errno));
+		left = 64;
+	}
+	return pool[--left];
+}
+
+/* The program's eventfd. One that is full is awake already. */
+static void ring(void *ctx, int bell)
+{
+	const uint64_t one = 1;
+
+	(void)ctx;
+	if (write(bell, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_line(LOG_DEBUG, "a program's doorbell: %s", strerror(errno));
+}
+
+static int engine_make(struct service *s, char *error)
+{
+	const struct config_limits *l = &s->config.limits;
+	const struct engine_config config = {.tcp_max = (uint32_t)l->tcp_connections,
+		.udp_max = (uint32_t)l->udp_sockets,
+		.neigh_max = (uint32_t)l->neighbours,
+		.neigh_queue = (uint32_t)l->neighbour_queue,
+		.pkt_pool = s->ports.pool,
+		.loopback = s->config.loopback};
+	const struct engine_env env = {
+		.ctx = &s->ports, .rx = ports_rx, .tx = ports_tx, .random64 = random64};
+	const struct user_env user_env = {.ctx = s, .ring = ring};
+	const char *why = "";
+
+	s->engine = engine_new(&config, &env, now_ns(), &why);
+	if (s->engine != NULL)
+		s->user = user_new(s->engine, &user_env);
+	if (s->user == NULL) {
+		snprintf(error, CONFIG_ERROR_BYTES, "the engine does not start: %s", why);
+		return -1;
+	}
+	for (uint16_t i = 0; i < s->ports.n; i++) {
+		if (net_port_add(s->engine, &s->ports.port[i].stack) != 0) {
+			snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: too many ports", s->config.path,
+				s->config.ports[i].line);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int watch_fd(struct service *s, int fd, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.fd = fd};
+
+	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev) == 0 ? 0 : -errno;
+}
+
+/* Edge-triggered: a bell need not be read, and a program that reads it hurts only itself. */
+int worker_doorbell_add(struct service *s, int fd)
+{
+	return watch_fd(s, fd, EPOLLIN | EPOLLET);
+}
+
+int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES])
+{
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	s->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->epoll < 0 || s->kick < 0 || watch_fd(s, s->kick, EPOLLIN | EPOLLET) != 0) {
+		snprintf(error, CONFIG_ERROR_BYTES, "the worker: %s", strerror(errno));
+		return -1;
+	}
+	for (uint16_t i = 0; i < s->ports.n; i++) {
+		if (s->ports.port[i].rx_fd >= 0 &&
+			watch_fd(s, s->ports.port[i].rx_fd, EPOLLIN) != 0)
+			s->ports.port[i].rx_fd = -1;
+	}
+	return engine_make(s, error);
+}
+
+static bool all_ports_wake(const struct service *s)
+{
+	for (uint16_t i = 0; i < s->ports.n; i++) {
+		if (s->ports.port[i].rx_fd < 0)
+			return false;
+	}
+	return true;
+}
+
+static bool call_run(struct service *s)
+{
+	struct worker_call *c = atomic_load_explicit(&s->call, memory_order_acquire);
+
+	if (c == NULL)
+		return false;
+	atomic_store_explicit(&s->call, NULL, memory_order_relaxed);
+	c->fn(c->arg);
+	sem_post(&c->done);
+	return true;
+}
+
+/* Sleeps until something happens, at most until `until`. */
+static void worker_sleep(struct service *s, uint64_t now, uint64_t until)
+{
+	struct cv_page_worker *w = &s->page->worker[0];
+	struct epoll_event ev[8];
+	struct timespec t;
+
+	if (until <= now)
+		return;
+	if (until - now > SLEEP_MAX_NS)
+		until = now + SLEEP_MAX_NS;
+	__atomic_store_n(&w->armed, 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!user_pending(s->user) && atomic_load(&s->call) == NULL && !atomic_load(&s->stop)) {
+		t.tv_sec = (time_t)((until - now) / 1000000000ull);
+		t.tv_nsec = (long)((until - now) % 1000000000ull);
+		(void)epoll_pwait2(s->epoll, ev, 8, &t, NULL);
+	}
+	__atomic_store_n(&w->armed, 0, __ATOMIC_RELAXED);
+}
+
+struct idle {
+	uint64_t since; /* of the last work */
+	uint64_t nap_ns;
+};
+
+static void idle_step(struct service *s, struct idle *idle, uint64_t now)
+{
+	uint64_t deadline = engine_deadline_ns(s->engine);
+
+	if (s->config.idle == IDLE_MODE_POLL ||
+		now - idle->since < (uint64_t)s->config.spin_us * 1000) {
+		sched_yield();
+		return;
+	}
+	if (!all_ports_wake(s)) {
+		if (deadline > now + idle->nap_ns)
+			deadline = now + idle->nap_ns;
+		if (idle->nap_ns < NAP_LAST_NS)
+			idle->nap_ns *= 2;
+	}
+	worker_sleep(s, now, deadline);
+}
+
+void worker_run(struct service *s)
+{
+	struct cv_page_worker *w = &s->page->worker[0];
+	struct idle idle = {.since = now_ns(), .nap_ns = NAP_FIRST_NS};
+
+	prctl(PR_SET_TIMERSLACK, 1000ul);
+	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
+		uint64_t now = now_ns();
+		uint32_t work = engine_turn(s->engine, now);
+
+		if (call_run(s))
+			work++;
+		if (w->turns++ % CPU_EVERY == 0)
+			w->cpu = (uint32_t)sched_getcpu();
+		if (work > 0) {
+			idle.since = now;
+			idle.nap_ns = NAP_FIRST_NS;
+			continue;
+		}
+		idle_step(s, &idle, now);
+	}
+	/* Who still asks gets an answer. */
+	(void)call_run(s);
+}
+
+void worker_call(struct service *s, void (*fn)(void *arg), void *arg)
+{
+	const uint64_t one = 1;
+	struct worker_call c = {.fn = fn, .arg = arg};
+
+	sem_init(&c.done, 0, 0);
+	atomic_store_explicit(&s->call, &c, memory_order_seq_cst);
+	if (write(s->kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_line(LOG_ERR, "the worker's bell: %s", strerror(errno));
+	while (sem_wait(&c.done) != 0) {
+	}
+	sem_destroy(&c.done);
+}
