@@ -25,7 +25,7 @@ idle() {
 	sleep "$seconds" # the measurement itself
 	to=$(ticks)
 	percent=$(awk "BEGIN {printf \"%.2f\", 100 * ($to - $from) / $hz / $seconds}")
-	echo "idle engine with $count connections: $percent % of a core"
+	note "$percent % of a core"
 	awk "BEGIN {exit !($percent < 1)}" || fail "$percent % of a core"
 }
 alive() {

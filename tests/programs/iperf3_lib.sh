@@ -17,8 +17,8 @@ iperf_run() {
 # TCP: what was sent was received, all of it but what was still under way when the client stopped.
 iperf_tcp() {
 	iperf_run "$@"
-	jq -r '"sent \(.end.sum_sent.bytes), received \(.end.sum_received.bytes), \(.end.sum_received.bits_per_second / 1e9) Gbit/s"' \
-		"$DIR/iperf3.json"
+	jq -r '"sent \(.end.sum_sent.bytes), received \(.end.sum_received.bytes)"' "$DIR/iperf3.json"
+	note "$(jq -r '"\(.end.sum_received.bits_per_second / 1e6 | round) Mbit/s"' "$DIR/iperf3.json")"
 	jq -e '.end.sum_sent.bytes >= 6e7 and .end.sum_received.bytes > 0.9 * .end.sum_sent.bytes' \
 		"$DIR/iperf3.json" >/dev/null || fail "too little was received"
 	# Every stream moved something.

@@ -11,7 +11,7 @@
 #   on_kernel COMMAND    as an ordinary program on the other side, at $KERNEL_ADDR
 #   start WORD COMMAND   in the background, output to $DIR/WORD.log; its process id in $started
 #   check NAME COMMAND   runs it with `set -e` and prints `ok NAME`, `not ok NAME` or `skip NAME`
-#   fail TEXT, skip TEXT end the check that is running
+#   fail TEXT, skip TEXT end the check that is running; note TEXT adds to its result line
 #
 # PROGRAMS_KIND=kernel runs the same without any engine: two namespaces and a veth. A test is seen to
 # pass so first. KIND below says which it is.
@@ -134,6 +134,8 @@ connections_are() { [[ $(connections_live) == "$1" ]]; }
 
 # --- checks --------------------------------------------------------------------------------------
 
+# A figure that belongs to the result line.
+note() { printf ' %s' "$*" >>"$DIR/check.note"; }
 fail() {
 	printf 'wrong: %s\n' "$*" >&2
 	exit 1
@@ -153,6 +155,7 @@ check() {
 	local name=$1 status=0 begin
 	shift
 	begin=$(now_ms)
+	: >"$DIR/check.note"
 	# In the background: `set -e` works there, which it does not in a condition.
 	(
 		undo_list=()
@@ -165,7 +168,7 @@ check() {
 	wait "$check_pid" || status=$?
 	check_pid=
 	case $status in
-	0) printf 'ok %s (%d ms)\n' "$name" $(($(now_ms) - begin)) ;;
+	0) printf 'ok %s (%d ms)%s\n' "$name" $(($(now_ms) - begin)) "$(<"$DIR/check.note")" ;;
 	77) printf 'skip %s: %s\n' "$name" "$(tail -n 1 "$DIR/check.log")" ;;
 	*)
 		checks_failed=$((checks_failed + 1))

@@ -9,7 +9,8 @@ world_both
 churn() {
 	local before after
 	[[ $KIND == kernel ]] || before=$(buffers_used)
-	on_engine timeout 240 "$PROGRAMS_BIN/churn" "$ENGINE_ADDR" "$count"
+	on_engine timeout 240 "$PROGRAMS_BIN/churn" "$ENGINE_ADDR" "$count" | tee "$DIR/churn.out"
+	note "$(<"$DIR/churn.out")"
 	[[ $KIND == culvert ]] || return 0
 	wait_until 70 connections_are 0 || fail "$(connections_live) connections are left"
 	# TIME_WAIT lasts its 2 MSL.

@@ -18,7 +18,7 @@ page() {
 	cmp "$DIR/page" "$NGINX/html/index.html"
 }
 large() {
-	on_kernel curl -sS --max-time 120 -o "$DIR/large" "http://$ENGINE_ADDR/large"
+	note "$(on_kernel curl -sS --max-time 120 -o "$DIR/large" -w '%{speed_download} B/s' "http://$ENGINE_ADDR/large")"
 	same_sum "$DIR/large" "$NGINX/html/large"
 }
 ranges() {

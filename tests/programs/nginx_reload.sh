@@ -44,6 +44,7 @@ under_load() {
 	requests=$(awk '/requests in/ {print $1}' "$DIR/wrk.out")
 	errors=$(awk '/Socket errors/ {gsub(",", ""); print $4 + $6 + $8 + $10}' "$DIR/wrk.out")
 	errors=$((${errors:-0} + $(awk '/Non-2xx/ {n = $NF} END {print n + 0}' "$DIR/wrk.out")))
+	note "$requests requests, $errors failed"
 	((requests > 1000)) || fail "only $requests requests"
 }
 per_request() {

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# tests/diff/run.sh AREA [CASE...]: the differential cases of one area as a program of an engine, both ends on it.
+set -euo pipefail
+# shellcheck source=../../dev.d/common.sh
+. "$(dirname "$0")/../../dev.d/common.sh"
+# shellcheck source=../../dev.d/net.sh
+. "$CULVERT_ROOT/dev.d/net.sh"
+
+area=$1
+shift
+make_scratch dir
+space_new space diff
+engine=$(engine_name diff)
+engine_tap "$space" "$engine" "$dir"
+status=0
+DIFF_KIND=culvert DIFF_ADDR=$ENGINE_ADDR DIFF_ADDR6=$ENGINE_ADDR6 served "$space" "$engine" \
+	"$CULVERT_BUILD/tests/diff/diff_$area" "$@" || status=$?
+if ! engine_answers "$engine" >/dev/null; then
+	echo "not ok ${area}__engine__still_answers"
+	tail -n 30 "${engine_log[$engine]}"
+	status=1
+fi
+exit "$status"
