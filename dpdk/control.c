@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include "dpdk/group.h"
 #include "dpdk/log.h"
 #include "stack/api/error.h"
+#include "stack/tcp/tcp.h"
 
 #define BACKLOG 512
 #define REAP_MS 100
@@ -37,6 +39,7 @@ struct conn {
 struct control {
 	struct service *s;
 	int epoll, signals;
+	int starter; /* pidfd of the process that wanted a private engine; -1: none, or gone */
 	uint32_t conns_n;
 	struct list conns, ended;
 	struct group_list groups;
@@ -382,12 +385,42 @@ static void accept_one(struct control *c)
 	c->conns_n++;
 }
 
+struct count {
+	struct service *s;
+	uint32_t *n;
+};
+
+static void count_connections(void *arg)
+{
+	const struct count *count = arg;
+	uint32_t waits;
+
+	tcp_count(count->s->engine, count->n, &waits);
+}
+
 static void conns_forget(struct control *c)
 {
 	struct list *node;
 
 	while ((node = list_pop(&c->ended)) != NULL)
 		free(list_entry(node, struct conn, node));
+}
+
+/* A private engine ends with its last program. What that program still had to send goes out first. */
+static bool is_over(struct control *c)
+{
+	uint32_t connections = 0;
+
+	if (c->s->until_idle == 0 || c->starter >= 0 || c->conns_n > 0 || c->groups.n > 0)
+		return false;
+	worker_call(c->s, count_connections, &(struct count){c->s, &connections});
+	return connections == 0;
+}
+
+static void starter_gone(struct control *c)
+{
+	close(c->starter);
+	c->starter = -1;
 }
 
 /* --- the thread -------------------------------------------------------------------------------- */
@@ -398,7 +431,7 @@ static void control_loop(struct control *c)
 	bool stop = false;
 
 	while (!stop) {
-		bool waiting = group_reap(&c->groups);
+		bool waiting = group_reap(&c->groups) || (c->s->until_idle != 0 && c->starter < 0);
 		int n = epoll_wait(c->epoll, ev, EVENTS, waiting ? REAP_MS : -1);
 
 		for (int i = 0; i < n; i++) {
@@ -406,12 +439,15 @@ static void control_loop(struct control *c)
 
 			if (who == &c->s->control_fd)
 				accept_one(c);
+			else if (who == &c->starter)
+				starter_gone(c);
 			else if (who == &c->signals || who == &c->s->control_kick)
 				stop = true;
 			else
 				conn_ready(c, who);
 		}
 		conns_forget(c);
+		stop = stop || is_over(c);
 	}
 }
 
@@ -425,7 +461,7 @@ static int watch(struct control *c, int fd, void *who)
 static void *control_main(void *arg)
 {
 	struct service *s = arg;
-	struct control c = {.s = s};
+	struct control c = {.s = s, .starter = -1};
 	const uint64_t one = 1;
 	sigset_t ends;
 
@@ -438,6 +474,10 @@ static void *control_main(void *arg)
 	group_list_init(&c.groups, s);
 	c.epoll = epoll_create1(EPOLL_CLOEXEC);
 	c.signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->until_idle != 0)
+		c.starter = pidfd_open(s->until_idle, 0);
+	if (c.starter >= 0)
+		(void)watch(&c, c.starter, &c.starter);
 	if (watch(&c, s->control_fd, &s->control_fd) == 0 && watch(&c, c.signals, &c.signals) == 0 &&
 		watch(&c, s->control_kick, &s->control_kick) == 0)
 		control_loop(&c);

@@ -24,6 +24,8 @@ static const char usage[] =
 	"  -c, --config FILE   the configuration (docs/configuration.md)\n"
 	"  -f, --foreground    stay in the foreground, messages on standard error; else it returns\n"
 	"                      when the engine is ready, and messages go to syslog\n"
+	"      --check         check FILE, print the control socket that it names, and end\n"
+	"      --until-idle PID   end when process PID has ended and no program is left\n"
 	"  -V, --version       print the version\n"
 	"  -h, --help          print this\n"
 	"\n"
@@ -31,7 +33,8 @@ static const char usage[] =
 
 struct options {
 	const char *config;
-	bool foreground;
+	bool foreground, check;
+	int until_idle; /* a pid; 0: run on */
 };
 
 /* -1: go on; else the exit code. */
@@ -40,6 +43,8 @@ static int options_read(struct options *o, int argc, char **argv)
 	static const struct option names[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"foreground", no_argument, NULL, 'f'},
+		{"check", no_argument, NULL, 'k'},
+		{"until-idle", required_argument, NULL, 'u'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -53,6 +58,12 @@ static int options_read(struct options *o, int argc, char **argv)
 			break;
 		case 'f':
 			o->foreground = true;
+			break;
+		case 'k':
+			o->check = true;
+			break;
+		case 'u':
+			o->until_idle = atoi(optarg);
 			break;
 		case 'V':
 			puts("culvertd " CULVERT_VERSION);
@@ -169,6 +180,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "culvertd: %s\n", error);
 		return 2;
 	}
+	if (o.check) {
+		puts(s.config.control);
+		return 0;
+	}
+	s.until_idle = o.until_idle;
 	if (!o.foreground)
 		ready = background();
 	signals_block();

@@ -40,6 +40,7 @@ struct service {
 	pthread_t control;
 	int control_fd; /* listening */
 	int control_kick;
+	int until_idle; /* the engine ends when this process is gone and no program is left; 0: never */
 };
 
 /* page.c: 0, or -1 with errno. */

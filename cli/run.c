@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* culvert run: finds or starts the engine, then becomes the program with the library preloaded. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "stack/api/control.h"
+
+static const char usage[] =
+	"Usage: culvert run [--engine NAME|SOCKET] [--config FILE] -- PROGRAM [ARGS...]\n"
+	"\n"
+	"Runs PROGRAM with its TCP and UDP sockets on a Culvert engine. When no engine of that name\n"
+	"runs, a private one is started, with FILE or else with the default configuration (a TAP\n"
+	"device: the engine is 10.88.0.2, this machine 10.88.0.1), and ends with its last program.\n"
+	"\n"
+	"  -e, --engine NAME|SOCKET   the engine; default: CULVERT_ENGINE, then `culvert`\n"
+	"  -c, --config FILE          the configuration of a private engine\n"
+	"  -h, --help                 print this\n"
+	"\n"
+	"Environment of the program: CULVERT_LOG=off|warn|info|debug, CULVERT_SPIN_US=MICROSECONDS.\n"
+	"Exit code: the program's; 1 the engine cannot run, 2 wrong usage, 126 or 127 as a shell's.\n";
+
+static const char default_config[] =
+	"[engine]\n"
+	"name=%s\n"
+	"hugepages=no\n"
+	"idle=adaptive\n"
+	"[port tap]\n"
+	"device=net_tap0,iface=culvert0\n"
+	"address=10.88.0.2/24\n"
+	"host_address=10.88.0.1/24\n";
+
+struct options {
+	const char *engine, *config;
+};
+
+/* -1: go on; else the exit code. */
+static int options_read(struct options *o, int argc, char **argv)
+{
+	static const struct option names[] = {
+		{"engine", required_argument, NULL, 'e'},
+		{"config", required_argument, NULL, 'c'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "+e:c:h", names, NULL)) != -1) {
+		switch (c) {
+		case 'e':
+			o->engine = optarg;
+			break;
+		case 'c':
+			o->config = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_OK;
+		default:
+			return usage_error("run", "that cannot be");
+		}
+	}
+	if (optind == argc)
+		return usage_error("run", "which program?");
+	return -1;
+}
+
+static bool engine_answers(const char *name)
+{
+	int fd = engine_connect(name);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* Runs culvertd; its exit code, what it printed on stdout into text (when not NULL). */
+static int culvertd_run(const char *culvertd, char *const argv[], char *text, size_t size)
+{
+	int out[2] = {-1, -1}, status = 0;
+	size_t n = 0;
+	ssize_t got;
+	pid_t pid;
+
+	if (pipe2(out, O_CLOEXEC) != 0 || (pid = fork()) < 0) {
+		fprintf(stderr, "culvert run: %s\n", strerror(errno));
+		return EXIT_FAILED;
+	}
+	if (pid == 0) {
+		if (text != NULL)
+			dup2(out[1], STDOUT_FILENO);
+		execv(culvertd, argv);
+		fprintf(stderr, "culvert run: %s: %s\n", culvertd, strerror(errno));
+		_exit(EXIT_FAILED);
+	}
+	close(out[1]);
+	while (text != NULL && n + 1 < size && (got = read(out[0], text + n, size - 1 - n)) > 0)
+		n += (size_t)got;
+	if (text != NULL)
+		text[n] = '\0';
+	close(out[0]);
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+}
+
+/* The control socket that an engine of this configuration has. */
+static int config_socket(const char *culvertd, const char *config, char *path, size_t size)
+{
+	char *argv[] = {"culvertd", "--config", (char *)(uintptr_t)config, "--check", NULL};
+	int code = culvertd_run(culvertd, argv, path, size);
+
+	path[strcspn(path, "\n")] = '\0';
+	return code;
+}
+
+static int default_config_write(const char *name, char *path)
+{
+	int fd = mkstemp(path);
+
+	if (fd < 0 || dprintf(fd, default_config, name) < 0) {
+		fprintf(stderr, "culvert run: %s: %s\n", path, strerror(errno));
+		return EXIT_FAILED;
+	}
+	close(fd);
+	return EXIT_OK;
+}
+
+static int engine_start(const char *culvertd, const char *config)
+{
+	char pid[32];
+	char *argv[] = {"culvertd", "--config", (char *)(uintptr_t)config, "--until-idle", pid, NULL};
+
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	return culvertd_run(culvertd, argv, NULL, 0);
+}
+
+/* A private engine named `name`, of the default configuration. */
+static int engine_start_default(const char *culvertd, const char *name)
+{
+	char path[] = "/tmp/culvert-XXXXXX";
+	int code;
+
+	if (strchr(name, '/') != NULL) {
+		fprintf(stderr, "culvert run: no engine answers at %s, and only one with a name can be started\n",
+			name);
+		return EXIT_FAILED;
+	}
+	code = default_config_write(name, path);
+	if (code == EXIT_OK)
+		code = engine_start(culvertd, path);
+	unlink(path);
+	return code;
+}
+
+/* Sees to it that an engine runs; its name or socket in *name. */
+static int engine_ready(const struct options *o, const char **name)
+{
+	static char socket_path[256];
+	const char *culvertd = path_culvertd();
+	int code;
+
+	*name = engine_choose(o->engine);
+	if (o->config == NULL && engine_answers(*name))
+		return EXIT_OK;
+	if (culvertd == NULL) {
+		fprintf(stderr, "culvert run: engine %s is not running, and culvertd is not to be found\n",
+			*name);
+		return EXIT_FAILED;
+	}
+	if (o->config == NULL)
+		return engine_start_default(culvertd, *name);
+	code = config_socket(culvertd, o->config, socket_path, sizeof(socket_path));
+	if (code != EXIT_OK)
+		return code;
+	*name = socket_path;
+	return engine_answers(*name) ? EXIT_OK : engine_start(culvertd, o->config);
+}
+
+static void preload_set(const char *library)
+{
+	const char *before = getenv("LD_PRELOAD");
+	char *value = NULL;
+
+	if (before != NULL && strstr(before, library) != NULL)
+		return;
+	if (before != NULL && before[0] != '\0') {
+		if (asprintf(&value, "%s:%s", library, before) < 0)
+			return;
+		setenv("LD_PRELOAD", value, 1);
+		free(value);
+	} else {
+		setenv("LD_PRELOAD", library, 1);
+	}
+}
+
+int cli_run(int argc, char **argv)
+{
+	struct options o = {0};
+	const char *library = path_library(), *name;
+	int code = options_read(&o, argc, argv);
+
+	if (code >= 0)
+		return code;
+	if (library == NULL) {
+		fputs("culvert run: libculvert.so is not to be found\n", stderr);
+		return EXIT_FAILED;
+	}
+	code = engine_ready(&o, &name);
+	if (code != EXIT_OK)
+		return code;
+	setenv("CULVERT_ENGINE", name, 1);
+	preload_set(library);
+	execvp(argv[optind], argv + optind);
+	code = errno == ENOENT ? 127 : 126;
+	fprintf(stderr, "culvert run: %s: %s\n", argv[optind], strerror(errno));
+	return code;
+}
