@@ -110,7 +110,8 @@ engine_configure() {
 engine_tap() {
 	local space=$1 engine=$2 dir=$3
 	shift 3
-	{
+	# Not a pipe: what engine_configure notes must stay in this shell.
+	engine_configure "$engine" "$dir" < <(
 		cat <<-END
 		[engine]
 		name=$engine
@@ -122,7 +123,7 @@ engine_tap() {
 		host_address=$KERNEL_ADDR/24
 		END
 		(($# == 0)) || printf '%s\n' "$@"
-	} | engine_configure "$engine" "$dir"
+	)
 	engine_start "$space" "$engine" || return 1
 	wait_until 10 inside "$space" ping -c 1 -W 1 "$ENGINE_ADDR" || {
 		warn "engine $engine answers its control socket but not ping at $ENGINE_ADDR; its log:"
@@ -164,6 +165,6 @@ engine_counter() { "$CULVERT" stat --engine "$1" --json | jq -r "$2"; }
 
 # port_listens SPACE ENGINE PORT: the engine has a listener on the port.
 port_listens() {
-	"$CULVERT" ss --engine "$1" -l -n --json | jq -e --argjson port "$2" \
+	"$CULVERT" ss --engine "$2" -l -n --json | jq -e --argjson port "$3" \
 		'any(.. | objects; (.local_port? // 0) == $port)' >/dev/null
 }

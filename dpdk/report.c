@@ -193,6 +193,8 @@ static json_t *row_json(const struct row *r)
 
 	address_text(&r->t.local, local);
 	address_text(&r->t.peer, peer);
+	if (addr_is_any(r->t.peer.addr)) /* nobody: in the words of the socket's own family */
+		strcpy(peer, addr_is_v4(r->t.local.addr) ? "0.0.0.0" : "::");
 	o = json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:i, s:i, s:i}", "proto",
 		r->udp ? "udp" : "tcp", "state", state_name(r), "rx_queued",
 		(json_int_t)r->t.recvq, "tx_queued", (json_int_t)r->t.sendq, "local", local,
