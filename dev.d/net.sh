@@ -163,8 +163,9 @@ engine_stop() {
 # engine_counter ENGINE JQ-FILTER: a number from `culvert stat --json`.
 engine_counter() { "$CULVERT" stat --engine "$1" --json | jq -r "$2"; }
 
-# port_listens SPACE ENGINE PORT: the engine has a listener on the port.
+# port_listens SPACE ENGINE PORT: a program of the engine listens on the port (UDP: has bound it).
 port_listens() {
-	"$CULVERT" ss --engine "$2" -l -n --json | jq -e --argjson port "$3" \
-		'any(.. | objects; (.local_port? // 0) == $port)' >/dev/null
+	"$CULVERT" ss --engine "$2" -a -n --json |
+		jq -e --argjson port "$3" \
+			'any(.[]; .local_port == $port and (.state == "LISTEN" or .state == "UNCONN"))' >/dev/null
 }
