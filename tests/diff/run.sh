@@ -9,10 +9,10 @@ set -euo pipefail
 
 area=$1
 shift
-make_scratch dir
+make_scratch scratch
 space_new space diff
 engine=$(engine_name diff)
-engine_tap "$space" "$engine" "$dir"
+engine_tap "$space" "$engine" "$scratch"
 status=0
 DIFF_KIND=culvert DIFF_ADDR=$ENGINE_ADDR DIFF_ADDR6=$ENGINE_ADDR6 served "$space" "$engine" \
 	"$CULVERT_BUILD/tests/diff/diff_$area" "$@" || status=$?
