@@ -161,7 +161,7 @@ engine_stop() {
 }
 
 # engine_counter ENGINE JQ-FILTER: a number from `culvert stat --json`.
-engine_counter() { "$CULVERT" stat --engine "$1" --json | jq -r "$2"; }
+engine_counter() { "$CULVERT" stat --engine "$1" --json | jq -rc "$2"; }
 
 # port_listens SPACE ENGINE PORT: a program of the engine listens on the port (UDP: has bound it).
 port_listens() {
