@@ -48,9 +48,11 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 
 void engine_free(struct engine *e)
 {
+	/* First who takes single timers off the wheel: the others leave theirs where they are, in
+	 * memory that goes. */
+	net_fini(e);
 	tcp_fini(e);
 	udp_fini(e);
-	net_fini(e);
 	free(e);
 }
 

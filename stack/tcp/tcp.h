@@ -104,6 +104,7 @@ struct tcp_sock {
 	uint32_t cwnd, ssthresh;
 	uint8_t ack_now : 1, fin_queued : 1, fin_sent : 1, fin_received : 1, nodelay : 1, cork : 1,
 		quickack : 1, persist : 1;
+	bool pingpong; /* our data answers the peer's: an ACK may wait for it (delayed ACK) */
 	uint8_t ack_pending; /* data segments not yet acknowledged */
 	uint8_t dupacks, dup_owed;
 

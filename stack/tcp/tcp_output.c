@@ -85,7 +85,10 @@ static void output_ack(struct tcp_sock *tp)
 		tcp_ack_send(tp);
 	}
 	tp->dup_owed = 0;
-	if (tp->ack_now || tp->ack_pending >= 2 || (tp->ack_pending > 0 && tp->quickack))
+	/* RFC5681:4.2 allows a delay of one segment's ACK. It is worth it only where an answer comes to
+	 * carry it; a peer with Nagle's algorithm would wait for it. */
+	if (tp->ack_now || tp->ack_pending >= 2 ||
+		(tp->ack_pending > 0 && (tp->quickack || !tp->pingpong)))
 		tcp_ack_send(tp);
 	else if (tp->ack_pending > 0 && tp->deadline[TCP_T_DELACK] == 0)
 		tcp_timer_set(tp, TCP_T_DELACK, TCP_DELACK);

@@ -205,6 +205,8 @@ bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t f
 	if (emit(tp, &h, data) == -CV_ENOBUFS)
 		return false;
 	if (data > 0) {
+		if (tp->sk.engine->now_ns - tp->last_data_rx_ns < TCP_DELACK)
+			tp->pingpong = true;
 		tp->data_segs_out++;
 		tp->bytes_sent += data;
 		tp->last_data_tx_ns = tp->sk.engine->now_ns;

@@ -204,6 +204,7 @@ static void timeout(struct tcp_sock *tp, enum tcp_timer t)
 		break;
 	case TCP_T_DELACK:
 		tp->ack_now = 1;
+		tp->pingpong = false; /* no answer came to carry it */
 		sock_output_later(&tp->sk);
 		break;
 	case TCP_T_KEEP:

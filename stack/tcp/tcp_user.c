@@ -21,6 +21,8 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->in_recovery = tp->rto_recovery = tp->timing = 0;
 	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
 	tp->ack_pending = tp->dupacks = tp->dup_owed = 0;
+	tp->pingpong = false;
+	tp->last_data_rx_ns = tp->last_data_tx_ns = 0;
 	tp->rcv_nxt = tp->rcv_wnd = tp->rcv_adv = 0;
 	tp->snd_wnd = tp->max_wnd = tp->ts_recent = 0;
 	tp->mss = TCP_MSS_DEFAULT;
