@@ -118,17 +118,17 @@ static int do_watch(struct user_lane *l, struct user_sock *us, const struct cv_c
 	return r;
 }
 
-/* A connection leaves its listener's chain: whoever holds the listener may take it. */
-static int do_accepted(struct user_lane *l, struct user_sock *us)
+/* A connection leaves its listener's chain: whoever holds the listener may take it. Another thread of the
+ * process may use it before the ACCEPTED on the first one's lane is seen: any command takes it. */
+static void take_if_pending(struct user_lane *l, struct user_sock *us)
 {
 	struct user_sock *listener = us->listener;
 
 	if (!listener || !user_proc_holds(l->g, l->proc, listener))
-		return -CV_EBADF;
+		return;
 	user_rx_accepted(us);
 	user_proc_hold(l->g, l->proc, us);
 	user_rx_sync(listener);
-	return 0;
 }
 
 /* Commands that carry a position wait until all bytes before it were taken. */
@@ -162,9 +162,9 @@ static int32_t sock_command(
 	case CV_CMD_SHUTDOWN:
 		sock_shutdown_wr(us->sk);
 		return 0;
+	case CV_CMD_ACCEPTED:
 	case CV_CMD_RECVD:
-		user_rx_sync(us);
-		return 0;
+		return 0; /* done before: every command takes and looks */
 	case CV_CMD_SETOPT:
 		return do_setopt(us, cmd);
 	case CV_CMD_GETOPT:
@@ -176,7 +176,6 @@ static int32_t sock_command(
 	case CV_CMD_OPEN:
 	case CV_CMD_SEND:
 	case CV_CMD_CLOSE:
-	case CV_CMD_ACCEPTED:
 	case CV_CMD_NOP:
 	case CV_CMD_COUNT:
 		break; /* not here */
@@ -239,10 +238,8 @@ static enum progress command(struct user_lane *l, const struct cv_command *cmd)
 		return CMD_DONE;
 	}
 	us = user_sock_find(l->g, cmd->sock);
-	if (us && cmd->op == CV_CMD_ACCEPTED && do_accepted(l, us) == 0) {
-		reply(l, cmd, 0, 0);
-		return CMD_DONE;
-	}
+	if (us)
+		take_if_pending(l, us);
 	if (!us || !user_proc_holds(l->g, l->proc, us)) {
 		refused(l, cmd);
 		return CMD_DONE;

@@ -76,6 +76,25 @@ static void drop_quietly(struct user_group *g, uint32_t proc, struct user_sock *
 	user_proc_drop(g, proc, us, false);
 }
 
+/* Several lanes of one process may wait for each other's commands. */
+static void lanes_run_dry(struct user_group *g, uint32_t proc)
+{
+	uint32_t done;
+
+	do {
+		done = 0;
+		for (uint32_t i = g->active_n; i-- > 0;) {
+			struct user_lane *l;
+
+			if (i >= g->active_n)
+				continue;
+			l = &g->lanes[g->active[i]];
+			if (l->proc == proc)
+				done += user_lane_run(l, g->geo.cmd_entries);
+		}
+	} while (done > 0);
+}
+
 int user_proc_open(struct user_group *g, int parent, int32_t pid)
 {
 	uint32_t i = 0;
@@ -97,6 +116,7 @@ int user_proc_open(struct user_group *g, int parent, int32_t pid)
 		g->procs_top++;
 	g->procs_n++;
 	if (parent >= 0) {
+		lanes_run_dry(g, (uint32_t)parent); /* what it accepted and closed before it forked */
 		memcpy(holds, g->procs[parent].holds, map_words(g) * sizeof(*holds));
 		map_each(g, i, holds, add_holder);
 	}
@@ -230,25 +250,6 @@ int user_lane_close(struct user_group *g, int proc, uint32_t lane)
 		return -CV_EINVAL;
 	lane_drain(&g->lanes[lane]);
 	return 0;
-}
-
-/* Several lanes of one process may wait for each other's commands. */
-static void lanes_run_dry(struct user_group *g, uint32_t proc)
-{
-	uint32_t done;
-
-	do {
-		done = 0;
-		for (uint32_t i = g->active_n; i-- > 0;) {
-			struct user_lane *l;
-
-			if (i >= g->active_n)
-				continue;
-			l = &g->lanes[g->active[i]];
-			if (l->proc == proc)
-				done += user_lane_run(l, g->geo.cmd_entries);
-		}
-	} while (done > 0);
 }
 
 static void lanes_drain(struct user_group *g, uint32_t proc)
