@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See program.h. */
+#include "tests/world/program.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define MS 1000000ull
+
+static void ring(void *ctx, int bell)
+{
+	struct program_host *h = ctx;
+
+	h->rings++;
+	h->last_bell = bell;
+}
+
+void program_host_init(struct program_host *h, struct world *w, int host)
+{
+	const struct user_env env = {.ctx = h, .ring = ring};
+
+	*h = (struct program_host){.w = w};
+	h->u = user_new(w->host[host].e, &env);
+	assert_non_null(h->u);
+}
+
+struct program_group *program_group_new(struct program_host *h, const struct user_limits *limits)
+{
+	struct program_group *g = calloc(1, sizeof(*g));
+
+	assert_non_null(g);
+	g->host = h;
+	g->size = user_segment_size(limits);
+	g->seg = aligned_alloc(CV_SEGMENT_PAGE, g->size);
+	assert_non_null(g->seg);
+	memset(g->seg, 0, g->size);
+	g->g = user_group_open(h->u, g->seg, g->size, limits);
+	assert_non_null(g->g);
+	return g;
+}
+
+static void group_done(void *arg)
+{
+	((struct program_group *)arg)->done = true;
+}
+
+static bool group_is_done(void *ctx)
+{
+	return ((struct program_group *)ctx)->done;
+}
+
+void program_group_free(struct program_group *g)
+{
+	user_group_close(g->g, group_done, g);
+	assert_true(g->done || world_run(g->host->w, 4000 * 1000 * MS, group_is_done, g));
+	free(g->seg);
+	free(g);
+}
+
+static const struct cv_segment *geo(const struct program_group *g)
+{
+	return (const struct cv_segment *)(const void *)g->seg;
+}
+
+void program_lane_open(struct program *p)
+{
+	int lane = user_lane_open(p->group->g, p->proc, 100 + p->proc);
+
+	assert_true(lane >= 0);
+	p->lane = (uint32_t)lane;
+	p->shared = (void *)(p->group->seg + geo(p->group)->lanes_off +
+		p->lane * geo(p->group)->lane_stride);
+	p->tail = 0;
+	p->seq = 0;
+	memset(p->slot_used, 0, sizeof(p->slot_used));
+	p->slots_used = 0;
+	assert_true(geo(p->group)->tx_bytes_lane >= PROGRAM_SLOT * PROGRAM_SLOTS);
+}
+
+void program_start(struct program *p, struct program_group *g, const struct program *parent)
+{
+	*p = (struct program){.group = g};
+	p->proc = user_proc_open(g->g, parent != NULL ? parent->proc : -1, 1000);
+	assert_true(p->proc >= 0);
+	program_lane_open(p);
+}
+
+void program_end(struct program *p)
+{
+	user_proc_close(p->group->g, p->proc);
+}
+
+void program_post(struct program *p, struct cv_command c)
+{
+	struct cv_command *ring_at = (struct cv_command *)(void *)(p->shared + 1);
+
+	assert_true(p->tail - p->shared->cmd_head < geo(p->group)->cmd_entries);
+	ring_at[p->tail++ & (geo(p->group)->cmd_entries - 1)] = c;
+	__atomic_store_n(&p->shared->cmd_tail, p->tail, __ATOMIC_RELEASE);
+}
+
+int program_call(struct program *p, struct cv_command c)
+{
+	c.seq = ++p->seq;
+	program_post(p, c);
+	world_run(p->group->host->w, 0, NULL, NULL);
+	assert_int_equal(p->shared->reply_seq, p->seq);
+	return p->shared->reply_result;
+}
+
+struct cv_sock *program_record(struct program *p, uint32_t sock)
+{
+	return (struct cv_sock *)(void *)(p->group->seg + geo(p->group)->socks_off) +
+		CV_SOCK_INDEX(sock);
+}
+
+uint32_t program_open(struct program *p, enum cv_type type)
+{
+	int handle = program_call(p, (struct cv_command){.op = CV_CMD_OPEN, .family = CV_AF_INET,
+					     .type = (uint8_t)type});
+
+	assert_true(handle > 0);
+	return (uint32_t)handle;
+}
+
+uint32_t program_bound(struct program *p, int host, uint16_t port)
+{
+	uint32_t sock = program_open(p, CV_DGRAM);
+
+	assert_int_equal(program_call(p, (struct cv_command){.op = CV_CMD_BIND, .sock = sock,
+						 .peer = world_endpoint(host, port)}), 0);
+	return sock;
+}
+
+uint32_t program_listener(struct program *p, int host, uint16_t port)
+{
+	uint32_t sock = program_open(p, CV_STREAM);
+
+	assert_int_equal(program_call(p, (struct cv_command){.op = CV_CMD_BIND, .sock = sock,
+						 .peer = world_endpoint(host, port),
+						 .arg = CV_BIND_REUSEADDR}), 0);
+	assert_int_equal(program_call(p, (struct cv_command){.op = CV_CMD_LISTEN, .sock = sock,
+						 .arg = 64}), 0);
+	return sock;
+}
+
+uint32_t program_connect(struct program *p, int host, uint16_t port)
+{
+	uint32_t sock = program_open(p, CV_STREAM);
+
+	assert_int_equal(program_call(p, (struct cv_command){.op = CV_CMD_CONNECT, .sock = sock,
+						 .family = CV_AF_INET,
+						 .peer = world_endpoint(host, port)}), 0);
+	return sock;
+}
+
+/* The chain's step, as segment.h tells it. NULL when all was read. */
+static struct cv_rxd *chain_at(struct program *p, struct cv_sock *rec)
+{
+	struct cv_rxd *rxds = (struct cv_rxd *)(void *)(p->group->seg + geo(p->group)->rxds_off);
+
+	if (rec->rx_consumed == __atomic_load_n(&rec->rx_produced, __ATOMIC_ACQUIRE))
+		return NULL;
+	if (rec->rx_head_pos == rec->rx_consumed) {
+		rec->rx_cur = rec->rx_head;
+		rec->rx_off = 0;
+	} else if (rec->rx_off >= rxds[rec->rx_cur].len) {
+		rec->rx_cur = rxds[rec->rx_cur].next;
+		rec->rx_off = 0;
+	}
+	return &rxds[rec->rx_cur];
+}
+
+uint32_t program_accept(struct program *p, uint32_t listener, bool announce)
+{
+	struct cv_sock *rec = program_record(p, listener);
+	struct cv_rxd *d = chain_at(p, rec);
+	uint32_t sock;
+
+	if (d == NULL)
+		return CV_SOCK_NONE;
+	sock = d->sock;
+	rec->rx_off = 1; /* of a descriptor of length 0: the step goes on to the next */
+	rec->rx_consumed++;
+	if (announce)
+		program_post(p, (struct cv_command){.op = CV_CMD_ACCEPTED, .sock = sock});
+	return sock;
+}
+
+void program_close(struct program *p, uint32_t sock)
+{
+	program_post(p, (struct cv_command){.op = CV_CMD_CLOSE, .sock = sock,
+				.pos = program_record(p, sock)->tx_pos});
+}
+
+void program_collect(struct program *p)
+{
+	const struct cv_command *cmds = (const void *)(p->shared + 1);
+	const uint64_t *comps = (const void *)(cmds + geo(p->group)->cmd_entries);
+	uint64_t arena = geo(p->group)->tx_off + p->lane * geo(p->group)->tx_bytes_lane;
+
+	while (p->shared->comp_head != __atomic_load_n(&p->shared->comp_tail, __ATOMIC_ACQUIRE)) {
+		uint64_t off = comps[p->shared->comp_head++ & (geo(p->group)->comp_entries - 1)];
+		uint64_t slot = (off - arena) / PROGRAM_SLOT;
+
+		assert_true(slot < PROGRAM_SLOTS && p->slot_used[slot]); /* once each */
+		p->slot_used[slot] = false;
+		p->slots_used--;
+	}
+}
+
+static uint64_t slot_take(struct program *p)
+{
+	for (unsigned i = 0; i < PROGRAM_SLOTS; i++) {
+		if (p->slot_used[i])
+			continue;
+		p->slot_used[i] = true;
+		p->slots_used++;
+		return geo(p->group)->tx_off + p->lane * geo(p->group)->tx_bytes_lane +
+			i * PROGRAM_SLOT;
+	}
+	return 0;
+}
+
+uint32_t program_send(struct program *p, uint32_t sock, const void *data, uint32_t len,
+	const struct cv_endpoint *to)
+{
+	struct cv_sock *rec = program_record(p, sock);
+	struct cv_command c = {.op = CV_CMD_SEND, .sock = sock, .family = CV_AF_NONE};
+	uint32_t done = 0;
+
+	if (to != NULL) {
+		c.family = CV_AF_INET;
+		c.peer = *to;
+	}
+	program_collect(p);
+	do {
+		uint32_t n = len - done < PROGRAM_SLOT ? len - done : PROGRAM_SLOT;
+
+		if (rec->tx_pos + n - rec->tx_acked > rec->sndbuf ||
+			p->tail - p->shared->cmd_head >= geo(p->group)->cmd_entries - 4 ||
+			(c.off = slot_take(p)) == 0)
+			break;
+		memcpy(p->group->seg + c.off, (const uint8_t *)data + done, n);
+		c.len = n;
+		c.pos = rec->tx_pos;
+		program_post(p, c);
+		rec->tx_pos += n;
+		done += n;
+	} while (done < len);
+	return done;
+}
+
+uint32_t program_recv(struct program *p, uint32_t sock, void *data, uint32_t len,
+	struct cv_endpoint *from)
+{
+	struct cv_sock *rec = program_record(p, sock);
+	uint32_t done = 0;
+	struct cv_rxd *d;
+
+	while (done < len && (d = chain_at(p, rec)) != NULL) {
+		uint32_t n = d->len - rec->rx_off;
+
+		if (rec->type == CV_STREAM && n > rec->rx_produced - rec->rx_consumed)
+			n = (uint32_t)(rec->rx_produced - rec->rx_consumed);
+		if (n > len - done)
+			n = len - done;
+		memcpy((uint8_t *)data + done, p->group->seg + d->off + rec->rx_off, n);
+		done += n;
+		if (rec->type == CV_DGRAM) {
+			if (from != NULL)
+				*from = d->peer;
+			rec->rx_off = d->len ? d->len : 1;
+			rec->rx_consumed++;
+			break;
+		}
+		rec->rx_off += n;
+		rec->rx_consumed += n;
+	}
+	if (rec->rx_consumed >= rec->rx_notify_pos || rec->rx_consumed == rec->rx_produced)
+		program_post(p, (struct cv_command){.op = CV_CMD_RECVD, .sock = sock});
+	return done;
+}
+
+struct user_group_info program_info(const struct program_group *g)
+{
+	struct user_group_info info;
+
+	user_group_info(g->g, &info);
+	return info;
+}

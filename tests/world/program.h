@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A program on one engine of a world: the program's side of the contract (stack/api/), spelled out over
+ * ordinary memory. One lane a process; all waiting is running the world.
+ */
+#ifndef CULVERT_TESTS_PROGRAM_H
+#define CULVERT_TESTS_PROGRAM_H
+
+#include "stack/api/command.h"
+#include "stack/user/user.h"
+#include "tests/world/world.h"
+
+#define PROGRAM_SLOT 4096u /* of the send arena */
+#define PROGRAM_SLOTS 256u
+
+struct program_host {
+	struct world *w;
+	struct user *u;
+	unsigned rings; /* bells that were rung */
+	int last_bell;
+};
+
+/* A group with its segment. */
+struct program_group {
+	struct program_host *host;
+	struct user_group *g;
+	uint8_t *seg;
+	uint64_t size;
+	bool done; /* user_group_close() said so */
+};
+
+/* One process with one lane. */
+struct program {
+	struct program_group *group;
+	int proc;
+	uint32_t lane;
+	struct cv_lane *shared;
+	uint32_t tail, seq;
+	bool slot_used[PROGRAM_SLOTS];
+	unsigned slots_used;
+};
+
+void program_host_init(struct program_host *h, struct world *w, int host);
+struct program_group *program_group_new(struct program_host *h, const struct user_limits *limits);
+/* Closes it, runs the world until the engine has let go, frees the segment. */
+void program_group_free(struct program_group *g);
+
+/* The group's next process; parent NULL: with nothing. */
+void program_start(struct program *p, struct program_group *g, const struct program *parent);
+/* The process dies. */
+void program_end(struct program *p);
+void program_lane_open(struct program *p);
+
+/* Posts and goes on. */
+void program_post(struct program *p, struct cv_command c);
+/* Posts, runs the world, returns the reply's result. */
+int program_call(struct program *p, struct cv_command c);
+
+struct cv_sock *program_record(struct program *p, uint32_t sock);
+uint32_t program_open(struct program *p, enum cv_type type);
+uint32_t program_listener(struct program *p, int host, uint16_t port);
+uint32_t program_bound(struct program *p, int host, uint16_t port);
+/* A stream to there; does not wait. */
+uint32_t program_connect(struct program *p, int host, uint16_t port);
+/* The next connection, 0 when there is none. announce: post ACCEPTED. */
+uint32_t program_accept(struct program *p, uint32_t listener, bool announce);
+void program_close(struct program *p, uint32_t sock);
+/* How many bytes were queued: as far as sndbuf and the arena go. to: datagram. */
+uint32_t program_send(struct program *p, uint32_t sock, const void *data, uint32_t len,
+	const struct cv_endpoint *to);
+/* Bytes read (a datagram: one), 0 when there are none. from: datagram, may be NULL. */
+uint32_t program_recv(struct program *p, uint32_t sock, void *data, uint32_t len,
+	struct cv_endpoint *from);
+/* Takes back the send buffers that are free again. */
+void program_collect(struct program *p);
+struct user_group_info program_info(const struct program_group *g);
+
+#endif

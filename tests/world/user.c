@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The contract between programs and the engine (stack/user/), both sides in one process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "stack/tcp/tcp.h"
+#include "stack/udp/udp.h"
+#include "tests/world/program.h"
+
+#define BIG 300000u
+
+static const struct world_link quick = {.delay_ns = MS};
+static const struct user_limits small = {.socks_max = 2048,
+	.rxds_max = 1024,
+	.lanes_max = 8,
+	.sets_max = 64,
+	.cmd_entries = 64,
+	.comp_entries = 512,
+	.set_entries = 64,
+	.rx_bytes = 4 << 20,
+	.tx_bytes_lane = 2 << 20};
+
+/* A server program on host 1, a client program on host 0. */
+struct pair {
+	struct world *w;
+	struct program_host ha, hb;
+	struct program_group *ga, *gb;
+	struct program a, b;
+};
+
+static void pair_start(struct pair *t, uint64_t seed, const struct user_limits *limits)
+{
+	t->w = world_new(seed, &quick);
+	program_host_init(&t->ha, t->w, 0);
+	program_host_init(&t->hb, t->w, 1);
+	t->ga = program_group_new(&t->ha, limits);
+	t->gb = program_group_new(&t->hb, limits);
+	program_start(&t->a, t->ga, NULL);
+	program_start(&t->b, t->gb, NULL);
+}
+
+/* Everything that was taken is back: TIME_WAIT over, no buffer left anywhere. */
+static void pair_end(struct pair *t)
+{
+	uint32_t socks, waits;
+
+	program_group_free(t->ga);
+	program_group_free(t->gb);
+	world_run(t->w, 400 * SEC, NULL, NULL);
+	for (int i = 0; i < 2; i++) {
+		tcp_count(t->w->host[i].e, &socks, &waits);
+		assert_int_equal(socks + waits, 0);
+		assert_int_equal(udp_count(t->w->host[i].e), 0);
+		assert_int_equal(t->w->host[i].e->rx_held, 0);
+	}
+	world_free(t->w);
+	user_free(t->ha.u);
+	user_free(t->hb.u);
+}
+
+static void run_ms(struct pair *t, unsigned ms)
+{
+	world_run(t->w, ms * MS, NULL, NULL);
+}
+
+/* A connection between the two programs; the listener stays open. */
+static void connect_pair(struct pair *t, uint32_t *listener, uint32_t *client, uint32_t *server)
+{
+	*listener = program_listener(&t->b, 1, 80);
+	*client = program_connect(&t->a, 1, 80);
+	run_ms(t, 10);
+	assert_true(program_record(&t->a, *client)->status & CV_ST_CONNECTED);
+	*server = program_accept(&t->b, *listener, true);
+	assert_int_not_equal(*server, CV_SOCK_NONE);
+	run_ms(t, 1);
+}
+
+static uint8_t pattern(uint32_t i)
+{
+	return (uint8_t)(i * 31 + (i >> 9));
+}
+
+/* Sends BIG bytes from sock of p to peer of q and compares them. */
+static void transfer(struct pair *t, struct program *p, uint32_t sock, struct program *q, uint32_t peer)
+{
+	static uint8_t out[BIG], in[BIG];
+	uint32_t sent = 0, got = 0;
+
+	for (uint32_t i = 0; i < BIG; i++)
+		out[i] = pattern(i);
+	for (unsigned turns = 0; got < BIG && turns < 20000; turns++) {
+		if (sent < BIG)
+			sent += program_send(p, sock, out + sent, BIG - sent, NULL);
+		run_ms(t, 1);
+		got += program_recv(q, peer, in + got, BIG - got, NULL);
+	}
+	assert_int_equal(got, BIG);
+	assert_memory_equal(in, out, BIG);
+}
+
+static void stream__both_ways__every_byte_and_all_buffers_back(void **state)
+{
+	struct pair t;
+	uint32_t listener, client, server;
+
+	(void)state;
+	pair_start(&t, 1, &small);
+	connect_pair(&t, &listener, &client, &server);
+	transfer(&t, &t.a, client, &t.b, server);
+	transfer(&t, &t.b, server, &t.a, client);
+	run_ms(&t, 300);
+	program_collect(&t.a);
+	assert_int_equal(t.a.slots_used, 0);
+	assert_int_equal(program_info(t.gb).rx_bytes_used, 0);
+	assert_int_equal(program_info(t.gb).rxds_used, 0);
+	assert_int_equal(program_info(t.ga).violations + program_info(t.gb).violations, 0);
+	pair_end(&t);
+}
+
+static void stream__receive_memory_smaller_than_the_window__nothing_is_lost(void **state)
+{
+	struct user_limits tight = small;
+	struct pair t;
+	uint32_t listener, client, server;
+
+	(void)state;
+	tight.rx_bytes = 128 << 10;
+	tight.rxds_max = 16;
+	pair_start(&t, 2, &tight);
+	connect_pair(&t, &listener, &client, &server);
+	transfer(&t, &t.a, client, &t.b, server);
+	pair_end(&t);
+}
+
+static void datagram__to_another_program__arrives_with_its_sender(void **state)
+{
+	struct pair t;
+	uint32_t a, b;
+	struct cv_endpoint to = world_endpoint(1, 2000), from;
+	char text[32];
+
+	(void)state;
+	pair_start(&t, 3, &small);
+	a = program_bound(&t.a, 0, 1000);
+	b = program_bound(&t.b, 1, 2000);
+	assert_int_equal(program_send(&t.a, a, "datagram", 8, &to), 8);
+	run_ms(&t, 20);
+	assert_int_equal(program_recv(&t.b, b, text, sizeof(text), &from), 8);
+	assert_memory_equal(text, "datagram", 8);
+	assert_int_equal(from.port, 1000);
+	assert_memory_equal(from.addr, world_endpoint(0, 0).addr, 16);
+	pair_end(&t);
+}
+
+static void connection__taken_by_another_lane_before_accepted_is_seen__works(void **state)
+{
+	struct pair t;
+	struct program other;
+	uint32_t listener, client, server;
+	int set;
+
+	(void)state;
+	pair_start(&t, 4, &small);
+	listener = program_listener(&t.b, 1, 80);
+	client = program_connect(&t.a, 1, 80);
+	run_ms(&t, 10);
+	/* A second thread of the same process watches it first. */
+	other = t.b;
+	program_lane_open(&other);
+	set = user_set_open(t.gb->g, t.b.proc, 7);
+	assert_true(set >= 0);
+	server = program_accept(&t.b, listener, false);
+	assert_int_equal(program_call(&other, (struct cv_command){.op = CV_CMD_WATCH, .sock = server,
+						      .arg = (uint32_t)set, .len = 5}), 0);
+	program_post(&t.b, (struct cv_command){.op = CV_CMD_ACCEPTED, .sock = server});
+	run_ms(&t, 1);
+	assert_int_equal(program_info(t.gb).refused, 0);
+	assert_int_equal(program_info(t.gb).violations, 0);
+	transfer(&t, &t.a, client, &t.b, server);
+	pair_end(&t);
+}
+
+static void fork__parent_accepts_forks_and_ends__child_goes_on(void **state)
+{
+	struct pair t;
+	struct program child;
+	uint32_t listener, client, server;
+	struct user_group_info info;
+
+	(void)state;
+	pair_start(&t, 5, &small);
+	listener = program_listener(&t.b, 1, 80);
+	client = program_connect(&t.a, 1, 80);
+	run_ms(&t, 10);
+	server = program_accept(&t.b, listener, true);
+	/* The fork comes before the engine has looked at ACCEPTED. */
+	program_start(&child, t.gb, &t.b);
+	program_end(&t.b);
+	transfer(&t, &t.a, client, &child, server);
+	program_end(&child);
+	run_ms(&t, 50);
+	assert_true(program_record(&t.a, client)->status & CV_ST_RX_EOF);
+	info = program_info(t.gb);
+	assert_int_equal(info.socks, 0);
+	assert_int_equal(info.rx_bytes_used + info.txbufs_used + info.watches + info.lanes, 0);
+	pair_end(&t);
+}
+
+static void process_end__unread_data__peer_is_reset(void **state)
+{
+	struct pair t;
+	uint32_t listener, client, server;
+
+	(void)state;
+	pair_start(&t, 6, &small);
+	connect_pair(&t, &listener, &client, &server);
+	program_send(&t.a, client, "unread", 6, NULL);
+	run_ms(&t, 20);
+	program_end(&t.b);
+	run_ms(&t, 20);
+	assert_true(program_record(&t.a, client)->status & CV_ST_DEAD);
+	assert_int_equal(program_record(&t.a, client)->error, CV_ECONNRESET);
+	assert_int_equal(program_info(t.gb).socks, 0);
+	pair_end(&t);
+}
+
+static void process_end__data_just_posted__is_delivered_before_fin(void **state)
+{
+	struct pair t;
+	uint32_t listener, client, server;
+	char text[16];
+
+	(void)state;
+	pair_start(&t, 7, &small);
+	connect_pair(&t, &listener, &client, &server);
+	program_send(&t.b, server, "last words", 10, NULL);
+	program_end(&t.b);
+	run_ms(&t, 20);
+	assert_int_equal(program_recv(&t.a, client, text, sizeof(text), NULL), 10);
+	assert_memory_equal(text, "last words", 10);
+	assert_true(program_record(&t.a, client)->status & CV_ST_RX_EOF);
+	assert_int_equal(program_record(&t.a, client)->error_seq, 0);
+	pair_end(&t);
+}
+
+static void exec__retained_sockets_stay__the_others_close(void **state)
+{
+	struct pair t;
+	uint32_t listener, kept, lost, kept_server, lost_server;
+
+	(void)state;
+	pair_start(&t, 8, &small);
+	connect_pair(&t, &listener, &kept, &kept_server);
+	lost = program_connect(&t.a, 1, 80);
+	run_ms(&t, 10);
+	lost_server = program_accept(&t.b, listener, true);
+	run_ms(&t, 1);
+	user_proc_exec(t.gb->g, t.b.proc);
+	user_proc_retain(t.gb->g, t.b.proc, &kept_server, 1);
+	user_proc_retain_done(t.gb->g, t.b.proc);
+	program_lane_open(&t.b);
+	run_ms(&t, 20);
+	assert_true(program_record(&t.a, lost)->status & CV_ST_RX_EOF);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_RECVD,
+						    .sock = lost_server}), -CV_EBADF);
+	transfer(&t, &t.a, kept, &t.b, kept_server);
+	pair_end(&t);
+}
+
+static void lane__closed_with_buffers_under_way__is_free_when_they_are_back(void **state)
+{
+	struct pair t;
+	struct program other;
+	uint32_t listener, client, server;
+	static const uint8_t data[20000];
+
+	(void)state;
+	pair_start(&t, 9, &small);
+	connect_pair(&t, &listener, &client, &server);
+	other = t.a;
+	program_lane_open(&other);
+	assert_int_equal(program_send(&other, client, data, sizeof(data), NULL), sizeof(data));
+	assert_int_equal(user_lane_close(t.ga->g, t.a.proc, other.lane), 0);
+	assert_int_equal(program_info(t.ga).lanes, 2); /* not acknowledged yet */
+	run_ms(&t, 50);
+	assert_int_equal(program_info(t.ga).lanes, 1);
+	assert_int_equal(program_record(&t.b, server)->rx_produced, sizeof(data));
+	assert_int_equal(user_lane_close(t.ga->g, t.a.proc, other.lane), -CV_EINVAL);
+	pair_end(&t);
+}
+
+static struct cv_set *set_at(const struct program_group *g, int set)
+{
+	const struct cv_segment *geo = (const void *)g->seg;
+
+	return (void *)(g->seg + geo->sets_off + (uint64_t)set * geo->set_stride);
+}
+
+static void watch__events__come_once_until_read_and_ring_once_for_each_arming(void **state)
+{
+	struct pair t;
+	uint32_t listener, client, server;
+	struct cv_set *shared;
+	int set;
+
+	(void)state;
+	pair_start(&t, 10, &small);
+	connect_pair(&t, &listener, &client, &server);
+	set = user_set_open(t.gb->g, t.b.proc, 55);
+	shared = set_at(t.gb, set);
+	program_post(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = server,
+				   .arg = (uint32_t)set, .len = 9});
+	run_ms(&t, 1);
+	assert_int_equal(shared->tail, 1); /* the state at the beginning */
+	assert_int_equal(((uint64_t *)(shared + 1))[0], CV_SET_EVENT(server, 9u));
+	shared->head = 1;
+	t.hb.rings = 0;
+	shared->armed = 1;
+	for (int i = 0; i < 3; i++) {
+		program_send(&t.a, client, "x", 1, NULL);
+		run_ms(&t, 50);
+	}
+	assert_int_equal(shared->tail, 2);
+	assert_int_equal(t.hb.rings, 1);
+	assert_int_equal(t.hb.last_bell, 55);
+	shared->head = 2;
+	shared->armed = 2;
+	program_send(&t.a, client, "x", 1, NULL);
+	run_ms(&t, 50);
+	assert_int_equal(shared->tail, 3);
+	assert_int_equal(t.hb.rings, 2);
+	pair_end(&t);
+}
+
+static void watch__more_than_one_socket_may_have__set_is_told_of_everything(void **state)
+{
+	struct pair t;
+	uint32_t listener, client, server, before;
+	struct cv_set *shared;
+	int set = -1, result = 0;
+	uint32_t n = 0;
+
+	(void)state;
+	pair_start(&t, 11, &small);
+	connect_pair(&t, &listener, &client, &server);
+	set = user_set_open(t.gb->g, t.b.proc, 55);
+	while (result == 0 && n < 1000)
+		result = program_call(&t.b, (struct cv_command){.op = CV_CMD_WATCH,
+						    .sock = server, .arg = (uint32_t)set, .len = n++});
+	assert_int_equal(result, -CV_ENOMEM);
+	assert_int_equal(n, 257);
+	shared = set_at(t.gb, set);
+	shared->head = shared->tail;
+	before = shared->overflow;
+	program_send(&t.a, client, "x", 1, NULL);
+	run_ms(&t, 20);
+	assert_true(shared->overflow > before);
+	pair_end(&t);
+}
+
+static void send__full_and_wanted__tells_when_there_is_room(void **state)
+{
+	struct pair t;
+	uint32_t listener, client, server, events;
+	static const uint8_t data[1 << 20];
+	static uint8_t in[1 << 20];
+	struct cv_set *shared;
+	int32_t size = 60000;
+	struct cv_command opt = {.op = CV_CMD_SETOPT, .arg = CV_OPT_SNDBUF, .len = sizeof(size)};
+	int set;
+
+	(void)state;
+	pair_start(&t, 12, &small);
+	connect_pair(&t, &listener, &client, &server);
+	opt.sock = client;
+	memcpy(opt.value, &size, sizeof(size));
+	assert_int_equal(program_call(&t.a, opt), 0);
+	assert_int_equal(program_record(&t.a, client)->sndbuf, 120000);
+	set = user_set_open(t.ga->g, t.a.proc, 77);
+	shared = set_at(t.ga, set);
+	program_post(&t.a, (struct cv_command){.op = CV_CMD_WATCH, .sock = client,
+				   .arg = (uint32_t)set});
+	for (int i = 0; i < 2000; i++) { /* until the peer's window and our buffer are full */
+		program_send(&t.a, client, data, sizeof(data), NULL);
+		run_ms(&t, 1);
+	}
+	assert_true(program_record(&t.a, client)->tx_pos - program_record(&t.a, client)->tx_acked >
+		100000);
+	shared->head = events = shared->tail;
+	program_record(&t.a, client)->tx_want++;
+	run_ms(&t, 300);
+	assert_int_equal(shared->tail, events);
+	while (program_recv(&t.b, server, in, sizeof(in), NULL) > 0)
+		run_ms(&t, 5);
+	run_ms(&t, 300);
+	assert_int_equal(shared->tail, events + 1);
+	pair_end(&t);
+}
+
+static void commands__stale_foreign_or_nonsense__refused(void **state)
+{
+	struct pair t;
+	struct program_group *stranger_group;
+	struct program stranger;
+	uint32_t listener, client, server;
+
+	(void)state;
+	pair_start(&t, 13, &small);
+	connect_pair(&t, &listener, &client, &server);
+	stranger_group = program_group_new(&t.hb, &small);
+	program_start(&stranger, stranger_group, NULL);
+	assert_int_equal(program_call(&stranger, (struct cv_command){.op = CV_CMD_CLOSE,
+						     .sock = server}), -CV_EBADF);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_LISTEN,
+						    .sock = server + (1u << CV_SOCK_INDEX_BITS)}),
+		-CV_EBADF);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = 99, .sock = server}),
+		-CV_EINVAL);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_OPEN, .family = 99,
+						    .type = CV_STREAM}), -CV_EAFNOSUPPORT);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_GETOPT, .sock = server,
+						    .arg = 100000}), -CV_EINVAL);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = server,
+						    .arg = 100000}), -CV_EINVAL);
+	/* Outside its arena, and at a position that was passed: nothing is sent. */
+	program_post(&t.b, (struct cv_command){.op = CV_CMD_SEND, .sock = server, .off = 0, .len = 100});
+	program_post(&t.b, (struct cv_command){.op = CV_CMD_SEND, .sock = server,
+				   .off = UINT64_MAX - 10, .len = 100});
+	run_ms(&t, 20);
+	assert_int_equal(program_record(&t.a, client)->rx_produced, 0);
+	assert_true(program_info(t.gb).violations >= 3);
+	transfer(&t, &t.b, server, &t.a, client);
+	program_group_free(stranger_group);
+	pair_end(&t);
+}
+
+/* Fills a segment with noise, cursors and commands included. */
+static void scribble(struct program_group *g, unsigned *seed)
+{
+	const struct cv_segment geo = *(const struct cv_segment *)(const void *)g->seg;
+	uint64_t control = geo.rx_off; /* everything in front of the data */
+
+	for (int i = 0; i < 400; i++) {
+		uint64_t at = ((uint64_t)rand_r(seed) << 16 ^ (uint64_t)rand_r(seed)) % control;
+		int kind = rand_r(seed) % 4;
+
+		if (kind == 0)
+			g->seg[at] = (uint8_t)rand_r(seed);
+		else if (kind == 1 && at + 8 <= control)
+			*(uint64_t *)(void *)(g->seg + (at & ~7ull)) = (uint64_t)rand_r(seed) % 512;
+		else if (kind == 2 && at + 64 <= control)
+			memset(g->seg + (at & ~63ull), rand_r(seed), 64);
+		else /* where lanes and sets keep their cursors */
+			g->seg[geo.lanes_off + at % (geo.lane_stride * 2)] = (uint8_t)rand_r(seed);
+	}
+}
+
+/* Commands that look right, on sockets that may be its own. */
+static void plausible(struct program *p, unsigned *seed)
+{
+	struct cv_command *cmds = (void *)(p->shared + 1);
+
+	for (uint32_t i = 0; i < small.cmd_entries; i++) {
+		struct cv_command c = {.op = (uint8_t)(rand_r(seed) % (CV_CMD_COUNT + 1)),
+			.flags = (uint8_t)rand_r(seed),
+			.family = rand_r(seed) % 2 ? CV_AF_INET : CV_AF_INET6,
+			.type = (uint8_t)(1 + rand_r(seed) % 2),
+			.seq = (uint32_t)rand_r(seed) % 2,
+			.sock = (uint32_t)rand_r(seed) % 40,
+			.len = (uint32_t)rand_r(seed) % 9000,
+			.pos = (uint64_t)rand_r(seed) % 3,
+			.off = ((const struct cv_segment *)(const void *)p->group->seg)->tx_off +
+				(uint64_t)rand_r(seed) % (2 << 20),
+			.arg = (uint32_t)rand_r(seed) % 40};
+
+		c.peer = world_endpoint(rand_r(seed) % 2, (uint16_t)(80 + rand_r(seed) % 4));
+		cmds[i] = c;
+	}
+	__atomic_store_n(&p->shared->cmd_tail,
+		__atomic_load_n(&p->shared->cmd_head, __ATOMIC_ACQUIRE) + small.cmd_entries,
+		__ATOMIC_RELEASE);
+}
+
+static void hostile__noise_over_its_segment__other_transfer_intact(void **state)
+{
+	(void)state;
+	for (unsigned s = 1; s <= 12; s++) {
+		struct pair t;
+		struct program_group *bad_group;
+		struct program bad;
+		uint32_t listener, client, server;
+		unsigned seed = s;
+		struct cv_segment first;
+
+		pair_start(&t, 100 + s, &small);
+		connect_pair(&t, &listener, &client, &server);
+		bad_group = program_group_new(&t.hb, &small);
+		first = *(const struct cv_segment *)(const void *)bad_group->seg;
+		program_start(&bad, bad_group, NULL);
+		(void)program_listener(&bad, 1, 81);
+		(void)program_bound(&bad, 1, 82);
+		for (int round = 0; round < 60; round++) {
+			if (round % 2)
+				plausible(&bad, &seed);
+			else
+				scribble(bad_group, &seed);
+			run_ms(&t, 2);
+			/* The test reads the geometry from there. */
+			memcpy(bad_group->seg, &first, sizeof(first));
+			if (round % 20 == 10)
+				transfer(&t, &t.a, client, &t.b, server);
+		}
+		program_group_free(bad_group);
+		transfer(&t, &t.b, server, &t.a, client);
+		pair_end(&t);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stream__both_ways__every_byte_and_all_buffers_back),
+		cmocka_unit_test(stream__receive_memory_smaller_than_the_window__nothing_is_lost),
+		cmocka_unit_test(datagram__to_another_program__arrives_with_its_sender),
+		cmocka_unit_test(connection__taken_by_another_lane_before_accepted_is_seen__works),
+		cmocka_unit_test(fork__parent_accepts_forks_and_ends__child_goes_on),
+		cmocka_unit_test(process_end__unread_data__peer_is_reset),
+		cmocka_unit_test(process_end__data_just_posted__is_delivered_before_fin),
+		cmocka_unit_test(exec__retained_sockets_stay__the_others_close),
+		cmocka_unit_test(lane__closed_with_buffers_under_way__is_free_when_they_are_back),
+		cmocka_unit_test(watch__events__come_once_until_read_and_ring_once_for_each_arming),
+		cmocka_unit_test(watch__more_than_one_socket_may_have__set_is_told_of_everything),
+		cmocka_unit_test(send__full_and_wanted__tells_when_there_is_room),
+		cmocka_unit_test(commands__stale_foreign_or_nonsense__refused),
+		cmocka_unit_test(hostile__noise_over_its_segment__other_transfer_intact),
+	};
+
+	world_eal_init("world_user");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
