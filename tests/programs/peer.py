@@ -17,15 +17,18 @@ def send():
             link.sendall(bytes(100_000))
         while mode == "flood":
             link.sendall(bytes(65536))
-    except OSError:
-        pass  # the reader says how it ended
+    except (ConnectionResetError, BrokenPipeError):
+        reset.set()  # an error is told once: to the sender or to the reader
 
 
-threading.Thread(target=send, daemon=True).start()
+reset = threading.Event()
+sender = threading.Thread(target=send, daemon=True)
+sender.start()
 try:
     while link.recv(65536):
         pass
-    end = "FIN"
+    sender.join(5)
+    end = "RST" if reset.is_set() else "FIN"
 except (ConnectionResetError, BrokenPipeError):
     end = "RST"
 with open(result, "w") as out:
