@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Sockets as descriptors: fcntl, the dup family, close_range, fstat, passing them to other processes
+ * (fcntl(2), dup(2), close_range(2), unix(7)). */
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include "tests/diff/diff.h"
+
+static void
+ping(int from, int to)
+{
+	char byte = 0;
+
+	/* read and write, since one of them may be a pipe. */
+	same(write(from, "p", 1), 1);
+	same(read(to, &byte, 1), 1);
+	same(byte, 'p');
+}
+
+static void
+ended(int fd)
+{
+	char byte;
+
+	same(diff_poll(fd, POLLIN, 3000) & POLLIN, POLLIN);
+	same(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+static void
+not_ended(int fd)
+{
+	same(diff_poll(fd, POLLIN | POLLRDHUP, 30), 0);
+}
+
+CASE(fstat__a_socket)
+{
+	struct stat st;
+	int client, server;
+
+	diff_pair(&client, &server);
+	works(fstat(client, &st));
+	is(S_ISSOCK(st.st_mode));
+	works(fstat(server, &st));
+	is(S_ISSOCK(st.st_mode));
+	same(isatty(client), 0);
+}
+
+CASE(fcntl__flags__kept_and_shared_with_duplicates)
+{
+	int client, server, copy;
+
+	diff_pair(&client, &server);
+	same(works(fcntl(server, F_GETFL)), O_RDWR);
+	copy = (int)works(dup(server));
+	works(fcntl(server, F_SETFL, O_NONBLOCK));
+	same(works(fcntl(copy, F_GETFL)), O_RDWR | O_NONBLOCK);
+	fails(recv(copy, &(char){0}, 1, 0), EAGAIN);
+	works(fcntl(copy, F_SETFL, 0));
+	same(works(fcntl(server, F_GETFL)), O_RDWR);
+	works(fcntl(server, F_SETFD, FD_CLOEXEC));
+	same(works(fcntl(server, F_GETFD)), FD_CLOEXEC);
+	same(works(fcntl(copy, F_GETFD)), 0);
+	fails(fcntl(server, 9999), EINVAL);
+	fails(fcntl(-1, F_GETFL), EBADF);
+}
+
+CASE(fcntl_setfl__other_bits__ignored)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	works(fcntl(client, F_SETFL, O_NONBLOCK | O_CREAT | O_WRONLY));
+	same(works(fcntl(client, F_GETFL)), O_RDWR | O_NONBLOCK);
+}
+
+CASE(dup__last_close_ends)
+{
+	int client, server, copy;
+
+	diff_pair(&client, &server);
+	copy = (int)works(dup(client));
+	works(close(client));
+	not_ended(server);
+	ping(copy, server);
+	ping(server, copy);
+	works(close(copy));
+	ended(server);
+}
+
+CASE(dup2__onto_a_connection__closes_it)
+{
+	int client, server, other, other_server;
+
+	diff_pair(&client, &server);
+	diff_pair(&other, &other_server);
+	same(dup2(other, client), client);
+	ended(server);
+	ping(client, other_server);
+	works(close(other));
+	ping(client, other_server);
+	same(dup2(client, client), client);
+	ping(client, other_server);
+}
+
+CASE(dup2__a_file_onto_a_connection_and_back)
+{
+	int client, server, ends[2], kept;
+
+	diff_pair(&client, &server);
+	works(pipe(ends));
+	kept = (int)works(dup(client));
+	same(dup2(ends[1], client), client);
+	not_ended(server);
+	ping(client, ends[0]);
+	same(dup2(kept, client), client);
+	works(close(kept));
+	ping(client, server);
+}
+
+CASE(dup3_and_f_dupfd__numbers_and_flags)
+{
+	int client, server, copy;
+
+	diff_pair(&client, &server);
+	copy = (int)works(fcntl(client, F_DUPFD, 100));
+	is(copy >= 100);
+	same(works(fcntl(copy, F_GETFD)), 0);
+	ping(copy, server);
+	copy = (int)works(fcntl(client, F_DUPFD_CLOEXEC, 200));
+	is(copy >= 200);
+	same(works(fcntl(copy, F_GETFD)), FD_CLOEXEC);
+	ping(server, copy);
+	same(dup3(client, 150, O_CLOEXEC), 150);
+	same(works(fcntl(150, F_GETFD)), FD_CLOEXEC);
+	ping(150, server);
+	fails(dup3(client, client, 0), EINVAL);
+	fails(dup3(client, 150, 0x77), EINVAL);
+	fails(dup(-1), EBADF);
+	fails(dup2(client, -1), EBADF);
+	fails(dup2(-1, client), EBADF);
+	ping(client, server);
+}
+
+CASE(dup__of_a_listener__accepts_on_either)
+{
+	int listener = diff_listen(0, 0, 8), copy = (int)works(dup(listener)), client, server;
+
+	client = diff_connect(listener);
+	server = (int)works(accept(copy, NULL, NULL));
+	ping(client, server);
+	works(close(listener));
+	client = diff_connect(copy);
+	server = (int)works(accept(copy, NULL, NULL));
+	ping(client, server);
+}
+
+CASE(close_range__ends_all_in_it)
+{
+	int one, one_server, two, two_server;
+
+	diff_pair(&one, &one_server);
+	diff_pair(&two, &two_server);
+	same(dup2(one, 300), 300);
+	same(dup2(two, 301), 301);
+	works(close(one));
+	works(close(two));
+	works(close_range(300, 400, 0));
+	ended(one_server);
+	ended(two_server);
+	fails(send(300, "x", 1, 0), EBADF);
+}
+
+CASE(close_range__cloexec__only_marks)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	same(dup2(client, 300), 300);
+	works(close_range(300, ~0u, CLOSE_RANGE_CLOEXEC));
+	same(works(fcntl(300, F_GETFD)), FD_CLOEXEC);
+	ping(300, server);
+	fails(close_range(5, 4, 0), EINVAL);
+}
+
+CASE(closefrom__sockets_work_again_afterwards)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	/* A daemon closes all it does not know; whoever carries the sockets must survive it. */
+	closefrom(3);
+	fails(send(client, "x", 1, 0), EBADF);
+	fails(send(server, "x", 1, 0), EBADF);
+	diff_pair(&client, &server);
+	ping(client, server);
+	ping(server, client);
+}
+
+CASE(close_all_numbers__sockets_work_again_afterwards)
+{
+	int client, server;
+	struct rlimit limit;
+
+	diff_pair(&client, &server);
+	works(getrlimit(RLIMIT_NOFILE, &limit));
+	for (int fd = 3; fd < (int)(limit.rlim_cur < 70000 ? limit.rlim_cur : 70000); fd++)
+		close(fd);
+	diff_pair(&client, &server);
+	ping(client, server);
+	ping(server, client);
+}
+
+CASE(numbers__closed_and_reused__no_mixing)
+{
+	for (int i = 0; i < 200; i++) {
+		int client, server, ends[2];
+
+		diff_pair(&client, &server);
+		ping(client, server);
+		works(close(client));
+		works(close(server));
+		works(pipe(ends));
+		same(ends[0] < 20, 1);
+		ping(ends[1], ends[0]);
+		works(close(ends[0]));
+		works(close(ends[1]));
+	}
+}
+
+CASE(rlimit__emfile__nothing_is_lost)
+{
+	struct rlimit limit = {.rlim_cur = 60, .rlim_max = 60};
+	int listener = diff_listen(0, 0, 64), client, fd, last = -1, n = 0;
+	char byte;
+
+	client = diff_connect(listener);
+	works(prlimit(0, RLIMIT_NOFILE, &limit, NULL));
+	while ((fd = open("/dev/null", O_RDONLY)) >= 0 && n++ < 100)
+		last = fd;
+	same(errno, EMFILE);
+	fails(socket(AF_INET, SOCK_STREAM, 0), EMFILE);
+	fails(accept(listener, NULL, NULL), EMFILE);
+	fails(dup(listener), EMFILE);
+	/* The connection waits still. */
+	works(close(last));
+	fd = (int)works(accept(listener, NULL, NULL));
+	diff_write_all(client, "x", 1);
+	diff_read_all(fd, &byte, 1);
+}
+
+static void
+pass(int channel, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {0}, byte = 'f';
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = sizeof(control)};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(head), &fd, sizeof(int));
+	same(sendmsg(channel, &message, 0), 1);
+}
+
+static int
+take(int channel)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {0}, byte;
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = sizeof(control)};
+	int fd;
+
+	same(recvmsg(channel, &message, 0), 1);
+	is(CMSG_FIRSTHDR(&message) != NULL);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+	return fd;
+}
+
+CASE(scm_rights__kernel_descriptors__still_pass)
+{
+	int channel[2], ends[2], got;
+
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
+	works(pipe(ends));
+	pass(channel[0], ends[1]);
+	got = take(channel[1]);
+	ping(got, ends[0]);
+}
+
+CASE(scm_rights__connection_to_a_child__both_hold_it)
+{
+	int channel[2], client, server;
+
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		int got = take(channel[1]);
+		char byte;
+
+		diff_read_all(got, &byte, 1);
+		diff_write_all(got, "y", 1);
+		exit(0);
+	}
+	diff_pair(&client, &server);
+	pass(channel[0], server);
+	works(close(server));
+	char byte = 'x';
+	diff_write_all(client, &byte, 1);
+	diff_read_all(client, &byte, 1);
+	same(byte, 'y');
+	diff_join(child);
+	ended(client);
+}

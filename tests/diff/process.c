@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Sockets over fork, exec, posix_spawn, vfork and daemon: who holds a connection, and when it ends
+ * (fork(2), execve(2), posix_spawn(3), daemon(3)). */
+#include <spawn.h>
+#include <sys/prctl.h>
+
+#include "tests/diff/diff.h"
+
+extern char **environ;
+
+static void
+ping(int from, int to)
+{
+	char byte = 0;
+
+	diff_write_all(from, "p", 1);
+	diff_read_all(to, &byte, 1);
+	same(byte, 'p');
+}
+
+static void
+ended(int fd)
+{
+	char byte;
+
+	same(diff_poll(fd, POLLIN, 3000) & POLLIN, POLLIN);
+	same(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+static void
+not_ended(int fd)
+{
+	same(diff_poll(fd, POLLIN | POLLRDHUP, 30), 0);
+}
+
+CASE(fork__child_uses_the_parents_connection)
+{
+	int client, server;
+	char text[4];
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		diff_read_all(server, text, 4);
+		diff_write_all(server, text, 4);
+		exit(0);
+	}
+	diff_write_all(client, "abcd", 4);
+	diff_read_all(client, text, 4);
+	same_bytes(text, "abcd", 4);
+	diff_join(child);
+	/* The child is gone, the parent holds it still. */
+	not_ended(client);
+	ping(client, server);
+	works(close(server));
+	ended(client);
+}
+
+CASE(fork__parent_closes__child_goes_on)
+{
+	int client, server;
+	char text[4];
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(close(client));
+		diff_read_all(server, text, 4);
+		diff_write_all(server, text, 4);
+		exit(0);
+	}
+	works(close(server));
+	not_ended(client);
+	diff_write_all(client, "abcd", 4);
+	diff_read_all(client, text, 4);
+	diff_join(child);
+	ended(client);
+}
+
+CASE(fork__child_closes_its_copy__parent_goes_on)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(close(client));
+		works(close(server));
+		exit(0);
+	}
+	diff_join(child);
+	not_ended(client);
+	ping(client, server);
+	ping(server, client);
+}
+
+CASE(fork__child_killed__nothing_ends)
+{
+	int client, server, status;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0)
+		for (;;)
+			pause();
+	works(kill(child, SIGKILL));
+	same(waitpid(child, &status, 0), child);
+	not_ended(client);
+	ping(client, server);
+}
+
+CASE(fork__shutdown_in_the_child__ends_for_all)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(shutdown(client, SHUT_WR));
+		exit(0);
+	}
+	diff_join(child);
+	ended(server);
+	fails(send(client, "x", 1, MSG_NOSIGNAL), EPIPE);
+}
+
+CASE(fork__prefork_accept__every_connection_served_once)
+{
+	enum { CHILDREN = 4, N = 60 };
+	int listener = diff_listen(0, 0, N), served = 0;
+	pid_t children[CHILDREN];
+
+	for (int i = 0; i < CHILDREN; i++) {
+		children[i] = (pid_t)works(fork());
+		if (children[i] != 0)
+			continue;
+		for (;;) {
+			uint32_t pid = (uint32_t)getpid();
+			int fd = (int)works(accept(listener, NULL, NULL));
+
+			diff_write_all(fd, &pid, sizeof(pid));
+			works(close(fd));
+		}
+	}
+	for (int i = 0; i < N; i++) {
+		uint32_t pid = 0;
+		char byte;
+		int fd = diff_connect(listener);
+
+		diff_read_all(fd, &pid, sizeof(pid));
+		same(recv(fd, &byte, 1, 0), 0);
+		for (int c = 0; c < CHILDREN; c++)
+			served += pid == (uint32_t)children[c];
+		works(close(fd));
+	}
+	same(served, N);
+	for (int i = 0; i < CHILDREN; i++)
+		works(kill(children[i], SIGKILL));
+}
+
+CASE(fork__child_opens_its_own__parent_unaware)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		int c, s;
+
+		diff_pair(&c, &s);
+		ping(c, s);
+		ping(s, c);
+		exit(0);
+	}
+	for (int i = 0; i < 50; i++) {
+		ping(client, server);
+		ping(server, client);
+	}
+	diff_join(child);
+}
+
+CASE(fork__listener_closed_in_parent__child_serves)
+{
+	int listener = diff_listen(0, 0, 8), client;
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		int fd = (int)works(accept(listener, NULL, NULL));
+		diff_write_all(fd, "p", 1);
+		exit(0);
+	}
+	works(close(listener));
+	client = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	works(connect(client, SA(address), sizeof(address)));
+	diff_read_all(client, &(char){0}, 1);
+	diff_join(child);
+	ended(client);
+	/* The last holder is gone: the port is closed. */
+	works(close(client));
+	client = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	fails(connect(client, SA(address), sizeof(address)), ECONNREFUSED);
+}
+
+CASE(fork_many__all_share_one_connection)
+{
+	enum { CHILDREN = 20, EACH = 100 };
+	int client, server;
+	pid_t children[CHILDREN];
+
+	diff_pair(&client, &server);
+	for (int i = 0; i < CHILDREN; i++) {
+		children[i] = (pid_t)works(fork());
+		if (children[i] == 0) {
+			for (int n = 0; n < EACH; n++)
+				diff_write_all(client, "b", 1);
+			exit(0);
+		}
+	}
+	works(close(client));
+	for (int i = 0; i < CHILDREN * EACH; i++)
+		diff_read_all(server, &(char){0}, 1);
+	for (int i = 0; i < CHILDREN; i++)
+		diff_join(children[i]);
+	ended(server);
+}
+
+CASE(fork_in_fork__grandchild_holds)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		if (works(fork()) == 0) {
+			char byte;
+
+			works(close(client));
+			while (read(server, &byte, 1) == 1)
+				diff_write_all(server, &byte, 1);
+		}
+		_exit(0);
+	}
+	diff_join(child);
+	works(close(server));
+	not_ended(client);
+	for (int i = 0; i < 10; i++)
+		ping(client, client);
+	works(shutdown(client, SHUT_WR));
+	ended(client);
+}
+
+/* --- exec -------------------------------------------------------------------------------------- */
+
+CASE(exec__inherited_connection__the_new_program_uses_it)
+{
+	int client, server;
+	char text[6];
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		dup2(server, 0);
+		dup2(server, 1);
+		execlp("cat", "cat", NULL);
+		_exit(127);
+	}
+	works(close(server));
+	diff_write_all(client, "hello!", 6);
+	diff_read_all(client, text, 6);
+	same_bytes(text, "hello!", 6);
+	works(shutdown(client, SHUT_WR));
+	ended(client);
+	diff_join(child);
+}
+
+CASE(exec__cloexec__closed)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	works(fcntl(server, F_SETFD, FD_CLOEXEC));
+	works(fcntl(client, F_SETFD, FD_CLOEXEC));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		execlp("cat", "cat", NULL);
+		_exit(127);
+	}
+	works(close(server));
+	/* The child runs on with other things; the connection ended with its last holder. */
+	ended(client);
+	works(kill(child, SIGKILL));
+}
+
+CASE(exec__data_unread_before__is_there_after)
+{
+	int client, server;
+	char text[10];
+
+	diff_pair(&client, &server);
+	diff_write_all(client, "before", 6);
+	is(diff_readable(server, 3000));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		dup2(server, 0);
+		dup2(server, 1);
+		execlp("head", "head", "-c", "10", NULL);
+		_exit(127);
+	}
+	works(close(server));
+	diff_write_all(client, "next", 4);
+	diff_read_all(client, text, 10);
+	same_bytes(text, "beforenext", 10);
+	diff_join(child);
+}
+
+CASE(exec__listener_inherited__the_new_program_accepts)
+{
+	/* The shell and its child see the listener under the number 5; nc-like programs are not at hand, so
+	 * python accepts on it. */
+	int listener = diff_listen(0, 0, 8), client;
+	char text[3];
+
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		dup2(listener, 55);
+		execlp("python3", "python3", "-c",
+			"import socket\ns = socket.socket(fileno=55)\nc, _ = s.accept()\nc.sendall(b'yes')", NULL);
+		_exit(127);
+	}
+	client = diff_connect(listener);
+	works(close(listener));
+	diff_read_all(client, text, 3);
+	same_bytes(text, "yes", 3);
+	diff_join(child);
+	ended(client);
+}
+
+CASE(exec__environment_cleaned__descriptors_still_harmless)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		char *none[] = {NULL};
+		char *words[] = {"true", NULL};
+		works(close(client));
+		execve("/bin/true", words, none);
+		_exit(127);
+	}
+	diff_join(child);
+	not_ended(client);
+	ping(client, server);
+}
+
+CASE(posix_spawn__file_actions__connection_as_standard_streams)
+{
+	int client, server;
+	char text[6];
+	pid_t child;
+	posix_spawn_file_actions_t actions;
+	char *words[] = {"cat", NULL};
+
+	diff_pair(&client, &server);
+	same(posix_spawn_file_actions_init(&actions), 0);
+	same(posix_spawn_file_actions_adddup2(&actions, server, 0), 0);
+	same(posix_spawn_file_actions_adddup2(&actions, server, 1), 0);
+	same(posix_spawn_file_actions_addclose(&actions, client), 0);
+	same(posix_spawn_file_actions_addclose(&actions, server), 0);
+	same(posix_spawnp(&child, "cat", &actions, NULL, words, environ), 0);
+	works(close(server));
+	diff_write_all(client, "spawn!", 6);
+	diff_read_all(client, text, 6);
+	same_bytes(text, "spawn!", 6);
+	works(shutdown(client, SHUT_WR));
+	ended(client);
+	diff_join(child);
+}
+
+CASE(system_and_popen__with_sockets_open__nothing_happens_to_them)
+{
+	int client, server;
+	char line[16] = "";
+
+	diff_pair(&client, &server);
+	same(system("true"), 0);
+	ping(client, server);
+	FILE *pipe = popen("echo word", "r");
+	is(pipe != NULL);
+	is(fgets(line, sizeof(line), pipe) != NULL);
+	same(strcmp(line, "word\n"), 0);
+	same(pclose(pipe), 0);
+	ping(server, client);
+}
+
+CASE(vfork_exec__with_sockets_open)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	for (int i = 0; i < 5; i++) {
+		pid_t child = vfork();
+		if (child == 0) {
+			execlp("true", "true", NULL);
+			_exit(127);
+		}
+		works(child);
+		diff_join(child);
+		ping(client, server);
+		ping(server, client);
+	}
+}
+
+/* --- daemon and exit --------------------------------------------------------------------------- */
+
+CASE(daemon__listener_opened_before__served_after)
+{
+	int listener = diff_listen(0, 0, 8), client;
+	pid_t child = (pid_t)works(fork());
+
+	if (child == 0) {
+		char byte;
+
+		works(daemon(1, 1));
+		int fd = (int)works(accept(listener, NULL, NULL));
+		while (read(fd, &byte, 1) == 1)
+			diff_write_all(fd, &byte, 1);
+		_exit(0);
+	}
+	diff_join(child); /* the daemon is its child */
+	client = diff_connect(listener);
+	for (int i = 0; i < 10; i++)
+		ping(client, client);
+	works(shutdown(client, SHUT_WR));
+	ended(client);
+}
+
+CASE(exit__all_connections_end)
+{
+	int client, server;
+
+	int listener = diff_listen(0, 0, 8);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(close(listener));
+		exit(0);
+	}
+	diff_join(child);
+	child = (pid_t)works(fork());
+	if (child == 0) {
+		server = (int)works(accept(listener, NULL, NULL));
+		diff_write_all(server, "bye", 3);
+		exit(0);
+	}
+	client = diff_connect(listener);
+	char text[3];
+	diff_read_all(client, text, 3);
+	ended(client);
+	diff_join(child);
+}
+
+static void *
+receive_for_ever(void *arg)
+{
+	char byte;
+
+	recv(*(int *)arg, &byte, 1, 0);
+	return NULL;
+}
+
+CASE(exit__while_threads_are_in_calls)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(close(client));
+		for (int i = 0; i < 4; i++)
+			diff_thread(receive_for_ever, &server);
+		exit(0);
+	}
+	works(close(server));
+	diff_join(child);
+	ended(client);
+}
+
+static void *
+thread_ping(void *arg)
+{
+	int *ends = arg;
+
+	for (int i = 0; i < 200; i++) {
+		ping(ends[0], ends[1]);
+		ping(ends[1], ends[0]);
+	}
+	return NULL;
+}
+
+CASE(threads__come_and_go__sockets_stay)
+{
+	enum { THREADS = 8, ROUNDS = 10 };
+	int ends[THREADS][2];
+
+	for (int i = 0; i < THREADS; i++)
+		diff_pair(&ends[i][0], &ends[i][1]);
+	for (int round = 0; round < ROUNDS; round++) {
+		pthread_t threads[THREADS];
+
+		for (int i = 0; i < THREADS; i++)
+			threads[i] = diff_thread(thread_ping, ends[(i + round) % THREADS]);
+		for (int i = 0; i < THREADS; i++)
+			same(pthread_join(threads[i], NULL), 0);
+	}
+}
+
+CASE(fork__from_a_thread_while_others_transfer)
+{
+	int ends[2][2];
+
+	diff_pair(&ends[0][0], &ends[0][1]);
+	diff_pair(&ends[1][0], &ends[1][1]);
+	pthread_t thread = diff_thread(thread_ping, ends[0]);
+	for (int i = 0; i < 20; i++) {
+		pid_t child = (pid_t)works(fork());
+		if (child == 0)
+			_exit(0);
+		diff_join(child);
+		ping(ends[1][0], ends[1][1]);
+	}
+	same(pthread_join(thread, NULL), 0);
+}
