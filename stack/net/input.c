@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The way in: Ethernet, VLAN, ARP, IPv4 (RFC791, RFC1122:3.2.1), and on to the protocol by bursts. */
+/* The way in: Ethernet, VLAN, IPv4 (RFC791, RFC1122:3.2.1), and on to the protocol by bursts. */
+#include <netinet/in.h>
 #include <string.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
@@ -47,44 +48,50 @@ static int eth_strip(struct engine *e, const struct port *port, struct rte_mbuf 
 	return type;
 }
 
-static bool is_for_us(const struct engine *e, const struct port *port, const uint8_t dst[16])
-{
-	if (addr_is_broadcast(dst))
-		return true;
-	/* Loopback addresses never come by a wire: RFC1122:3.2.1.3 (g). */
-	if (addr_is_loopback(dst))
-		return false;
-	for (int i = 0; i < port->addrs_n; i++) { /* the subnet's broadcast address */
-		uint8_t all[16];
-
-		if (!addr_is_v4(port->addr[i].addr))
-			continue;
-		memcpy(all, port->addr[i].addr, 16);
-		for (unsigned bit = port->addr[i].prefix; bit < 128; bit++)
-			all[bit / 8] |= (uint8_t)(0x80 >> (bit % 8));
-		if (port->addr[i].prefix < 127 && addr_equal(all, dst))
-			return true;
-	}
-	return ip_is_local(e, dst);
-}
-
-static bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *p)
+bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *p)
 {
 	uint64_t verdict = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	bool icmp = p->proto == IPPROTO_ICMP || p->proto == IPPROTO_ICMPV6;
 
-	if (port->trusted && p->proto != IPPROTO_ICMP)
+	if (p->proto == IPPROTO_UDP && rte_pktmbuf_data_len(m) >= 8 &&
+		*rte_pktmbuf_mtod_offset(m, const uint16_t *, 6) == 0 && !port->trusted)
+		return addr_is_v4(p->src.addr); /* the sender made none: RFC768, RFC8200:8.1 */
+	if ((port->trusted && !icmp) ||
+		(p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP && !icmp))
 		return true;
 	if (port->rx_cksum && verdict == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 		return true;
 	if (port->rx_cksum && verdict == RTE_MBUF_F_RX_L4_CKSUM_BAD)
 		return false;
-	if (p->proto == IPPROTO_UDP && rte_pktmbuf_data_len(m) >= 8 &&
-		*rte_pktmbuf_mtod_offset(m, const uint16_t *, 6) == 0)
-		return true; /* the sender made none: RFC768 */
 	return mbuf_cksum(m, 0,
 		       p->proto == IPPROTO_ICMP ? 0
 						: pseudo_cksum(p->src.addr, p->dst.addr, p->proto,
 							  rte_pktmbuf_pkt_len(m))) == 0xffff;
+}
+
+/* Loopback addresses never come by a wire (RFC1122:3.2.1.3 (g)), nor do our own as a source. */
+static bool ipv4_source_ok(const struct engine *e, const struct pkt *p)
+{
+	const uint8_t *src = p->src.addr + 12;
+
+	if (cv_unlikely(src[0] == 0 || src[0] == 127 || src[0] >= 0xe0))
+		return src[0] == 0 && addr_is_any(p->src.addr) && addr_is_broadcast(p->dst.addr);
+	return !ip_is_local(e, p->src.addr) && !ip_is_broadcast(e, p->src.addr);
+}
+
+static bool ipv4_is_for_us(const struct engine *e, const uint8_t dst[16])
+{
+	if (dst[12] == 127)
+		return false;
+	return ip_is_local(e, dst) || ip_is_broadcast(e, dst);
+}
+
+static struct rte_mbuf *ipv4_reassemble(struct engine *e, struct rte_mbuf *m, uint16_t id, uint16_t frag)
+{
+	const struct frag_id f = {id, (frag & RTE_IPV4_HDR_OFFSET_MASK) * 8u,
+		(frag & RTE_IPV4_HDR_MF_FLAG) != 0};
+
+	return reass_input(e, m, &f);
 }
 
 /* m: data at the IPv4 header. Returns m with data at the payload and struct pkt filled, or NULL. */
@@ -92,7 +99,7 @@ static struct rte_mbuf *ipv4_parse(struct engine *e, const struct port *port, st
 {
 	const struct rte_ipv4_hdr *h = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
 	struct pkt *p = pkt_of(m);
-	uint16_t total, bytes;
+	uint16_t total, bytes, frag, id;
 
 	if (rte_pktmbuf_data_len(m) < sizeof(*h))
 		DROP(drop_short);
@@ -103,8 +110,6 @@ static struct rte_mbuf *ipv4_parse(struct engine *e, const struct port *port, st
 		DROP(drop_ip_header);
 	if (!port->trusted && rte_raw_cksum(h, bytes) != 0xffff)
 		DROP(drop_ip_checksum);
-	if (h->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_OFFSET_MASK | RTE_IPV4_HDR_MF_FLAG))
-		DROP(drop_ip_fragment);
 	addr_from_v4(p->src.addr, &h->src_addr);
 	addr_from_v4(p->dst.addr, &h->dst_addr);
 	p->src.scope = p->dst.scope = 0;
@@ -112,15 +117,21 @@ static struct rte_mbuf *ipv4_parse(struct engine *e, const struct port *port, st
 	p->proto = h->next_proto_id;
 	p->tos = h->type_of_service;
 	p->ttl = h->time_to_live;
-	if (!is_for_us(e, port, p->dst.addr))
+	frag = rte_be_to_cpu_16(h->fragment_offset) & 0x3fff;
+	id = rte_be_to_cpu_16(h->packet_id);
+	if (!ipv4_is_for_us(e, p->dst.addr))
 		DROP(drop_not_for_us);
-	if (addr_is_multicast(p->src.addr) || addr_is_broadcast(p->src.addr) ||
-		addr_is_loopback(p->src.addr) || ip_is_local(e, p->src.addr))
+	if (!ipv4_source_ok(e, p))
 		DROP(drop_ip_source);
-	/* Ethernet pads short frames. */
-	if (rte_pktmbuf_pkt_len(m) > total)
-		rte_pktmbuf_trim(m, (uint16_t)(rte_pktmbuf_pkt_len(m) - total));
+	if (rte_pktmbuf_pkt_len(m) > total) /* Ethernet pads short frames */
+		pkt_cut_back(m, rte_pktmbuf_pkt_len(m) - total);
 	rte_pktmbuf_adj(m, bytes);
+	if (cv_unlikely(frag != 0)) {
+		m = ipv4_reassemble(e, m, id, frag);
+		if (m == NULL)
+			return NULL;
+		p = pkt_of(m);
+	}
 	if (!l4_cksum_ok(port, m, p))
 		DROP(drop_l4_checksum);
 	p->l4_checked = 1;
@@ -140,9 +151,11 @@ static void batch_flush(struct engine *e, struct l4_batch *b, unsigned i)
 	b[i].n = 0;
 }
 
-static void l4_deliver(struct engine *e, struct l4_batch *b, struct rte_mbuf *m)
+/* port: NULL from ourselves. */
+static void l4_deliver(struct engine *e, struct port *port, struct l4_batch *b, struct rte_mbuf *m)
 {
 	uint8_t proto = pkt_of(m)->proto;
+	bool v4;
 
 	for (unsigned i = 0; i < e->l4_n; i++) {
 		if (e->l4[i].proto != proto)
@@ -152,11 +165,18 @@ static void l4_deliver(struct engine *e, struct l4_batch *b, struct rte_mbuf *m)
 		b[i].pkts[b[i].n++] = m;
 		return;
 	}
-	if (proto == IPPROTO_ICMP) {
+	v4 = addr_is_v4(pkt_of(m)->src.addr);
+	if (proto == IPPROTO_ICMP && v4) {
 		icmp_input(e, m);
 		return;
 	}
+	if (proto == IPPROTO_ICMPV6 && !v4) {
+		icmp6_input(e, port, m);
+		return;
+	}
 	e->counters.drop_ip_protocol++;
+	if (v4)
+		icmp_error_send(e, m, false, ICMP_UNREACHABLE, ICMP_PROTOCOL, 0);
 	rte_pktmbuf_free(m);
 }
 
@@ -177,7 +197,12 @@ void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint
 		case RTE_ETHER_TYPE_IPV4:
 			m = ipv4_parse(e, port, m);
 			if (m != NULL)
-				l4_deliver(e, batch, m);
+				l4_deliver(e, port, batch, m);
+			break;
+		case RTE_ETHER_TYPE_IPV6:
+			m = ipv6_parse(e, port, m);
+			if (m != NULL)
+				l4_deliver(e, port, batch, m);
 			break;
 		case RTE_ETHER_TYPE_ARP:
 			arp_input(e, port, m);
@@ -202,7 +227,7 @@ uint32_t net_loopback_input(struct engine *e)
 	for (unsigned i = 0; i < e->l4_n; i++)
 		batch[i].n = 0;
 	while ((m = pktq_pop(&now)) != NULL)
-		l4_deliver(e, batch, m);
+		l4_deliver(e, NULL, batch, m);
 	for (unsigned i = 0; i < e->l4_n; i++)
 		batch_flush(e, batch, i);
 	return n;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Neighbours on Ethernet: ARP (RFC826), with a bounded queue for each unresolved one, ageing and
- * probing (RFC1122:2.3.2). An entry that fails or ages out makes every kept path look again.
+ * Neighbours on Ethernet, both families: one table, a bounded queue for each unresolved one, ageing and
+ * probing (RFC1122:2.3.2, RFC4861:7.3). An entry that fails or ages out makes every kept path look again.
+ * How to ask is arp.c's and nd.c's.
  */
 #include <string.h>
-#include <rte_arp.h>
+#include <netinet/in.h>
 #include <rte_ether.h>
+#include <rte_ip.h>
 
 #include "stack/base/addr.h"
 #include "stack/net/priv.h"
@@ -13,8 +15,8 @@
 #define NEIGH_RETRY_NS 1000000000ull
 #define NEIGH_TRIES 3
 #define NEIGH_REACHABLE_NS 30000000000ull
-
-static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+#define NEIGH_DELAY_NS 5000000000ull /* RFC4861:10, DELAY_FIRST_PROBE_TIME */
+#define NEIGH_STALE_ROUNDS 12        /* of NEIGH_DELAY_NS without use until it is forgotten */
 
 static struct list *bucket(struct net *net, const uint8_t addr[16])
 {
@@ -23,7 +25,7 @@ static struct list *bucket(struct net *net, const uint8_t addr[16])
 	return &net->buckets[h % NEIGH_BUCKETS];
 }
 
-static struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t addr[16])
+struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t addr[16])
 {
 	list_for_each(node, bucket(net, addr)) {
 		struct neigh *n = list_entry(node, struct neigh, hash_node);
@@ -34,93 +36,90 @@ static struct neigh *neigh_find(struct net *net, const struct port *port, const 
 	return NULL;
 }
 
-static void arp_send(struct engine *e, struct port *port, uint16_t op, const uint8_t eth_dst[6],
-	const uint8_t src[16], const uint8_t tha[6], const uint8_t tpa[16])
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(e->pkt_pool);
-	struct rte_arp_hdr *h;
-
-	if (m == NULL) {
-		e->counters.no_mbuf++;
-		return;
-	}
-	h = (void *)rte_pktmbuf_append(m, sizeof(*h));
-	h->arp_hardware = rte_cpu_to_be_16(RTE_ARP_HRD_ETHER);
-	h->arp_protocol = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-	h->arp_hlen = 6;
-	h->arp_plen = 4;
-	h->arp_opcode = rte_cpu_to_be_16(op);
-	memcpy(&h->arp_data.arp_sha, port->mac, 6);
-	memcpy(&h->arp_data.arp_sip, src + 12, 4);
-	memcpy(&h->arp_data.arp_tha, tha, 6);
-	memcpy(&h->arp_data.arp_tip, tpa + 12, 4);
-	if (op == RTE_ARP_OP_REQUEST)
-		e->counters.arp_requests_out++;
-	else
-		e->counters.arp_replies_out++;
-	eth_output(e, port, m, eth_dst, RTE_ETHER_TYPE_ARP);
-}
-
-static const uint8_t *source_towards(const struct port *port, const uint8_t addr[16])
-{
-	const uint8_t *any = NULL;
-
-	for (int i = 0; i < port->addrs_n; i++) {
-		if (!addr_is_v4(port->addr[i].addr))
-			continue;
-		if (addr_in_prefix(addr, port->addr[i].addr, port->addr[i].prefix))
-			return port->addr[i].addr;
-		if (any == NULL)
-			any = port->addr[i].addr;
-	}
-	return any;
-}
-
 static void neigh_ask(struct neigh *n)
 {
-	static const uint8_t unknown[6];
-	const uint8_t *src = source_towards(n->port, n->addr);
+	bool unicast = n->state == NEIGH_PROBE;
 
-	if (src == NULL)
-		return;
 	n->tries++;
-	arp_send(n->engine, n->port, RTE_ARP_OP_REQUEST,
-		n->state == NEIGH_PROBE ? n->mac : broadcast, src, unknown, n->addr);
+	if (n->ether_type == RTE_ETHER_TYPE_IPV4)
+		arp_ask(n, unicast);
+	else if (!nd_ask(n, unicast))
+		n->tries--; /* it has to wait, and that is not the neighbour's fault */
 	timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + NEIGH_RETRY_NS);
 }
 
-static void neigh_free(struct neigh *n)
+/* Off the table; what waited is left to the caller. */
+static void neigh_forget(struct neigh *n, struct pktq *waiting)
 {
 	struct net *net = n->engine->net;
 
-	n->engine->counters.drop_neigh_failed += n->waiting.n;
-	pktq_free_all(&n->waiting);
+	*waiting = n->waiting;
+	net->waiting_n -= waiting->n;
 	timer_del(&n->engine->wheel, &n->timer);
 	list_del(&n->hash_node);
 	net->gen++; /* paths hold the pointer */
 	pool_put(&net->neighs, n);
 }
 
+/* Nobody answered. The protocols hear of it when the table is consistent again: they may send. */
+static void neigh_failed(struct neigh *n)
+{
+	struct engine *e = n->engine;
+	struct pktq waiting;
+	struct rte_mbuf *m;
+
+	neigh_forget(n, &waiting);
+	e->counters.drop_neigh_failed += waiting.n;
+	while ((m = pktq_pop(&waiting)) != NULL) {
+		icmp_error_unreachable(e, m);
+		rte_pktmbuf_free(m);
+	}
+}
+
+static void stale_timer(struct neigh *n)
+{
+	struct pktq none;
+
+	if (n->used) {
+		n->state = NEIGH_PROBE;
+		n->tries = 0;
+		neigh_ask(n);
+	} else if (++n->tries >= NEIGH_STALE_ROUNDS) {
+		neigh_forget(n, &none);
+	} else {
+		timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + NEIGH_DELAY_NS);
+	}
+}
+
 static void neigh_timer(struct engine *e, struct timer *t)
 {
 	struct neigh *n = cv_container_of(t, struct neigh, timer);
+	struct pktq none;
 
 	(void)e;
-	if (n->state == NEIGH_REACHABLE) {
+	switch (n->state) {
+	case NEIGH_STALE:
+		stale_timer(n);
+		return;
+	case NEIGH_REACHABLE:
 		if (!n->used) {
-			neigh_free(n);
+			neigh_forget(n, &none);
 			return;
 		}
 		n->state = NEIGH_PROBE;
 		n->tries = 0;
+		break;
+	case NEIGH_INCOMPLETE:
+	case NEIGH_PROBE:
+		break;
 	}
 	if (n->tries >= NEIGH_TRIES)
-		neigh_free(n);
+		neigh_failed(n);
 	else
 		neigh_ask(n);
 }
 
-struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[16])
+struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[16], bool ask)
 {
 	struct net *net = e->net;
 	struct neigh *n = neigh_find(net, port, addr);
@@ -137,87 +136,118 @@ struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[
 	n->port = port;
 	n->engine = e;
 	n->state = NEIGH_INCOMPLETE;
+	n->ether_type = addr_is_v4(addr) ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
 	pktq_init(&n->waiting);
 	timer_init(&n->timer, neigh_timer);
 	list_add_head(bucket(net, addr), &n->hash_node);
-	neigh_ask(n);
+	if (ask)
+		neigh_ask(n);
 	return n;
 }
 
-static void neigh_learn(struct neigh *n, const uint8_t mac[6])
+void neigh_learn(struct neigh *n, const uint8_t mac[6], bool confirmed)
 {
+	struct engine *e = n->engine;
 	struct rte_mbuf *m;
 
+	/* What is known to work is not doubted because the same is said again (RFC4861:7.2.3). */
+	if (!confirmed && n->state != NEIGH_INCOMPLETE && memcmp(n->mac, mac, 6) == 0)
+		return;
 	memcpy(n->mac, mac, 6);
-	n->state = NEIGH_REACHABLE;
+	n->state = confirmed ? NEIGH_REACHABLE : NEIGH_STALE;
 	n->tries = 0;
 	n->used = n->waiting.n > 0;
-	timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + NEIGH_REACHABLE_NS);
+	timer_set(&e->wheel, &n->timer,
+		e->now_ns + (confirmed ? NEIGH_REACHABLE_NS : NEIGH_DELAY_NS));
+	e->net->waiting_n -= n->waiting.n;
+	n->datagrams = 0;
 	while ((m = pktq_pop(&n->waiting)) != NULL)
-		eth_output(n->engine, n->port, m, n->mac, RTE_ETHER_TYPE_IPV4);
+		eth_output(e, n->port, m, n->mac, n->ether_type);
+}
+
+void neigh_doubt(struct neigh *n)
+{
+	n->state = NEIGH_STALE;
+	n->tries = 0;
+	timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + NEIGH_DELAY_NS);
+}
+
+/* A fragment that continues the datagram before it. */
+static bool is_follower(const struct rte_mbuf *m)
+{
+	const struct rte_ipv4_hdr *h4 = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+	const struct rte_ipv6_hdr *h6 = (const void *)h4;
+	const struct rte_ipv6_fragment_ext *f = (const void *)(h6 + 1);
+
+	if (h4->version_ihl >> 4 == 4)
+		return (h4->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_OFFSET_MASK)) != 0;
+	return h6->proto == IPPROTO_FRAGMENT &&
+		(rte_be_to_cpu_16(f->frag_data) & RTE_IPV6_EHDR_FO_MASK) != 0;
+}
+
+static void drop_oldest(struct neigh *n)
+{
+	do {
+		rte_pktmbuf_free(pktq_pop(&n->waiting));
+		n->engine->counters.drop_neigh_queue++;
+		n->engine->net->waiting_n--;
+	} while (n->waiting.head != NULL && is_follower(n->waiting.head));
+	n->datagrams--;
 }
 
 void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m)
 {
+	bool follows;
+
 	n->used = true;
 	if (n->state != NEIGH_INCOMPLETE) {
-		eth_output(e, n->port, m, n->mac, RTE_ETHER_TYPE_IPV4);
+		eth_output(e, n->port, m, n->mac, n->ether_type);
 		return;
 	}
-	if (n->waiting.n >= e->net->neigh_queue) { /* the newest is worth most: RFC1122:2.3.2.2 */
-		rte_pktmbuf_free(pktq_pop(&n->waiting));
+	follows = n->waiting.n > 0 && is_follower(m);
+	if (!follows && n->datagrams >= e->net->neigh_queue)
+		drop_oldest(n); /* the newest is worth most: RFC1122:2.3.2.2 */
+	if (e->net->waiting_n >= e->net->waiting_max) {
+		rte_pktmbuf_free(m);
 		e->counters.drop_neigh_queue++;
+		return;
 	}
+	n->datagrams += !follows;
+	e->net->waiting_n++;
 	pktq_push(&n->waiting, m);
 }
 
-static bool arp_is_sane(const struct rte_arp_hdr *h)
+void neigh_port_flush(struct engine *e, const struct port *port)
 {
-	return h->arp_hardware == rte_cpu_to_be_16(RTE_ARP_HRD_ETHER) &&
-		h->arp_protocol == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4) && h->arp_hlen == 6 &&
-		h->arp_plen == 4 && !(h->arp_data.arp_sha.addr_bytes[0] & 1);
-}
+	for (unsigned i = 0; i < NEIGH_BUCKETS; i++) {
+		list_for_each_safe(node, &e->net->buckets[i]) {
+			struct neigh *n = list_entry(node, struct neigh, hash_node);
+			struct pktq waiting;
 
-/* RFC826's reception algorithm: refresh what is known, learn from who asks us. */
-void arp_input(struct engine *e, struct port *port, struct rte_mbuf *m)
-{
-	const struct rte_arp_hdr *h = rte_pktmbuf_mtod(m, const struct rte_arp_hdr *);
-	uint8_t sip[16], tip[16];
-	struct neigh *n;
-	bool ours = false;
-
-	if (rte_pktmbuf_data_len(m) < sizeof(*h) || !arp_is_sane(h)) {
-		e->counters.drop_arp++;
-		rte_pktmbuf_free(m);
-		return;
+			if (port != NULL && n->port != port)
+				continue;
+			neigh_forget(n, &waiting);
+			e->counters.drop_neigh_failed += waiting.n;
+			pktq_free_all(&waiting);
+		}
 	}
-	addr_from_v4(sip, &h->arp_data.arp_sip);
-	addr_from_v4(tip, &h->arp_data.arp_tip);
-	for (int i = 0; i < port->addrs_n; i++)
-		ours |= addr_equal(port->addr[i].addr, tip);
-	n = neigh_find(e->net, port, sip);
-	if (n == NULL && ours && !addr_is_any(sip) && source_towards(port, sip) != NULL &&
-		!ip_is_local(e, sip) && h->arp_opcode == rte_cpu_to_be_16(RTE_ARP_OP_REQUEST))
-		n = neigh_get(e, port, sip);
-	if (n != NULL)
-		neigh_learn(n, h->arp_data.arp_sha.addr_bytes);
-	if (ours && h->arp_opcode == rte_cpu_to_be_16(RTE_ARP_OP_REQUEST))
-		arp_send(e, port, RTE_ARP_OP_REPLY, h->arp_data.arp_sha.addr_bytes, tip,
-			h->arp_data.arp_sha.addr_bytes, sip);
-	rte_pktmbuf_free(m);
 }
 
-void arp_announce(struct engine *e, struct port *port, const uint8_t addr[16])
+void neigh_port_ask(struct engine *e, const struct port *port)
 {
-	static const uint8_t unknown[6];
+	for (unsigned i = 0; i < NEIGH_BUCKETS; i++) {
+		list_for_each(node, &e->net->buckets[i]) {
+			struct neigh *n = list_entry(node, struct neigh, hash_node);
 
-	arp_send(e, port, RTE_ARP_OP_REQUEST, broadcast, addr, unknown, addr);
+			if (n->port == port && n->state == NEIGH_INCOMPLETE) {
+				n->tries = 0;
+				neigh_ask(n);
+			}
+		}
+	}
 }
 
 void neigh_fini(struct engine *e)
 {
-	for (unsigned i = 0; i < NEIGH_BUCKETS; i++) {
-		list_for_each_safe(node, &e->net->buckets[i])
-			neigh_free(list_entry(node, struct neigh, hash_node));
-	}
+	neigh_port_flush(e, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The way out: route, IPv4 header, checksums, Ethernet, the port's batch; or round to ourselves. */
+/* The way out: IP header, checksums, Ethernet, the port's batch; or round to ourselves. */
+#include <netinet/in.h>
 #include <string.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
@@ -94,93 +95,38 @@ uint32_t pseudo_cksum(const uint8_t src[16], const uint8_t dst[16], uint8_t prot
 		rte_raw_cksum(dst + skip, 16 - skip) + rte_raw_cksum(tail, sizeof(tail)));
 }
 
-bool ip_is_local(const struct engine *e, const uint8_t addr[16])
+void eth_group_mac(uint8_t mac[6], const uint8_t dst[16])
 {
-	if (e->config.loopback && addr_is_loopback(addr))
-		return true;
-	for (int p = 0; p < e->ports_n; p++) {
-		for (int i = 0; i < e->ports[p]->addrs_n; i++) {
-			if (addr_equal(e->ports[p]->addr[i].addr, addr))
-				return true;
-		}
+	if (!addr_is_v4(dst)) { /* RFC2464:7 */
+		mac[0] = 0x33;
+		mac[1] = 0x33;
+		memcpy(mac + 2, dst + 12, 4);
+	} else if (addr_is_multicast(dst)) { /* RFC1112:6.4 */
+		const uint8_t to[6] = {1, 0, 0x5e, dst[13] & 0x7f, dst[14], dst[15]};
+
+		memcpy(mac, to, 6);
+	} else {
+		memset(mac, 0xff, 6);
 	}
-	return false;
 }
 
-struct route {
-	struct port *port;
-	const uint8_t *src; /* the address of ours that fits */
-	const uint8_t *hop;
-	unsigned prefix;
-};
-
-/* Connected subnets before gateways; the longest prefix wins. */
-static struct route route_find(const struct engine *e, const uint8_t dst[16])
+static bool is_icmp(uint8_t proto)
 {
-	struct route best = {0};
-
-	for (int p = 0; p < e->ports_n; p++) {
-		struct port *port = e->ports[p];
-		bool v4 = addr_is_v4(dst);
-		const uint8_t *gateway = v4 ? (port->has_gateway ? port->gateway : NULL)
-					    : (port->has_gateway6 ? port->gateway6 : NULL);
-
-		for (int i = 0; i < port->addrs_n; i++) {
-			const struct port_addr *a = &port->addr[i];
-
-			if (addr_is_v4(a->addr) != v4)
-				continue;
-			if (addr_in_prefix(dst, a->addr, a->prefix) && a->prefix >= best.prefix)
-				best = (struct route){port, a->addr, dst, a->prefix};
-			else if (best.port == NULL && gateway != NULL &&
-				addr_in_prefix(gateway, a->addr, a->prefix))
-				best = (struct route){port, a->addr, gateway, 0};
-		}
-	}
-	return best;
+	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
-int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
-{
-	struct route r;
-
-	if (path->gen == e->net->gen && !addr_is_any(src))
-		return 0;
-	if (ip_is_local(e, dst)) {
-		*path = (struct ip_path){.gen = e->net->gen, .mtu = IP_LOOPBACK_MTU, .local = true};
-		if (addr_is_any(src))
-			memcpy(src, dst, 16);
-		return 0;
-	}
-	r = route_find(e, dst);
-	if (r.port == NULL)
-		return -CV_ENETUNREACH;
-	if (addr_is_any(src))
-		memcpy(src, r.src, 16);
-	if (!addr_is_v4(dst))
-		return -CV_ENETUNREACH; /* neighbour discovery is not there yet */
-	*path = (struct ip_path){.mtu = r.port->mtu, .port = r.port};
-	if (!addr_is_broadcast(dst)) {
-		path->neigh = neigh_get(e, r.port, r.hop);
-		if (path->neigh == NULL)
-			return -CV_ENOBUFS;
-	}
-	path->gen = e->net->gen;
-	return 0;
-}
-
-static void l4_cksum_fill(struct port *port, struct rte_mbuf *m, uint8_t proto,
-	const uint8_t src[16], const uint8_t dst[16], uint16_t off)
+/* whole: m leaves in one piece, so that the device may do it. */
+static void l4_cksum_fill(const struct port *port, struct rte_mbuf *m, uint8_t proto,
+	const uint8_t src[16], const uint8_t dst[16], uint16_t off, bool whole)
 {
 	uint16_t *field = rte_pktmbuf_mtod_offset(m, uint16_t *, off);
-	uint32_t sum = proto == IPPROTO_ICMP
-		? 0
-		: pseudo_cksum(src, dst, proto, rte_pktmbuf_pkt_len(m));
+	uint32_t sum;
 	uint16_t value;
 
-	if (port->trusted && proto != IPPROTO_ICMP)
+	if (port->trusted && !is_icmp(proto))
 		return;
-	if (port->tx_l4_cksum && proto != IPPROTO_ICMP) {
+	sum = proto == IPPROTO_ICMP ? 0 : pseudo_cksum(src, dst, proto, rte_pktmbuf_pkt_len(m));
+	if (port->tx_l4_cksum && whole && !is_icmp(proto)) {
 		*field = (uint16_t)sum;
 		m->ol_flags |= proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM
 						    : RTE_MBUF_F_TX_UDP_CKSUM;
@@ -190,17 +136,24 @@ static void l4_cksum_fill(struct port *port, struct rte_mbuf *m, uint8_t proto,
 	*field = value == 0 && proto == IPPROTO_UDP ? 0xffff : value;
 }
 
-static void ipv4_header(struct engine *e, struct port *port, struct rte_ipv4_hdr *h,
-	struct rte_mbuf *m, uint8_t proto, uint8_t tos, uint8_t ttl)
+static bool ipv4_header(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
 {
+	const struct port *port = how->path->port;
+	struct rte_ipv4_hdr *h = (void *)rte_pktmbuf_prepend(m, IP_HEADER_V4);
+
+	if (h == NULL)
+		return false;
 	h->version_ihl = 0x45;
-	h->type_of_service = tos;
+	h->type_of_service = how->tos;
 	h->total_length = rte_cpu_to_be_16((uint16_t)rte_pktmbuf_pkt_len(m));
-	h->packet_id = rte_cpu_to_be_16(e->net->ip_id++);
-	h->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG);
-	h->time_to_live = ttl;
-	h->next_proto_id = proto;
+	h->packet_id = rte_cpu_to_be_16(
+		how->frag4 & ~RTE_IPV4_HDR_DF_FLAG ? how->id4 : e->net->ip_id++);
+	h->fragment_offset = rte_cpu_to_be_16(how->frag4);
+	h->time_to_live = how->ttl;
+	h->next_proto_id = how->next;
 	h->hdr_checksum = 0;
+	memcpy(&h->src_addr, how->src + 12, 4);
+	memcpy(&h->dst_addr, how->dst + 12, 4);
 	m->l3_len = IP_HEADER_V4;
 	if (m->ol_flags & (RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_UDP_CKSUM) || port->tx_ip_cksum)
 		m->ol_flags |= RTE_MBUF_F_TX_IPV4;
@@ -208,6 +161,45 @@ static void ipv4_header(struct engine *e, struct port *port, struct rte_ipv4_hdr
 		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
 	else
 		h->hdr_checksum = rte_ipv4_cksum(h);
+	return true;
+}
+
+static bool ipv6_header(const struct ip_emit *how, struct rte_mbuf *m)
+{
+	uint16_t len = (uint16_t)rte_pktmbuf_pkt_len(m);
+	struct rte_ipv6_hdr *h = (void *)rte_pktmbuf_prepend(m, IP_HEADER_V6);
+
+	if (h == NULL)
+		return false;
+	h->vtc_flow = rte_cpu_to_be_32(6u << 28 | (uint32_t)how->tos << 20);
+	h->payload_len = rte_cpu_to_be_16(len);
+	h->proto = how->next;
+	h->hop_limits = how->ttl;
+	memcpy(h->src_addr, how->src, 16);
+	memcpy(h->dst_addr, how->dst, 16);
+	m->l3_len = IP_HEADER_V6;
+	if (m->ol_flags & (RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_UDP_CKSUM))
+		m->ol_flags |= RTE_MBUF_F_TX_IPV6;
+	return true;
+}
+
+int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
+{
+	bool v4 = addr_is_v4(how->dst);
+	uint8_t mac[6];
+
+	if (!(v4 ? ipv4_header(e, how, m) : ipv6_header(how, m))) {
+		e->counters.no_mbuf++;
+		rte_pktmbuf_free(m);
+		return -CV_ENOBUFS;
+	}
+	if (cv_likely(how->path->neigh != NULL)) {
+		neigh_output(e, how->path->neigh, m);
+		return 0;
+	}
+	eth_group_mac(mac, how->dst);
+	eth_output(e, how->path->port, m, mac, v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+	return 0;
 }
 
 static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, uint8_t tos,
@@ -231,28 +223,22 @@ static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, 
 int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, uint8_t proto,
 	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16], uint16_t cksum_off)
 {
-	static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-	struct rte_ipv4_hdr *h;
+	bool v4 = addr_is_v4(dst), whole;
+	uint32_t len = rte_pktmbuf_pkt_len(m), header = v4 ? IP_HEADER_V4 : IP_HEADER_V6;
+	struct ip_emit how = {path, src, dst, proto, tos, ttl, 0, 0};
 
-	if (rte_pktmbuf_pkt_len(m) + IP_HEADER_V4 > path->mtu) {
+	if (path->local && len <= (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6))
+		return loopback_output(e, m, proto, tos, ttl, src, dst);
+	whole = len + header <= (path->may_fragment ? path->pmtu : path->mtu);
+	if ((!whole && !path->may_fragment) ||
+		len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6)) {
 		rte_pktmbuf_free(m);
 		return -CV_EMSGSIZE;
 	}
-	if (path->local)
-		return loopback_output(e, m, proto, tos, ttl, src, dst);
-	l4_cksum_fill(path->port, m, proto, src, dst, cksum_off);
-	h = (void *)rte_pktmbuf_prepend(m, IP_HEADER_V4);
-	if (h == NULL) {
-		e->counters.no_mbuf++;
-		rte_pktmbuf_free(m);
-		return -CV_ENOBUFS;
-	}
-	memcpy(&h->src_addr, src + 12, 4);
-	memcpy(&h->dst_addr, dst + 12, 4);
-	ipv4_header(e, path->port, h, m, proto, tos, ttl);
-	if (path->neigh != NULL)
-		neigh_output(e, path->neigh, m);
-	else
-		eth_output(e, path->port, m, all, RTE_ETHER_TYPE_IPV4);
-	return 0;
+	l4_cksum_fill(path->port, m, proto, src, dst, cksum_off, whole);
+	if (!whole)
+		return frag_output(e, &how, m);
+	if (!path->no_df)
+		how.frag4 = RTE_IPV4_HDR_DF_FLAG;
+	return ip_emit(e, &how, m);
 }

@@ -10,8 +10,29 @@
 
 #define NEIGH_BUCKETS 256u
 #define NET_ICMP_PER_SECOND 1000u
+#define NET_ADDRS_MAX (PORTS_MAX * (PORT_ADDRS_MAX + 1))
+#define NET_PMTUS 256u
+#define REASS_BUCKETS 64u
+#define IP6_MTU_MIN 1280u
 
-enum neigh_state { NEIGH_INCOMPLETE, NEIGH_REACHABLE, NEIGH_PROBE };
+/* An address of ours. IPv6 addresses are tested for duplicates while they are in use already (RFC4429). */
+enum net_addr_state { ADDR_VALID, ADDR_OPTIMISTIC, ADDR_DUPLICATE };
+
+struct net_addr {
+	uint8_t addr[16];
+	uint8_t prefix;
+	uint8_t state; /* enum net_addr_state */
+	struct port *port;
+	struct engine *engine;
+	struct timer dad;
+};
+
+enum neigh_state {
+	NEIGH_INCOMPLETE,
+	NEIGH_REACHABLE,
+	NEIGH_STALE, /* IPv6: its MAC is known, but not that it hears us */
+	NEIGH_PROBE
+};
 
 struct neigh {
 	struct list hash_node;
@@ -19,44 +40,164 @@ struct neigh {
 	struct port *port;
 	struct engine *engine;
 	enum neigh_state state;
+	uint16_t ether_type;
 	uint8_t mac[6];
 	uint8_t tries;
 	bool used; /* since the last look */
+	uint32_t datagrams;  /* in waiting; fragments behind the first one do not count */
 	struct pktq waiting; /* IP packets without Ethernet header */
 	struct timer timer;
 };
 
+struct pmtu {
+	uint8_t addr[16];
+	uint16_t mtu; /* 0: unused */
+	uint64_t until_ns;
+};
+
 struct net {
 	uint32_t gen; /* of paths; starts at 1 */
+	uint16_t addrs_n;
+	uint16_t locals4_n;
+	/* The same once more for every packet's question "is it ours?", network order. */
+	uint32_t locals4[NET_ADDRS_MAX];
+	uint32_t broadcasts4[NET_ADDRS_MAX]; /* 0: that subnet has none */
+	uint16_t ip_id;
+	uint32_t ip6_id; /* of fragments */
+	struct net_addr addrs[NET_ADDRS_MAX];
+
 	struct list buckets[NEIGH_BUCKETS];
 	struct pool neighs;
 	uint32_t neigh_queue;
+	uint32_t waiting_n, waiting_max; /* packets that wait for any neighbour */
+
 	struct pktq loopback;
 	uint64_t icmp_second;
 	uint32_t icmp_sent;
-	uint16_t ip_id;
+
+	struct pmtu pmtus[NET_PMTUS];
+	uint32_t pmtus_n;
+	struct timer pmtu_timer;
+
+	struct pool reass;
+	struct list reass_buckets[REASS_BUCKETS];
+	struct list reass_age; /* oldest first */
+	uint32_t reass_mbufs, reass_mbufs_max;
 };
 
+/* net.c */
+/* The entry of our address, whatever its state; NULL if it is none of ours. */
+struct net_addr *net_addr_find(struct net *net, const uint8_t addr[16]);
+
+/* route.c */
+void pmtu_init(struct engine *e);
+
 /* neigh.c */
-/* The entry of a next hop, made when there is none; NULL when the table is full. */
-struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[16]);
+struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t addr[16]);
+/* The entry of a next hop, made (and, if ask, asked for) when there is none; NULL when the table is full. */
+struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[16], bool ask);
 /* Sends an IP packet to the neighbour, now or when it has answered. Consumes m. */
 void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m);
+/* Its MAC was heard; confirmed: in answer to our question, so it hears us. */
+void neigh_learn(struct neigh *n, const uint8_t mac[6], bool confirmed);
+/* Somebody says otherwise: what we know is used, and tested. */
+void neigh_doubt(struct neigh *n);
+/* Forgets all neighbours of a port. */
+void neigh_port_flush(struct engine *e, const struct port *port);
+/* Asks again at once for all of a port that have not answered. */
+void neigh_port_ask(struct engine *e, const struct port *port);
+void neigh_fini(struct engine *e);
+
+/* arp.c */
+/* Asks for n's MAC: everybody, or (unicast) n itself. */
+void arp_ask(struct neigh *n, bool unicast);
 /* m: data at the ARP header. Consumes m. */
 void arp_input(struct engine *e, struct port *port, struct rte_mbuf *m);
 void arp_announce(struct engine *e, struct port *port, const uint8_t addr[16]);
-void neigh_fini(struct engine *e);
+
+/* nd.c */
+/* The same; false: our addresses are still tested for duplicates, and none may be asked from. */
+bool nd_ask(struct neigh *n, bool unicast);
+/* A neighbour solicitation or advertisement; m: parsed, data at the ICMPv6 header. Consumes m. */
+void nd_input(struct engine *e, struct port *port, struct rte_mbuf *m);
+/* Begins to use an IPv6 address: duplicate address detection, optimistic (RFC4862:5.4, RFC4429). */
+void nd_addr_start(struct net_addr *a);
+/* ff02::1:ffXX:XXXX of addr */
+void nd_solicited_node(uint8_t group[16], const uint8_t addr[16]);
 
 /* output.c */
 void eth_output(
 	struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6], uint16_t type);
+/* The MAC of everybody or of a group. */
+void eth_group_mac(uint8_t mac[6], const uint8_t dst[16]);
+/* Puts the IP header before m, whose L4 checksum is done or delegated, and sends it. next: what follows
+ * the header; frag4: IPv4's flags and offset, host order. */
+struct ip_emit {
+	const struct ip_path *path;
+	const uint8_t *src, *dst;
+	uint8_t next, tos, ttl;
+	uint16_t frag4, id4;
+};
+int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m);
 /* The Internet checksum of m from off on, plus sum; folded, not inverted. */
 uint16_t mbuf_cksum(const struct rte_mbuf *m, uint32_t off, uint32_t sum);
 /* Folded sum of the pseudo header. */
 uint32_t pseudo_cksum(const uint8_t src[16], const uint8_t dst[16], uint8_t proto, uint32_t len);
 
+/* input.c */
+/* What the port says or we compute of the checksum at m's data. */
+bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *p);
+
+/* ipv6.c */
+/* m: data at the IPv6 header. Returns m with data at the payload and struct pkt filled, or NULL. */
+struct rte_mbuf *ipv6_parse(struct engine *e, const struct port *port, struct rte_mbuf *m);
+
+/* frag.c */
+/* Sends m in fragments; consumes it. */
+int frag_output(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m);
+
+/* reass.c */
+struct frag_id {
+	uint32_t id;
+	uint32_t off; /* bytes */
+	bool more;
+};
+int reass_init(struct engine *e);
+void reass_fini(struct engine *e);
+/* A fragment: data at its payload, struct pkt filled. Returns the whole payload when this completed it
+ * (struct pkt of the first fragment), else NULL. Consumes m. */
+struct rte_mbuf *reass_input(struct engine *e, struct rte_mbuf *m, const struct frag_id *f);
+
 /* icmp.c */
-/* m: parsed, data at the ICMP header. Consumes m. */
+/* m: parsed, data at the ICMP header. Consumes m. port: NULL from ourselves. */
 void icmp_input(struct engine *e, struct rte_mbuf *m);
+void icmp6_input(struct engine *e, struct port *port, struct rte_mbuf *m);
+
+/* icmp_error.c */
+/* Reports an error about m; whole: data at the IP header, else at the payload. info: the second word. Not
+ * consumed. Sends nothing where the RFCs forbid it. */
+void icmp_error_send(struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type, uint8_t code,
+	uint32_t info);
+/* m: an ICMP or ICMPv6 error; tells the protocol whose packet it quotes. Not consumed. */
+void icmp_error_input(struct engine *e, struct rte_mbuf *m);
+/* The next hop of a packet of ours did not answer. m: data at the IP header. Not consumed. */
+void icmp_error_unreachable(struct engine *e, struct rte_mbuf *m);
+
+enum {
+	ICMP_UNREACHABLE = 3,
+	ICMP_PROTOCOL = 2, /* code */
+	ICMP_PORT = 3,     /* code */
+	ICMP_FRAGMENTATION = 4, /* code */
+	ICMP_TIME_EXCEEDED = 11,
+	ICMP6_UNREACHABLE = 1,
+	ICMP6_TOO_BIG = 2,
+	ICMP6_TIME_EXCEEDED = 3,
+	ICMP6_PARAMETER = 4,
+	ICMP6_ECHO_REQUEST = 128,
+	ICMP6_ECHO_REPLY = 129,
+	ICMP6_SOLICIT = 135,
+	ICMP6_ADVERT = 136,
+	ICMP_CKSUM_OFF = 2,
+};
 
 #endif

@@ -14,7 +14,9 @@ struct udp_sock {
 	struct list port_node; /* in its port's bucket while bound */
 	struct ip_path path;
 	uint8_t tos, ttl;
+	uint8_t mtu_discover; /* Linux's IP_PMTUDISC_* */
 	bool broadcast;
+	bool bound_addr, bound_port; /* by bind, not by connect */
 };
 
 int udp_init(struct engine *e);

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Neighbour discovery (RFC4861:7): the questions and answers of IPv6's neighbours; whether somebody else has
+ * our address (RFC4862:5.4). The table is neigh.c's.
+ *
+ * Our addresses are used at once (optimistic, RFC4429): until a second has passed without an objection
+ * nobody is asked for a MAC from them, and answers do not override what others believe.
+ */
+#include <netinet/in.h>
+#include <string.h>
+#include <rte_ether.h>
+#include <rte_ip.h>
+
+#include "stack/base/addr.h"
+#include "stack/base/bytes.h"
+#include "stack/net/priv.h"
+
+#define ND_HOPS 255 /* RFC4861:7.1: what a router passed on is not believed */
+#define ND_DAD_NS 1000000000ull /* RetransTimer, DupAddrDetectTransmits is 1 */
+#define ND_OPT_SOURCE 1
+#define ND_OPT_TARGET 2
+#define ND_BYTES 24 /* of a message without options */
+#define ND_OPT_BYTES 8
+
+enum { NA_SOLICITED = 0x40, NA_OVERRIDE = 0x20 };
+
+static const uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
+static const uint8_t unspecified[16];
+
+void nd_solicited_node(uint8_t group[16], const uint8_t addr[16])
+{
+	static const uint8_t prefix[13] = {0xff, 2, [11] = 1, [12] = 0xff};
+
+	memcpy(group, prefix, sizeof(prefix));
+	memcpy(group + 13, addr + 13, 3);
+}
+
+/* mac: of the Ethernet destination, NULL: dst is a group. option: 0 for none. */
+static void nd_send(struct engine *e, struct port *port, uint8_t type, uint8_t flags,
+	const uint8_t target[16], uint8_t option, const uint8_t src[16], const uint8_t dst[16],
+	const uint8_t *mac)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(e->pkt_pool);
+	struct rte_ipv6_hdr *ip;
+	uint8_t *h, group[6];
+	uint16_t len = ND_BYTES + (option ? ND_OPT_BYTES : 0), cksum;
+
+	ip = m ? (void *)rte_pktmbuf_append(m, (uint16_t)(sizeof(*ip) + len)) : NULL;
+	if (ip == NULL) {
+		e->counters.no_mbuf++;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	h = (uint8_t *)(ip + 1);
+	memset(h, 0, len);
+	h[0] = type;
+	h[4] = flags;
+	memcpy(h + 8, target, 16);
+	if (option) {
+		h[ND_BYTES] = option;
+		h[ND_BYTES + 1] = 1;
+		memcpy(h + ND_BYTES + 2, port->mac, 6);
+	}
+	cksum = (uint16_t)~mbuf_cksum(m, sizeof(*ip), pseudo_cksum(src, dst, IPPROTO_ICMPV6, len));
+	memcpy(h + ICMP_CKSUM_OFF, &cksum, 2);
+	ip->vtc_flow = rte_cpu_to_be_32(6u << 28);
+	ip->payload_len = rte_cpu_to_be_16(len);
+	ip->proto = IPPROTO_ICMPV6;
+	ip->hop_limits = ND_HOPS;
+	memcpy(ip->src_addr, src, 16);
+	memcpy(ip->dst_addr, dst, 16);
+	if (mac == NULL)
+		eth_group_mac(group, dst);
+	if (type == ICMP6_SOLICIT)
+		e->counters.nd_solicits_out++;
+	else
+		e->counters.nd_adverts_out++;
+	eth_output(e, port, m, mac ? mac : group, RTE_ETHER_TYPE_IPV6);
+}
+
+static void advertise(struct net_addr *a, uint8_t flags, const uint8_t dst[16], const uint8_t *mac)
+{
+	nd_send(a->engine, a->port, ICMP6_ADVERT,
+		(uint8_t)(flags | (a->state == ADDR_VALID ? NA_OVERRIDE : 0)), a->addr,
+		ND_OPT_TARGET, a->addr, dst, mac);
+}
+
+/* Nobody objected. */
+static void dad_timer(struct engine *e, struct timer *t)
+{
+	struct net_addr *a = cv_container_of(t, struct net_addr, dad);
+
+	a->state = ADDR_VALID;
+	advertise(a, 0, all_nodes, NULL);
+	neigh_port_ask(e, a->port);
+}
+
+void nd_addr_start(struct net_addr *a)
+{
+	uint8_t group[16];
+
+	a->state = ADDR_OPTIMISTIC;
+	a->engine->net->gen++;
+	nd_solicited_node(group, a->addr);
+	nd_send(a->engine, a->port, ICMP6_SOLICIT, 0, a->addr, 0, unspecified, group, NULL);
+	timer_init(&a->dad, dad_timer);
+	timer_set(&a->engine->wheel, &a->dad, a->engine->now_ns + ND_DAD_NS);
+}
+
+/* Somebody else has the address: we let go of it (RFC4862:5.4.5). */
+static void addr_is_duplicate(struct net_addr *a)
+{
+	if (a->state != ADDR_OPTIMISTIC)
+		return; /* a claim that comes later is not believed: RFC4862:5.4 */
+	timer_del(&a->engine->wheel, &a->dad);
+	a->state = ADDR_DUPLICATE;
+	a->engine->net->gen++;
+	a->engine->counters.nd_duplicates++;
+}
+
+/* An address to ask from, tested for duplicates: in the subnet, of the same scope, or any. */
+static const uint8_t *source_towards(const struct neigh *n, bool *wait)
+{
+	const struct net *net = n->engine->net;
+	const uint8_t *best = NULL;
+	int most = -1;
+
+	*wait = false;
+	for (int i = 0; i < net->addrs_n; i++) {
+		const struct net_addr *a = &net->addrs[i];
+		int points = 0;
+
+		if (a->port != n->port || addr_is_v4(a->addr))
+			continue;
+		*wait |= a->state == ADDR_OPTIMISTIC;
+		if (a->state != ADDR_VALID)
+			continue;
+		points += addr_is_link_local(a->addr) == addr_is_link_local(n->addr);
+		points += 2 * addr_in_prefix(n->addr, a->addr, a->prefix);
+		if (points > most) {
+			most = points;
+			best = a->addr;
+		}
+	}
+	return best;
+}
+
+bool nd_ask(struct neigh *n, bool unicast)
+{
+	uint8_t group[16];
+	bool wait;
+	const uint8_t *src = source_towards(n, &wait);
+
+	if (src == NULL)
+		return !wait;
+	nd_solicited_node(group, n->addr);
+	nd_send(n->engine, n->port, ICMP6_SOLICIT, 0, n->addr, ND_OPT_SOURCE, src,
+		unicast ? n->addr : group, unicast ? n->mac : NULL);
+	return true;
+}
+
+/* The MAC in the wanted option, NULL if there is none; *bad: an option of length 0, or cut short. */
+static const uint8_t *option_find(struct bytes b, uint8_t want, bool *bad)
+{
+	const uint8_t *mac = NULL;
+
+	*bad = false;
+	while (bytes_left(&b) > 0) {
+		uint8_t type = bytes_u8(&b), units = bytes_u8(&b);
+		const uint8_t *body = units ? bytes_take(&b, units * 8u - 2) : NULL;
+
+		if (body == NULL) {
+			*bad = true;
+			return NULL;
+		}
+		if (type == want && units == 1 && !(body[0] & 1))
+			mac = body;
+	}
+	return mac;
+}
+
+/* RFC4861:7.2.3; RFC4862:5.4.3 */
+static void solicit_input(struct engine *e, struct port *port, const struct pkt *p,
+	const uint8_t target[16], const uint8_t *mac)
+{
+	struct net_addr *a = net_addr_find(e->net, target);
+	struct neigh *n;
+
+	if (a == NULL || a->port != port || a->state == ADDR_DUPLICATE)
+		return;
+	if (addr_is_any(p->src.addr)) {
+		if (a->state == ADDR_OPTIMISTIC)
+			addr_is_duplicate(a); /* both are testing: neither gets it */
+		else
+			advertise(a, 0, all_nodes, NULL);
+		return;
+	}
+	if (ip_is_local(e, p->src.addr))
+		return;
+	n = mac != NULL ? neigh_get(e, port, p->src.addr, false)
+			: neigh_find(e->net, port, p->src.addr);
+	if (n != NULL && mac != NULL)
+		neigh_learn(n, mac, false);
+	if (n != NULL && n->state != NEIGH_INCOMPLETE)
+		advertise(a, NA_SOLICITED, p->src.addr, n->mac);
+}
+
+/* RFC4861:7.2.5 */
+static void advert_input(struct engine *e, struct port *port, uint8_t flags, const uint8_t target[16],
+	const uint8_t *mac)
+{
+	struct net_addr *a = net_addr_find(e->net, target);
+	struct neigh *n = neigh_find(e->net, port, target);
+	bool same;
+
+	if (a != NULL && a->port == port) {
+		addr_is_duplicate(a);
+		return;
+	}
+	if (n == NULL)
+		return;
+	if (n->state == NEIGH_INCOMPLETE) {
+		if (mac != NULL)
+			neigh_learn(n, mac, (flags & NA_SOLICITED) != 0);
+		return;
+	}
+	same = mac == NULL || memcmp(mac, n->mac, 6) == 0;
+	if (!same && !(flags & NA_OVERRIDE)) {
+		if (n->state == NEIGH_REACHABLE)
+			neigh_doubt(n);
+		return;
+	}
+	if (flags & NA_SOLICITED)
+		neigh_learn(n, mac != NULL ? mac : n->mac, true);
+	else if (!same)
+		neigh_learn(n, mac, false);
+}
+
+void nd_input(struct engine *e, struct port *port, struct rte_mbuf *m)
+{
+	const struct pkt *p = pkt_of(m);
+	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *), *mac = NULL;
+	uint8_t target[16];
+	bool bad = rte_pktmbuf_data_len(m) < ND_BYTES || p->ttl != ND_HOPS || h[1] != 0;
+	bool solicit = !bad && h[0] == ICMP6_SOLICIT, from_any = addr_is_any(p->src.addr);
+
+	if (!bad) {
+		memcpy(target, h + 8, 16);
+		mac = option_find(bytes_over(h + ND_BYTES, rte_pktmbuf_data_len(m) - ND_BYTES),
+			solicit ? ND_OPT_SOURCE : ND_OPT_TARGET, &bad);
+		bad |= target[0] == 0xff || addr_is_v4(target);
+	}
+	if (!bad && solicit && from_any) /* a test for duplicates: to the group, without a MAC */
+		bad = mac != NULL || p->dst.addr[0] != 0xff;
+	if (!bad && !solicit)
+		bad = from_any || (p->dst.addr[0] == 0xff && (h[4] & NA_SOLICITED));
+	if (bad) {
+		e->counters.drop_nd++;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (solicit)
+		solicit_input(e, port, p, target, mac);
+	else
+		advert_input(e, port, h[4], target, mac);
+	rte_pktmbuf_free(m);
+}

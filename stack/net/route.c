@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where a packet goes and from which address: connected subnets, gateways, ourselves; and what is known of
+ * the MTU of paths (RFC1191, RFC8201). Asked when a path is made, not for each packet.
+ */
+#include <string.h>
+
+#include "stack/base/addr.h"
+#include "stack/net/priv.h"
+
+#define PMTU_NS 600000000000ull /* then the old size is tried again (RFC1191:6.3) */
+#define PMTU_MIN_V4 552u        /* less is not believed, as Linux */
+
+static const uint8_t loopback4[16] = {
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
+
+bool ip_is_local(const struct engine *e, const uint8_t addr[16])
+{
+	const struct net *net = e->net;
+
+	if (cv_likely(addr_is_v4(addr))) {
+		uint32_t v4;
+
+		memcpy(&v4, addr + 12, 4);
+		for (unsigned i = 0; i < net->locals4_n; i++) {
+			if (net->locals4[i] == v4)
+				return true;
+		}
+	} else {
+		for (unsigned i = 0; i < net->addrs_n; i++) {
+			if (addr_equal(net->addrs[i].addr, addr))
+				return net->addrs[i].state != ADDR_DUPLICATE;
+		}
+	}
+	return e->config.loopback && addr_is_loopback(addr);
+}
+
+bool ip_is_broadcast(const struct engine *e, const uint8_t addr[16])
+{
+	const struct net *net = e->net;
+	uint32_t v4;
+
+	if (!addr_is_v4(addr))
+		return false;
+	memcpy(&v4, addr + 12, 4);
+	if (v4 == UINT32_MAX)
+		return true;
+	for (unsigned i = 0; i < net->locals4_n; i++) {
+		if (net->broadcasts4[i] == v4 && v4 != 0)
+			return true;
+	}
+	return false;
+}
+
+void ip_self(const struct engine *e, uint8_t addr[16])
+{
+	static const uint8_t loopback6[16] = {[15] = 1};
+	bool v4 = addr_is_v4(addr);
+
+	if (e->config.loopback) {
+		memcpy(addr, v4 ? loopback4 : loopback6, 16);
+		return;
+	}
+	for (int i = 0; i < e->net->addrs_n; i++) {
+		const struct net_addr *a = &e->net->addrs[i];
+
+		if (addr_is_v4(a->addr) == v4 && a->state != ADDR_DUPLICATE) {
+			memcpy(addr, a->addr, 16);
+			return;
+		}
+	}
+}
+
+struct route {
+	struct port *port;
+	const uint8_t *src; /* the address of ours that fits */
+	const uint8_t *hop;
+	unsigned prefix;
+};
+
+/* The address of a port to send from when the next hop's subnet says nothing: of the same scope. */
+static const uint8_t *source_any(const struct net *net, const struct port *port, const uint8_t dst[16])
+{
+	bool v4 = addr_is_v4(dst), ll = addr_is_link_local(dst);
+	const uint8_t *other = NULL;
+
+	for (int i = 0; i < net->addrs_n; i++) {
+		const struct net_addr *a = &net->addrs[i];
+
+		if (a->port != port || addr_is_v4(a->addr) != v4 || a->state == ADDR_DUPLICATE)
+			continue;
+		if (v4 || addr_is_link_local(a->addr) == ll)
+			return a->addr;
+		other = a->addr;
+	}
+	return other;
+}
+
+static const uint8_t *gateway_of(const struct port *port, bool v4)
+{
+	if (v4)
+		return port->has_gateway ? port->gateway : NULL;
+	return port->has_gateway6 ? port->gateway6 : NULL;
+}
+
+/* Link-local addresses and groups are on every port alike. Where the neighbour is known is best, then
+ * the first port that speaks the family. */
+static struct route route_on_link(const struct engine *e, const uint8_t dst[16])
+{
+	struct route first = {0};
+
+	for (int p = 0; p < e->ports_n; p++) {
+		const uint8_t *src = source_any(e->net, e->ports[p], dst);
+		struct route r = {e->ports[p], src, dst, 128};
+
+		if (src == NULL)
+			continue;
+		if (neigh_find(e->net, r.port, dst) != NULL)
+			return r;
+		if (first.port == NULL)
+			first = r;
+	}
+	return first;
+}
+
+/* Connected subnets before gateways; the longest prefix wins. */
+static struct route route_find(const struct engine *e, const uint8_t dst[16])
+{
+	bool v4 = addr_is_v4(dst);
+	struct route best = {0};
+
+	if (addr_is_multicast(dst) || addr_is_broadcast(dst) ||
+		(!v4 && addr_is_link_local(dst)))
+		return route_on_link(e, dst);
+	for (int i = 0; i < e->net->addrs_n; i++) {
+		const struct net_addr *a = &e->net->addrs[i];
+
+		if (addr_is_v4(a->addr) == v4 && a->state != ADDR_DUPLICATE &&
+			a->prefix >= best.prefix && addr_in_prefix(dst, a->addr, a->prefix))
+			best = (struct route){a->port, a->addr, dst, a->prefix};
+	}
+	for (int p = 0; p < e->ports_n && best.port == NULL; p++) {
+		const uint8_t *gateway = gateway_of(e->ports[p], v4);
+		struct route r = {e->ports[p], NULL, gateway, 0};
+
+		if (gateway == NULL)
+			continue;
+		for (int i = 0; i < e->net->addrs_n; i++) {
+			const struct net_addr *a = &e->net->addrs[i];
+
+			if (a->port == r.port && addr_is_v4(a->addr) == v4 &&
+				!addr_is_link_local(a->addr) &&
+				addr_in_prefix(gateway, a->addr, a->prefix))
+				r.src = a->addr;
+		}
+		if (r.src == NULL && (!v4 && addr_is_link_local(gateway)))
+			r.src = source_any(e->net, r.port, dst);
+		if (r.src != NULL)
+			best = r;
+	}
+	return best;
+}
+
+static struct pmtu *pmtu_slot(struct net *net, const uint8_t dst[16])
+{
+	uint32_t h = 0;
+
+	for (int i = 0; i < 16; i++)
+		h = h * 31 + dst[i];
+	return &net->pmtus[h % NET_PMTUS];
+}
+
+/* Paths that last hold a size for ever: one timer makes all look again when something has expired. */
+static void pmtu_timer(struct engine *e, struct timer *t)
+{
+	struct net *net = e->net;
+	uint64_t next = UINT64_MAX;
+
+	for (unsigned i = 0; i < NET_PMTUS; i++) {
+		struct pmtu *p = &net->pmtus[i];
+
+		if (p->mtu == 0)
+			continue;
+		if (p->until_ns <= e->now_ns) {
+			p->mtu = 0;
+			net->pmtus_n--;
+		} else if (p->until_ns < next) {
+			next = p->until_ns;
+		}
+	}
+	net->gen++;
+	if (next != UINT64_MAX)
+		timer_set(&e->wheel, t, next);
+}
+
+void pmtu_init(struct engine *e)
+{
+	timer_init(&e->net->pmtu_timer, pmtu_timer);
+}
+
+void ip_pmtu_learn(struct engine *e, const uint8_t dst[16], uint16_t mtu)
+{
+	struct net *net = e->net;
+	struct pmtu *p = pmtu_slot(net, dst);
+	uint32_t least = addr_is_v4(dst) ? PMTU_MIN_V4 : IP6_MTU_MIN;
+
+	if (mtu < least)
+		mtu = (uint16_t)least;
+	if (p->mtu == 0)
+		net->pmtus_n++;
+	else if (addr_equal(p->addr, dst) && p->mtu < mtu)
+		return; /* a router cannot make it larger */
+	memcpy(p->addr, dst, 16);
+	p->mtu = mtu;
+	p->until_ns = e->now_ns + PMTU_NS;
+	if (!timer_is_set(&net->pmtu_timer))
+		timer_set(&e->wheel, &net->pmtu_timer, p->until_ns);
+	net->gen++;
+}
+
+static uint16_t pmtu_of(struct engine *e, const uint8_t dst[16], uint16_t mtu)
+{
+	const struct pmtu *p;
+
+	if (e->net->pmtus_n == 0)
+		return mtu;
+	p = pmtu_slot(e->net, dst);
+	return p->mtu != 0 && p->mtu < mtu && addr_equal(p->addr, dst) ? p->mtu : mtu;
+}
+
+static int resolve_local(
+	struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
+{
+	*path = (struct ip_path){.gen = e->net->gen, .mtu = IP_LOOPBACK_MTU,
+		.pmtu = IP_LOOPBACK_MTU, .local = true};
+	if (addr_is_any(src)) /* as Linux: all of 127/8 from 127.0.0.1, else from the address itself */
+		memcpy(src, addr_is_v4(dst) && addr_is_loopback(dst) ? loopback4 : dst, 16);
+	return 0;
+}
+
+int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
+{
+	bool any;
+	struct route r;
+
+	if (cv_likely(path->gen == e->net->gen && !addr_is_any(src)))
+		return 0;
+	any = addr_is_any(src);
+	if (!any && addr_is_v4(src) != addr_is_v4(dst))
+		return -CV_ENETUNREACH;
+	if (ip_is_local(e, dst))
+		return resolve_local(e, path, dst, src);
+	if (addr_is_loopback(dst))
+		return -CV_ENETUNREACH;
+	if (!any && addr_is_loopback(src))
+		return -CV_EINVAL;
+	r = route_find(e, dst);
+	if (r.port == NULL)
+		return -CV_ENETUNREACH;
+	if (any)
+		memcpy(src, r.src, 16);
+	*path = (struct ip_path){.mtu = r.port->mtu, .pmtu = pmtu_of(e, dst, r.port->mtu),
+		.port = r.port};
+	if (!addr_is_multicast(dst) && !ip_is_broadcast(e, dst)) {
+		path->neigh = neigh_get(e, r.port, r.hop, true);
+		if (path->neigh == NULL)
+			return -CV_ENOBUFS;
+	}
+	path->gen = e->net->gen;
+	return 0;
+}

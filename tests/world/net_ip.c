@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* IPv4 beyond a datagram that just arrives: padding, ports that come and go, neighbours that do not answer,
+ * ICMP errors and whom they reach, addresses that cannot be. */
+#include "tests/world/net_common.h"
+
+/* The packet of a protocol that is on its way to a host, from its IP header on; NULL if none. */
+static const uint8_t *on_the_wire(const struct world *w, int to, uint8_t proto, uint16_t *len)
+{
+	for (unsigned i = 0; i < w->frames_n; i++) {
+		const uint8_t *f = rte_pktmbuf_mtod(w->frames[i].m, const uint8_t *);
+
+		if (w->frames[i].to == to && f[12] == 8 && f[13] == 0 && f[23] == proto) {
+			*len = (uint16_t)(rte_pktmbuf_pkt_len(w->frames[i].m) - 14);
+			return f + 14;
+		}
+	}
+	return NULL;
+}
+
+static struct sock *tcp_to(struct world *w, const char *text, uint16_t port)
+{
+	struct cv_endpoint to = at(text, port);
+	struct sock *sk;
+
+	assert_int_equal(sock_open(w->host[0].e, CV_AF_INET, CV_STREAM, &sk), 0);
+	sk->user = w;
+	assert_int_equal(sock_connect(sk, &to), 0);
+	return sk;
+}
+
+/* An ICMP error from host 1 about the packet at quote. */
+static void complain(struct world *w, uint8_t type, uint8_t code, uint16_t mtu, const uint8_t *quote,
+	uint16_t len)
+{
+	uint8_t icmp[600] = {type, code}, frame[700];
+
+	put16(icmp + 6, mtu);
+	memcpy(icmp + 8, quote, len);
+	put16(icmp + 2, fold16(sum16(icmp, 8u + len, 0)));
+	world_inject(w, 0, frame,
+		frame4(frame, w, 0, "10.0.0.2", "10.0.0.1", IPPROTO_ICMP, 1, 0, icmp,
+			(uint16_t)(8 + len)));
+}
+
+/* Both hosts know each other's MAC. */
+static void acquaint(struct world *w)
+{
+	struct sock *sk = udp_at(w, 0, "10.0.0.1", 7777);
+
+	send_at(sk, "10.0.0.2", 7777, "x", 1);
+	world_run(w, SECOND, NULL, NULL);
+	sock_close(sk, false);
+}
+
+static void padding__over_several_buffers__is_cut(void **state)
+{
+	struct world *w = world_new(1, &perfect);
+	struct sock *sk = udp_at(w, 0, "10.0.0.1", 9);
+	uint8_t udp[64], frame[256], got[64];
+	uint16_t n, cuts[] = {14 + 20 + 8 + 3, 2, 40, 11};
+	struct rte_mbuf *m = NULL, *part;
+
+	(void)state;
+	n = udp_bytes(udp, "10.0.0.2", 5, "10.0.0.1", 9, "hello", 5);
+	memset(frame, 0xee, sizeof(frame));
+	frame4(frame, w, 0, "10.0.0.2", "10.0.0.1", IPPROTO_UDP, 1, 0, udp, n);
+	for (unsigned i = 0, off = 0; i < 4; off += cuts[i++]) { /* two bytes of payload, 51 of padding */
+		part = rte_pktmbuf_alloc(w->pool);
+		memcpy(rte_pktmbuf_append(part, cuts[i]), frame + off, cuts[i]);
+		if (m == NULL)
+			m = part;
+		else
+			assert_int_equal(rte_pktmbuf_chain(m, part), 0);
+	}
+	net_input(w->host[0].e, &w->host[0].port, &m, 1);
+	assert_int_equal(sk->rxq.n, 1);
+	assert_int_equal(sk->rxq.head->pkt_len, 5);
+	assert_int_equal(sk->rxq.head->nb_segs, 2);
+	assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 5);
+	assert_memory_equal(got, "hello", 5);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+static void checksum__pieces_of_odd_length__is_right(void **state)
+{
+	static const uint16_t cuts[] = {14 + 20 + 8, 1, 3, 5, 2, 7, 1, 1, 13};
+	struct world *w = world_new(2, &perfect);
+	struct sock *sk = udp_at(w, 0, "10.0.0.1", 9);
+	uint8_t udp[64], frame[128], data[33];
+
+	(void)state;
+	for (unsigned salt = 0; salt < 500; salt++) {
+		struct rte_mbuf *m = NULL, *part;
+		uint16_t n;
+
+		for (unsigned i = 0; i < sizeof(data); i++)
+			data[i] = (uint8_t)(0xff - (i * salt) % 5);
+		n = udp_bytes(udp, "10.0.0.2", 5, "10.0.0.1", 9, data, sizeof(data));
+		frame4(frame, w, 0, "10.0.0.2", "10.0.0.1", IPPROTO_UDP, 1, 0, udp, n);
+		for (unsigned i = 0, off = 0; i < 9; off += cuts[i++]) {
+			part = rte_pktmbuf_alloc(w->pool);
+			memcpy(rte_pktmbuf_append(part, cuts[i]), frame + off, cuts[i]);
+			if (m == NULL)
+				m = part;
+			else
+				assert_int_equal(rte_pktmbuf_chain(m, part), 0);
+		}
+		net_input(w->host[0].e, &w->host[0].port, &m, 1);
+		assert_int_equal(sk->rxq.n, 1);
+		assert_int_equal(sock_recv_copy(sk, data, sizeof(data)), sizeof(data));
+	}
+	assert_int_equal(COUNT(w, 0, drop_l4_checksum), 0);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+static void connect__neighbour_silent__host_unreachable_after_three_seconds(void **state)
+{
+	struct world *w = world_new(3, &perfect);
+	struct sock *sk = tcp_to(w, "10.0.0.77", 80);
+
+	(void)state;
+	world_run(w, 2900 * MS, NULL, NULL);
+	assert_int_equal(sk->error_seq, 0);
+	world_run(w, 300 * MS, NULL, NULL);
+	assert_int_equal(sk->error, CV_EHOSTUNREACH);
+	assert_true(sk->status & CV_ST_DEAD);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+static void connect__port_unreachable__refused_only_when_it_quotes_our_syn(void **state)
+{
+	struct world *w = world_new(4, &perfect);
+	struct sock *sk;
+	uint8_t quote[28];
+	const uint8_t *syn;
+	uint16_t len;
+
+	(void)state;
+	acquaint(w);
+	w->link.loss = 1000; /* what follows is lost but for what we put there */
+	sk = tcp_to(w, "10.0.0.2", 80);
+	w->link.loss = 0;
+	world_run(w, 0, NULL, NULL);
+	syn = on_the_wire(w, 1, IPPROTO_TCP, &len);
+	assert_non_null(syn);
+	memcpy(quote, syn, sizeof(quote));
+	w->host[1].port.up = false; /* nobody answers by itself */
+	quote[24] ^= 0x80;          /* a sequence number far away: a forgery */
+	complain(w, 3, 3, 0, quote, sizeof(quote));
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk->error_seq, 0);
+	quote[24] ^= 0x80;
+	complain(w, 3, 3, 0, quote, sizeof(quote));
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk->error, CV_ECONNREFUSED);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+static void fragmentation_needed__connected_udp__learns_and_cuts(void **state)
+{
+	struct world *w = world_new(5, &perfect);
+	struct sock *sk[2] = {udp_at(w, 0, "10.0.0.1", 5), udp_at(w, 1, "10.0.0.2", 9)};
+	struct cv_endpoint to = at("10.0.0.2", 9);
+	uint8_t data[1400], quote[28];
+	const uint8_t *sent;
+	uint16_t len;
+	int mtu = 0;
+	uint32_t size = sizeof(mtu);
+
+	(void)state;
+	acquaint(w);
+	pattern(data, sizeof(data), 1);
+	assert_int_equal(sock_connect(sk[0], &to), 0);
+	assert_int_equal(try_send(sk[0], NULL, data, sizeof(data)), 0);
+	world_run(w, 0, NULL, NULL);
+	sent = on_the_wire(w, 1, IPPROTO_UDP, &len);
+	assert_non_null(sent);
+	assert_int_equal(sent[6] & 0x40, 0x40); /* do not fragment */
+	memcpy(quote, sent, sizeof(quote));
+	complain(w, 3, 4, 1000, quote, sizeof(quote));
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk[0]->error, CV_EMSGSIZE);
+	assert_int_equal(sock_getopt(sk[0], CV_OPT_MTU, &mtu, &size), 0);
+	assert_int_equal(try_send(sk[0], NULL, data, sizeof(data)), 0);
+	assert_int_equal(sock_getopt(sk[0], CV_OPT_MTU, &mtu, &size), 0);
+	assert_int_equal(mtu, 1000);
+	assert_int_equal(COUNT(w, 0, frags_out), 2);
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk[1]->rxq.n, 2);
+	/* After ten minutes the old size is tried again. */
+	world_run(w, 601 * SECOND, NULL, NULL);
+	assert_int_equal(try_send(sk[0], NULL, data, sizeof(data)), 0);
+	assert_int_equal(COUNT(w, 0, frags_out), 2);
+	close_all(sk, 2);
+	world_free(w);
+}
+
+static void udp__do_not_fragment__too_long_is_refused(void **state)
+{
+	struct world *w = world_new(6, &perfect);
+	struct sock *sk = udp_at(w, 0, "10.0.0.1", 5);
+	struct cv_endpoint to = at("10.0.0.2", 9);
+	static uint8_t data[65508];
+	int how = 2;
+
+	(void)state;
+	assert_int_equal(try_send(sk, &to, data, 65508), -CV_EMSGSIZE);
+	assert_int_equal(sock_setopt(sk, CV_OPT_MTU_DISCOVER, &how, sizeof(how)), 0);
+	assert_int_equal(try_send(sk, &to, data, 1473), -CV_EMSGSIZE);
+	assert_int_equal(try_send(sk, &to, data, 1472), 0);
+	how = 6;
+	assert_int_equal(sock_setopt(sk, CV_OPT_MTU_DISCOVER, &how, sizeof(how)), -CV_EINVAL);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+static void port__down_and_up__announces_and_asks_again(void **state)
+{
+	struct world *w = world_new(7, &perfect);
+	struct sock *sk[2] = {udp_at(w, 0, "10.0.0.1", 5), udp_at(w, 1, "10.0.0.2", 9)};
+	uint64_t asked;
+
+	(void)state;
+	acquaint(w);
+	net_port_down(w->host[0].e, &w->host[0].port);
+	send_at(sk[0], "10.0.0.2", 9, "a", 1);
+	world_run(w, 500 * MS, NULL, NULL);
+	assert_int_equal(sk[1]->rxq.n, 0);
+	/* The other end has got a new card meanwhile. */
+	w->host[1].port.mac[3] = 0x77;
+	asked = COUNT(w, 0, arp_requests_out);
+	net_port_up(w->host[0].e, &w->host[0].port);
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(COUNT(w, 0, arp_requests_out), asked + 2); /* says and asks */
+	assert_int_equal(sk[1]->rxq.n, 1); /* what waited */
+	send_at(sk[0], "10.0.0.2", 9, "b", 1);
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk[1]->rxq.n, 2);
+	net_port_up(w->host[0].e, &w->host[0].port); /* nothing new */
+	assert_int_equal(COUNT(w, 0, arp_requests_out), asked + 2);
+	close_all(sk, 2);
+	world_free(w);
+}
+
+static void neighbour__with_a_new_mac__its_announcement_is_believed(void **state)
+{
+	struct world *w = world_new(8, &perfect);
+	struct sock *sk[2] = {udp_at(w, 0, "10.0.0.1", 5), udp_at(w, 1, "10.0.0.2", 9)};
+
+	(void)state;
+	acquaint(w);
+	net_port_down(w->host[1].e, &w->host[1].port);
+	w->host[1].port.mac[3] = 0x77;
+	net_port_up(w->host[1].e, &w->host[1].port);
+	world_run(w, 10 * MS, NULL, NULL);
+	send_at(sk[0], "10.0.0.2", 9, "a", 1);
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk[1]->rxq.n, 1);
+	close_all(sk, 2);
+	world_free(w);
+}
+
+static void unknown_protocol__is_answered_protocol_unreachable(void **state)
+{
+	struct world *w = world_new(9, &perfect);
+	uint8_t frame[100], payload[16] = {0};
+
+	(void)state;
+	acquaint(w);
+	world_inject(w, 0, frame,
+		frame4(frame, w, 0, "10.0.0.2", "10.0.0.1", 143, 1, 0, payload, sizeof(payload)));
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(COUNT(w, 0, icmp_errors_out), 1);
+	assert_int_equal(COUNT(w, 0, drop_ip_protocol), 1);
+	world_free(w);
+}
+
+static void impossible_addresses__are_dropped_and_counted(void **state)
+{
+	static const char *const from[] = {"127.0.0.1", "10.0.0.1", "224.0.0.1", "255.255.255.255",
+		"10.0.0.255", "0.0.0.0", "240.0.0.1"};
+	static const char *const to[] = {"127.0.0.1", "10.0.0.3", "224.0.0.251", "10.0.1.255"};
+	struct world *w = world_new(10, &perfect);
+	struct sock *sk = udp_at(w, 0, "0.0.0.0", 9);
+	uint8_t udp[64], frame[128];
+
+	(void)state;
+	w->host[0].e->config.loopback = true;
+	for (unsigned i = 0; i < 7; i++) {
+		uint16_t n = udp_bytes(udp, from[i], 5, "10.0.0.1", 9, "x", 1);
+
+		world_inject(w, 0, frame,
+			frame4(frame, w, 0, from[i], "10.0.0.1", IPPROTO_UDP, 1, 0, udp, n));
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		uint16_t n = udp_bytes(udp, "10.0.0.2", 5, to[i], 9, "x", 1);
+
+		world_inject(w, 0, frame,
+			frame4(frame, w, 0, "10.0.0.2", to[i], IPPROTO_UDP, 1, 0, udp, n));
+	}
+	world_run(w, MS, NULL, NULL);
+	assert_int_equal(COUNT(w, 0, drop_ip_source), 7);
+	assert_int_equal(COUNT(w, 0, drop_not_for_us), 4);
+	assert_int_equal(sk->rxq.n, 0);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+static void broadcast__of_the_subnet__needs_leave_and_reaches_all(void **state)
+{
+	struct world *w = world_new(11, &perfect);
+	struct sock *sk[2] = {udp_at(w, 0, "10.0.0.1", 5), udp_at(w, 1, "0.0.0.0", 9)};
+	struct cv_endpoint all = at("10.0.0.255", 9), everybody = at("255.255.255.255", 9);
+	int one = 1;
+	uint64_t asked = COUNT(w, 0, arp_requests_out);
+
+	(void)state;
+	assert_int_equal(try_send(sk[0], &all, "x", 1), -CV_EACCES);
+	assert_int_equal(sock_connect(sk[0], &all), -CV_EACCES);
+	assert_int_equal(sock_setopt(sk[0], CV_OPT_BROADCAST, &one, sizeof(one)), 0);
+	assert_int_equal(try_send(sk[0], &all, "x", 1), 0);
+	assert_int_equal(try_send(sk[0], &everybody, "x", 1), 0);
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk[1]->rxq.n, 2);
+	assert_int_equal(COUNT(w, 0, arp_requests_out), asked);
+	/* Nobody complains about what many got. */
+	close_all(sk + 1, 1);
+	assert_int_equal(try_send(sk[0], &all, "x", 1), 0);
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(COUNT(w, 1, icmp_errors_out), 0);
+	close_all(sk, 1);
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(padding__over_several_buffers__is_cut),
+		cmocka_unit_test(checksum__pieces_of_odd_length__is_right),
+		cmocka_unit_test(connect__neighbour_silent__host_unreachable_after_three_seconds),
+		cmocka_unit_test(connect__port_unreachable__refused_only_when_it_quotes_our_syn),
+		cmocka_unit_test(fragmentation_needed__connected_udp__learns_and_cuts),
+		cmocka_unit_test(udp__do_not_fragment__too_long_is_refused),
+		cmocka_unit_test(port__down_and_up__announces_and_asks_again),
+		cmocka_unit_test(neighbour__with_a_new_mac__its_announcement_is_believed),
+		cmocka_unit_test(unknown_protocol__is_answered_protocol_unreachable),
+		cmocka_unit_test(impossible_addresses__are_dropped_and_counted),
+		cmocka_unit_test(broadcast__of_the_subnet__needs_leave_and_reaches_all),
+	};
+
+	world_eal_init("world-net-ip");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
