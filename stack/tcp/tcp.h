@@ -34,6 +34,7 @@
 #define TCP_RTO_INITIAL (1 * SEC)
 #define TCP_RTO_MAX (120 * SEC)
 #define TCP_DELACK (40 * MS)
+#define TCP_HELD_MAX (200 * MS) /* a small segment waits for more (tcp(7), TCP_CORK) */
 #define TCP_2MSL (60 * SEC)
 #define TCP_FIN_TIMEOUT 60u /* seconds, of an orphan in FIN_WAIT_2 */
 #define TCP_SYN_RETRIES 6u

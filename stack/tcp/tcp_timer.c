@@ -79,11 +79,14 @@ void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
 		tp->persist = 0;
 		return;
 	}
-	/* Nothing under way and data that does not fit the window: probe (RFC9293:3.8.6.1). */
-	if (tp->state >= TCP_ESTABLISHED && seq_lt(tp->snd_nxt, tp->snd_end) &&
-		tp->snd_wnd < tcp_eff_mss(tp) && tp->snd_wnd < tp->snd_end - tp->snd_nxt) {
+	/* Nothing under way, and data that is held back: by a shut window, which is probed
+	 * (RFC9293:3.8.6.1), or as too small to be worth a segment (SWS, MSG_MORE, TCP_CORK), which
+	 * ends in time. */
+	if (tp->state >= TCP_ESTABLISHED && seq_lt(tp->snd_nxt, tp->snd_end)) {
+		uint64_t wait = tp->snd_wnd == 0 ? backed_off(tp->rto_ns, tp->probes) : TCP_HELD_MAX;
+
 		if (!tp->persist || tp->deadline[TCP_T_REXMT] == 0)
-			tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->probes));
+			tcp_timer_set(tp, TCP_T_REXMT, wait);
 		tp->persist = 1;
 		return;
 	}
@@ -112,9 +115,11 @@ static void time_out(struct tcp_sock *tp, const char *why)
 
 static void persist_timeout(struct tcp_sock *tp)
 {
-	if (tp->snd_wnd > 0) { /* a window too small to be worth it: send what fits now */
-		tcp_segment_send(tp, tp->snd_nxt,
-			seq_min(tp->snd_end, tp->snd_nxt + tp->snd_wnd) - tp->snd_nxt, TCP_PSH);
+	if (tp->snd_wnd > 0) { /* held back for long enough: what fits goes now */
+		uint32_t end = seq_min(tp->snd_end, tp->snd_nxt + tp->snd_wnd);
+
+		end = seq_min(end, tp->snd_nxt + tcp_eff_mss(tp));
+		(void)tcp_segment_send(tp, tp->snd_nxt, end - tp->snd_nxt, TCP_PSH);
 		tcp_rexmt_update(tp, true);
 		return;
 	}
