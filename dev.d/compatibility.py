@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""compatibility.py [--check]: makes docs/compatibility.md from shim/intercept.def, stack/api/option.def and the options that
+shim/option.c serves itself. With --check: exit 1 when the page in the tree is another."""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/compatibility.md"
+TEMPLATE = ROOT / "docs/compatibility.in.md"
+
+
+def names():
+    """(kind, name, target, heading) of intercept.def, in its order. A comment on a line of its own is the heading of
+    what follows."""
+    text = (ROOT / "shim/intercept.def").read_text()
+    heading = ""
+    first = text.index("*/") + 2  # the file's own head
+    pattern = re.compile(r"^/\*(.*?)\*/|^([XVA])\((.*?)\)$", re.S | re.M)
+    for comment, kind, rest in pattern.findall(text[first:]):
+        if not kind:
+            heading = " ".join(comment.replace("*", " ").split())
+            continue
+        depth, parts, start = 0, [], 0
+        for at, letter in enumerate(rest):
+            depth += (letter == "(") - (letter == ")")
+            if letter == "," and depth == 0:
+                parts.append(rest[start:at].strip())
+                start = at + 1
+        parts.append(rest[start:].strip())
+        yield kind, parts[1], parts[-1] if kind == "A" else "", heading
+
+
+def engine_options():
+    text = (ROOT / "stack/api/option.def").read_text()
+    for name, level, option, kind in re.findall(r"^X\((\w+), (\w+), (\w+), (\w+)\)", text, re.M):
+        if not option.startswith("0x"):
+            yield level, option, kind
+
+
+def shim_options():
+    """What option_get answers itself: its cases, and the options compared by name in option_set."""
+    text = (ROOT / "shim/option.c").read_text()
+    return sorted(set(re.findall(r"\b(SO_[A-Z]+)\b", text)) - {"SO_REUSEADDR", "SO_MARK"})
+
+
+def calls_table():
+    heading_now, lines = None, []
+    for kind, name, target, heading in names():
+        if heading != heading_now:
+            lines += ["", f"**{heading}**", "", "| call | |", "|---|---|"]
+            heading_now = heading
+        lines.append(f"| `{name}` | {f'as `{target}`' if target else 'served'} |")
+    return "\n".join(lines).strip()
+
+
+def options_table():
+    lines = ["| level | option | served by |", "|---|---|---|"]
+    lines += [f"| `SOL_SOCKET` | `{name}` | library |" for name in shim_options()]
+    lines += [f"| `{level}` | `{name}` | engine |" for level, name, kind in engine_options()]
+    return "\n".join(lines)
+
+
+def page():
+    text = TEMPLATE.read_text()
+    count = len(list(names()))
+    return (
+        text.replace("@CALLS@", calls_table())
+        .replace("@OPTIONS@", options_table())
+        .replace("@COUNT@", str(count))
+    )
+
+
+if "--check" in sys.argv:
+    if not PAGE.exists() or PAGE.read_text() != page():
+        sys.exit("docs/compatibility.md is not what dev.d/compatibility.py makes of the code: run it and commit")
+else:
+    PAGE.write_text(page())
