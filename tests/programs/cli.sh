@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The commands themselves: private engines, ss, stat, doctor, mistakes in configurations, an installed tree.
+. "$(dirname "$0")/lib.sh"
+[[ $KIND == culvert ]] || {
+	echo "skip cli: needs an engine"
+	exit 0
+}
+
+space_new SPACE cli
+private=$(engine_name own)
+engine_gone() { ! engine_answers "$private"; }
+
+private_engine() {
+	local answer
+	# No engine of that name runs: one is started with the default configuration, and serves both ends.
+	on_kernel timeout 60 "$CULVERT" run --engine "$private" -- python3 "$PROGRAMS/both_ends.py" 10.88.0.2
+	wait_until 15 engine_gone || fail "the private engine outlives its program"
+	! ip -n "$SPACE" link show culvert0 2>/dev/null || fail "its device is left"
+}
+private_engine_shared() {
+	# A second program finds the first one's engine; it ends with the last of the two.
+	start first on_kernel "$CULVERT" run --engine "$private" -- python3 -u -m http.server --bind 10.88.0.2 8080
+	local first=$started
+	listens() { port_listens "$SPACE" "$private" 8080; }
+	wait_until 20 listens || fail "$(cat "$DIR/first.log")"
+	on_kernel "$CULVERT" run --engine "$private" -- curl -sS --max-time 10 http://10.88.0.2:8080/ >/dev/null
+	on_kernel curl -sS --max-time 10 http://10.88.0.2:8080/ >/dev/null
+	engine_answers "$private" >/dev/null || fail "the engine ended with the second program"
+	kill "$first"
+	wait_until 15 engine_gone || fail "the private engine outlives its last program"
+}
+private_engine_config() {
+	cat >"$DIR/own.ini" <<-END
+	[engine]
+	name=$private
+	[port own]
+	device=net_tap0,iface=cvown
+	address=10.87.0.2/24
+	host_address=10.87.0.1/24
+	END
+	on_kernel timeout 60 "$CULVERT" run --config "$DIR/own.ini" -- python3 "$PROGRAMS/both_ends.py" 10.87.0.2
+	wait_until 15 engine_gone || fail "the private engine outlives its program"
+}
+exit_codes() {
+	local status=0
+	on_kernel "$CULVERT" run --engine "$private" -- sh -c 'exit 42' || status=$?
+	[[ $status == 42 ]] || fail "the program's exit code 42 becomes $status"
+	status=0
+	on_kernel "$CULVERT" run --engine "$private" -- /nonexistent 2>"$DIR/err" || status=$?
+	[[ $status == 127 ]] || fail "a program that is not there: $status: $(cat "$DIR/err")"
+	status=0
+	"$CULVERT" stat --engine "$private-none" 2>"$DIR/err" || status=$?
+	[[ $status == 1 && $(wc -l <"$DIR/err") == 1 ]] || fail "no engine: $status, $(cat "$DIR/err")"
+	status=0
+	"$CULVERT" frobnicate 2>"$DIR/err" || status=$?
+	[[ $status == 2 ]] || fail "no such command: $status"
+	for command in run ss stat doctor; do
+		"$CULVERT" $command --help | grep -q Usage: || fail "$command --help"
+	done
+}
+# mistake TEXT WORDS...: the configuration gives exit code 2 and one line with file, line number and the words.
+mistake() {
+	local status=0 text=$1 word
+	shift
+	printf '%b' "$text" >"$DIR/wrong.ini"
+	on_kernel timeout 20 "$CULVERTD" --config "$DIR/wrong.ini" --foreground >"$DIR/out" 2>&1 || status=$?
+	cat "$DIR/out"
+	[[ $status == 2 ]] || fail "exit code $status, not 2"
+	[[ $(grep -c wrong.ini "$DIR/out") == 1 ]] || fail "not one line"
+	for word in "$@"; do grep -q -- "$word" "$DIR/out" || fail "the line does not say $word"; done
+}
+mistakes() {
+	local good='[engine]\nname=x\n[port p]\ndevice=net_tap0,iface=cvx\naddress=10.1.0.2/24\n'
+	mistake '[engine]\nname=x\n' 'port'
+	mistake "${good}mtuu=1500\n" ':6:' 'mtuu' 'mtu'
+	mistake "${good}mtu=abc\n" ':6:' 'mtu=abc' 'number'
+	mistake "${good}checksum=maybe\n" ':6:' 'auto|offload|software|trusted-link'
+	mistake '[engine]\nidle=never\n[port p]\ndevice=net_tap0\naddress=10.1.0.2/24\n' ':2:' 'adaptive|poll'
+	mistake '[engine]\n[port p]\ndevice=net_tap0\naddress=10.1.0.300/24\n' ':4:' 'address=10.1.0.300'
+	mistake '[engine]\n[port p]\ndevice=eth0\naddress=10.1.0.2/24\n' ':3:' 'device=eth0' 'net_tap0'
+	mistake '[engine]\n[prot p]\n' ':2:' 'prot'
+	mistake '[engine]\n[port p]\ndevice=net_af_packet0,iface=nosuch0\naddress=10.1.0.2/24\n' 'nosuch0'
+	local status=0
+	"$CULVERTD" --config "$DIR/nowhere.ini" --foreground >"$DIR/out" 2>&1 || status=$?
+	[[ $status == 2 ]] || fail "a missing file: $status"
+}
+shows() {
+	engine_tap "$SPACE" "$private" "$DIR"
+	start shown on_kernel "$CULVERT" run --engine "$private" -- python3 "$PROGRAMS/holder.py" "$ENGINE_ADDR" 7100
+	listens() { port_listens "$SPACE" "$private" 7100; }
+	wait_until 15 listens
+	start talker on_kernel python3 "$PROGRAMS/peer.py" "$ENGINE_ADDR" 7100 unread "$DIR/end"
+	established() { "$CULVERT" ss -t --engine "$private" | grep -q ESTAB; }
+	wait_until 10 established
+	"$CULVERT" ss -t -l -n --engine "$private" | tee "$DIR/out"
+	grep -q "LISTEN .*$ENGINE_ADDR:7100" "$DIR/out"
+	! grep -q ESTAB "$DIR/out" || fail "-l shows more than listeners"
+	"$CULVERT" ss -t -a -n -p -i --engine "$private" | tee "$DIR/out"
+	grep -q ESTAB "$DIR/out" && grep -q LISTEN "$DIR/out" && grep -q python3 "$DIR/out" || fail "ss -tanpi"
+	grep -Eq 'rtt|cwnd' "$DIR/out" || fail "ss -i shows no details"
+	"$CULVERT" ss -u -a --engine "$private" | tee "$DIR/out"
+	! grep -q tcp "$DIR/out" || fail "-u shows TCP"
+	"$CULVERT" ss --json -a --engine "$private" | jq -e 'length == 2' >/dev/null
+	"$CULVERT" stat --engine "$private" | tee "$DIR/out"
+	grep -q tcp_in "$DIR/out" || fail "stat shows no counters"
+	"$CULVERT" stat --json --engine "$private" | jq -e '.tcp.connections == 1 and .counters.tcp_in > 3' >/dev/null
+	"$CULVERT" doctor --engine "$private" | tee "$DIR/out"
+	"$CULVERT" doctor --json --engine "$private" | jq -e 'length > 3' >/dev/null
+}
+installed() {
+	DESTDIR=$DIR/root meson install -C "$CULVERT_BUILD" --no-rebuild --quiet
+	local culvert library word
+	for word in culvert culvertd libculvert.so; do
+		find "$DIR/root" -name "$word" -type f | grep -q . ||
+			fail "no $word; installed: $(cd "$DIR/root" && find . -type f | tr '\n' ' ')"
+	done
+	culvert=$(find "$DIR/root" -name culvert -type f)
+	library=$(find "$DIR/root" -name libculvert.so)
+	! ldd "$library" | grep -q rte_ || fail "the library links DPDK"
+	on_kernel timeout 60 "$culvert" run --engine "$private-i" -- python3 "$PROGRAMS/both_ends.py" 10.88.0.2
+}
+no_engine() {
+	# LD_PRELOAD alone, nobody there: the program works on the kernel, with one line on stderr.
+	CULVERT_ENGINE=$private-none LD_PRELOAD=$CULVERT_BUILD/shim/libculvert.so timeout 30 \
+		ip netns exec "$SPACE" python3 -c "import socket
+s = socket.create_server(('127.0.0.1', 0))
+for i in range(3):
+    c = socket.create_connection(s.getsockname())
+    c.sendall(b'x')
+    assert s.accept()[0].recv(1) == b'x'" 2>"$DIR/err"
+	cat "$DIR/err"
+	[[ $(grep -c culvert "$DIR/err") -le 1 ]] || fail "more than one line"
+	# A program without sockets says nothing at all.
+	CULVERT_ENGINE=$private-none LD_PRELOAD=$CULVERT_BUILD/shim/libculvert.so ls / 2>"$DIR/err" >/dev/null
+	[[ ! -s $DIR/err ]] || fail "ls says: $(cat "$DIR/err")"
+}
+check 'culvert run starts a private engine and ends it' private_engine
+check 'culvert run: two programs share a private engine' private_engine_shared
+check 'culvert run --config' private_engine_config
+check 'exit codes and help' exit_codes
+check 'mistakes in a configuration: one line, exit code 2' mistakes
+check 'ss, stat, doctor' shows
+check 'meson install with DESTDIR, the installed tree works' installed
+check 'no engine: the program runs on the kernel' no_engine
+checks_done
