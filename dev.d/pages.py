@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""compatibility.py [--check]: makes docs/compatibility.md from shim/intercept.def, stack/api/option.def and the options that
-shim/option.c serves itself. With --check: exit 1 when the page in the tree is another."""
+"""pages.py [--check]: makes docs/compatibility.md from shim/intercept.def, stack/api/option.def and the options that
+shim/option.c serves itself, and docs/configuration.md from dpdk/limits.def; the text around the tables is in docs/*.in.md.
+With --check: exit 1 when a page in the tree is another."""
 import pathlib
 import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs/compatibility.md"
-TEMPLATE = ROOT / "docs/compatibility.in.md"
+PAGES = ("compatibility", "configuration")
 
 
 def names():
@@ -62,18 +62,29 @@ def options_table():
     return "\n".join(lines)
 
 
-def page():
-    text = TEMPLATE.read_text()
-    count = len(list(names()))
+def limits_table():
+    text = (ROOT / "dpdk/limits.def").read_text()
+    lines = ["| key | from | to | default | |", "|---|---|---|---|---|"]
+    pattern = r'^X\((\w+), \w+, (\d+), (\d+), (\d+), "([^"]*)"\)'
+    for key, least, most, default, what in re.findall(pattern, text, re.M):
+        lines.append(f"| `{key}` | {least} | {most} | {'by the engine' if default == '0' else default} | {what} |")
+    return "\n".join(lines)
+
+
+def page(name):
     return (
-        text.replace("@CALLS@", calls_table())
+        (ROOT / f"docs/{name}.in.md")
+        .read_text()
+        .replace("@CALLS@", calls_table())
         .replace("@OPTIONS@", options_table())
-        .replace("@COUNT@", str(count))
+        .replace("@LIMITS@", limits_table())
+        .replace("@COUNT@", str(len(list(names()))))
     )
 
 
-if "--check" in sys.argv:
-    if not PAGE.exists() or PAGE.read_text() != page():
-        sys.exit("docs/compatibility.md is not what dev.d/compatibility.py makes of the code: run it and commit")
-else:
-    PAGE.write_text(page())
+for name in PAGES:
+    path = ROOT / f"docs/{name}.md"
+    if "--check" not in sys.argv:
+        path.write_text(page(name))
+    elif not path.exists() or path.read_text() != page(name):
+        sys.exit(f"docs/{name}.md is not what dev.d/pages.py makes of the code: run it and commit the page")
