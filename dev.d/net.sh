@@ -121,6 +121,8 @@ engine_tap() {
 		device=net_tap0,iface=cv0
 		address=$ENGINE_ADDR/24
 		host_address=$KERNEL_ADDR/24
+		address6=$ENGINE_ADDR6/64
+		host_address6=$KERNEL_ADDR6/64
 		END
 		(($# == 0)) || printf '%s\n' "$@"
 	)
