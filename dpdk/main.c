@@ -26,6 +26,7 @@ static const char usage[] =
 	"                      when the engine is ready, and messages go to syslog\n"
 	"      --check         check FILE, print the control socket that it names, and end\n"
 	"      --until-idle PID   end when process PID has ended and no program is left\n"
+	"  -v, --verbose       DPDK's own messages, too\n"
 	"  -V, --version       print the version\n"
 	"  -h, --help          print this\n"
 	"\n"
@@ -33,7 +34,7 @@ static const char usage[] =
 
 struct options {
 	const char *config;
-	bool foreground, check;
+	bool foreground, check, verbose;
 	int until_idle; /* a pid; 0: run on */
 };
 
@@ -45,13 +46,14 @@ static int options_read(struct options *o, int argc, char **argv)
 		{"foreground", no_argument, NULL, 'f'},
 		{"check", no_argument, NULL, 'k'},
 		{"until-idle", required_argument, NULL, 'u'},
+		{"verbose", no_argument, NULL, 'v'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:fVh", names, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:fvVh", names, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			o->config = optarg;
@@ -64,6 +66,9 @@ static int options_read(struct options *o, int argc, char **argv)
 			break;
 		case 'u':
 			o->until_idle = atoi(optarg);
+			break;
+		case 'v':
+			o->verbose = true;
 			break;
 		case 'V':
 			puts("culvertd " CULVERT_VERSION);
@@ -145,11 +150,11 @@ static void become_daemon(void)
 }
 
 /* 0, or the exit code. */
-static int service_start(struct service *s, char *error)
+static int service_start(struct service *s, bool verbose, char *error)
 {
 	if (control_listen(s, error) != 0)
 		return 1;
-	if (ports_eal_init(&s->config, false, error) != 0)
+	if (ports_eal_init(&s->config, verbose, error) != 0)
 		return 1;
 	if (ports_open(&s->ports, &s->config, error) != 0)
 		return 2;
@@ -188,7 +193,7 @@ int main(int argc, char **argv)
 	if (!o.foreground)
 		ready = background();
 	signals_block();
-	code = service_start(&s, error);
+	code = service_start(&s, o.verbose, error);
 	if (code != 0) {
 		log_line(LOG_ERR, "%s", error);
 		if (s.control_fd >= 0 && s.engine)

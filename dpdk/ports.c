@@ -64,7 +64,7 @@ int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_B
 	if (!pci)
 		argv[argc++] = (char *)"--no-pci";
 	if (!noise)
-		argv[argc++] = (char *)"--log-level=*:4";
+		argv[argc++] = (char *)"--log-level=*:3"; /* its errors are told by us, once */
 	argv[argc] = NULL;
 	/* The TAP driver asks for a signal for each frame and reads only after one. Blocked in every
 	 * thread from the start none ever comes, and the driver reads whenever it is polled. */

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "dpdk/config.h"
@@ -17,6 +18,9 @@
 #include "stack/api/page.h"
 #include "stack/core/engine.h"
 #include "stack/user/user.h"
+
+/* Interrupts the worker's system call. */
+#define SERVICE_SIGNAL SIGUSR1
 
 struct worker_call {
 	void (*fn)(void *arg);
@@ -36,6 +40,9 @@ struct service {
 	int kick;  /* eventfd: the control thread calls */
 	_Atomic(struct worker_call *) call;
 	atomic_bool stop;
+	pthread_t worker;
+	_Atomic uint32_t ringing; /* odd: inside a program's doorbell */
+	int silence;              /* /dev/null */
 	/* control */
 	pthread_t control;
 	int control_fd; /* listening */

@@ -7,7 +7,9 @@
  * next deadline. A device without a descriptor is looked at after naps that grow.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -48,14 +50,34 @@ static uint64_t random64(void *ctx)
 	return pool[--left];
 }
 
-/* The program's eventfd. One that is full is awake already. */
+/* The program's eventfd, without O_NONBLOCK if the program has changed that: then a full one would hold
+ * the worker. The control thread watches s->ringing and interrupts a write that lasts; such a bell is
+ * exchanged for one that swallows everything. */
 static void ring(void *ctx, int bell)
 {
 	const uint64_t one = 1;
+	struct service *s = ctx;
+	uint32_t seq = atomic_load_explicit(&s->ringing, memory_order_relaxed);
+	ssize_t n;
 
-	(void)ctx;
-	if (write(bell, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		log_line(LOG_DEBUG, "a program's doorbell: %s", strerror(errno));
+	atomic_store_explicit(&s->ringing, seq + 1, memory_order_relaxed);
+	n = write(bell, &one, sizeof(one));
+	atomic_store_explicit(&s->ringing, seq + 2, memory_order_relaxed);
+	if (n < 0 && errno == EINTR && dup3(s->silence, bell, O_CLOEXEC) >= 0)
+		log_line(LOG_WARNING, "a program's doorbell blocks: it is not rung again");
+}
+
+static void interrupted(int sig)
+{
+	(void)sig;
+}
+
+/* Interrupts system calls, and nothing else. */
+static void interruption_prepare(void)
+{
+	const struct sigaction act = {.sa_handler = interrupted};
+
+	sigaction(SERVICE_SIGNAL, &act, NULL);
 }
 
 static int engine_make(struct service *s, char *error)
@@ -106,7 +128,10 @@ int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES])
 {
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	s->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->epoll < 0 || s->kick < 0 || watch_fd(s, s->kick, EPOLLIN | EPOLLET) != 0) {
+	s->silence = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	s->worker = pthread_self();
+	interruption_prepare();
+	if (s->epoll < 0 || s->kick < 0 || s->silence < 0 || watch_fd(s, s->kick, EPOLLIN | EPOLLET) != 0) {
 		snprintf(error, CONFIG_ERROR_BYTES, "the worker: %s", strerror(errno));
 		return -1;
 	}
