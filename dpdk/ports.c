@@ -64,7 +64,7 @@ int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_B
 	if (!pci)
 		argv[argc++] = (char *)"--no-pci";
 	if (!noise)
-		argv[argc++] = (char *)"--log-level=*:3"; /* its errors are told by us, once */
+		argv[argc++] = (char *)"--log-level=*:4";
 	argv[argc] = NULL;
 	/* The TAP driver asks for a signal for each frame and reads only after one. Blocked in every
 	 * thread from the start none ever comes, and the driver reads whenever it is polled. */
@@ -159,6 +159,10 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	rte_eth_promiscuous_enable(q->ethdev);
 	rte_eth_macaddr_get(q->ethdev, &mac);
 	memcpy(q->stack.mac, mac.addr_bytes, 6);
+	/* The kernel's end of the TAP has the driver's address. With one address for both, each would find its
+	 * IPv6 link-local address taken by the other. */
+	if (q->tap)
+		q->stack.mac[5] ^= 1;
 	return 0;
 }
 
