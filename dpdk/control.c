@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
@@ -27,6 +28,8 @@
 #define BACKLOG 512
 #define TICK_MS 100 /* of what is looked at again and again while there are programs */
 #define EVENTS 64
+#define LOCK_TRIES 100
+#define LOCK_TRY_US 50000
 
 struct conn {
 	struct list node;
@@ -76,6 +79,26 @@ static int listen_fail(struct service *s, char *error, const char *what)
 	return -1;
 }
 
+/* One engine of a name at a time. One that is just ending holds the lock until it is gone. */
+static int name_lock(struct service *s, const struct sockaddr_un *un, char *error)
+{
+	char path[sizeof(un->sun_path) + 8];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s.lock", un->sun_path);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return listen_fail(s, error, strerror(errno));
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (somebody_answers(un))
+			return listen_fail(s, error, "an engine of this name is running already");
+		usleep(LOCK_TRY_US);
+	}
+	return listen_fail(s, error, "an engine of this name does not answer and does not end");
+}
+
 int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES])
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -83,11 +106,11 @@ int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES])
 	memcpy(un.sun_path, s->config.control, sizeof(un.sun_path));
 	if (strncmp(un.sun_path, CV_CONTROL_DIR "/", sizeof(CV_CONTROL_DIR)) == 0)
 		(void)mkdir(CV_CONTROL_DIR, 0755);
+	if (name_lock(s, &un, error) != 0)
+		return -1;
 	s->control_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->control_fd < 0)
 		return listen_fail(s, error, strerror(errno));
-	if (somebody_answers(&un))
-		return listen_fail(s, error, "an engine of this name is running already");
 	(void)unlink(un.sun_path);
 	if (bind(s->control_fd, (const struct sockaddr *)&un, sizeof(un)) != 0)
 		return listen_fail(s, error, strerror(errno));

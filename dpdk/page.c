@@ -24,7 +24,8 @@ static void route_add(struct cv_page *p, const uint8_t addr[16], unsigned prefix
 
 static void port_routes(struct cv_page *p, const struct config_port *o)
 {
-	static const uint8_t any4[16] = {[10] = 0xff, [11] = 0xff}, any6[16] = {0};
+	static const uint8_t any4[16] = {[10] = 0xff, [11] = 0xff}, any6[16] = {0},
+			     link_local[16] = {0xfe, 0x80};
 
 	if (o->address.set) {
 		route_add(p, o->address.addr, 128, CV_ROUTE_LOCAL, o->mtu);
@@ -33,6 +34,7 @@ static void port_routes(struct cv_page *p, const struct config_port *o)
 	if (o->address6.set) {
 		route_add(p, o->address6.addr, 128, CV_ROUTE_LOCAL, o->mtu);
 		route_add(p, o->address6.addr, o->address6.prefix, CV_ROUTE_OUT, o->mtu);
+		route_add(p, link_local, 10, CV_ROUTE_OUT, o->mtu);
 	}
 	if (o->gateway.set)
 		route_add(p, any4, 96, CV_ROUTE_OUT, o->mtu);

@@ -17,6 +17,7 @@
 
 #include "dpdk/log.h"
 #include "stack/core/pkt.h"
+#include "stack/net/ip.h"
 
 #define RX_DESC 512
 #define TX_DESC 512
@@ -139,6 +140,8 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	q->tap = strcmp(q->driver, "net_tap") == 0;
 	offloads_choose(q, &info, &conf);
 	conf.intr_conf.rxq = q->tap || q->config->pci;
+	q->link_told = info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+	conf.intr_conf.lsc = q->link_told;
 	*step = "configuration";
 	if ((status = rte_eth_dev_configure(q->ethdev, 1, 1, &conf)) != 0)
 		return status;
@@ -164,6 +167,40 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	if (q->tap)
 		q->stack.mac[5] ^= 1;
 	return 0;
+}
+
+static int link_event(uint16_t ethdev, enum rte_eth_event_type type, void *arg, void *ret)
+{
+	struct ports_port *q = arg;
+
+	(void)ethdev;
+	(void)type;
+	(void)ret;
+	atomic_store(&q->link_changed, true);
+	return 0;
+}
+
+/* A driver that is silent about its link, and is told of none, is taken at its word when asked. */
+void ports_link_look(struct ports *p, struct engine *e)
+{
+	for (uint16_t i = 0; i < p->n; i++) {
+		struct ports_port *q = &p->port[i];
+		struct rte_eth_link link;
+		bool up;
+
+		if (q->link_told && !atomic_exchange(&q->link_changed, false))
+			continue;
+		if (rte_eth_link_get_nowait(q->ethdev, &link) != 0)
+			continue;
+		up = link.link_status == RTE_ETH_LINK_UP;
+		if (up == q->stack.up)
+			continue;
+		log_line(LOG_NOTICE, "port %s is %s", q->stack.name, up ? "up" : "down");
+		if (up)
+			net_port_up(e, &q->stack);
+		else
+			net_port_down(e, &q->stack);
+	}
 }
 
 static void waiting_prepare(struct ports_port *q)
@@ -205,6 +242,9 @@ static int port_open(struct ports *p, uint16_t i, const struct config *c, char *
 		return -1;
 	}
 	waiting_prepare(q);
+	if (q->link_told)
+		rte_eth_dev_callback_register(
+			q->ethdev, RTE_ETH_EVENT_INTR_LSC, link_event, q);
 	q->stack.up = true;
 	if (q->config->host_address.set || q->config->host_address6.set) {
 		struct rte_eth_dev_info info;

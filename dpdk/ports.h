@@ -9,6 +9,8 @@
 #ifndef CULVERT_DPDK_PORTS_H
 #define CULVERT_DPDK_PORTS_H
 
+#include <stdatomic.h>
+
 #include "dpdk/config.h"
 #include "stack/core/engine.h"
 
@@ -18,6 +20,8 @@ struct ports_port {
 	uint16_t ethdev;
 	int rx_fd;         /* readable when a frame waits; -1: the driver has none */
 	bool tap;
+	bool link_told;            /* the driver says when the link changes */
+	atomic_bool link_changed;
 	char driver[32];
 };
 
@@ -32,6 +36,8 @@ int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_B
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
 void ports_close(struct ports *p);
+/* Looks at links that may have changed and tells the engine. Now and then, on the worker. */
+void ports_link_look(struct ports *p, struct engine *e);
 /* struct engine_env's rx and tx; ctx is the struct ports. */
 uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max);
 uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n);

@@ -26,6 +26,7 @@
 #define NAP_FIRST_NS 50000ull
 #define NAP_LAST_NS 1000000ull
 #define SLEEP_MAX_NS 1000000000ull
+#define LINK_LOOK_NS 100000000ull
 #define CPU_EVERY 256u /* turns between looks at which core we are on */
 
 static uint64_t now_ns(void)
@@ -212,6 +213,7 @@ void worker_run(struct service *s)
 {
 	struct cv_page_worker *w = &s->page->worker[0];
 	struct idle idle = {.since = now_ns(), .nap_ns = NAP_FIRST_NS};
+	uint64_t looked = 0;
 
 	prctl(PR_SET_TIMERSLACK, 1000ul);
 	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
@@ -222,6 +224,10 @@ void worker_run(struct service *s)
 			work++;
 		if (w->turns++ % CPU_EVERY == 0)
 			w->cpu = (uint32_t)sched_getcpu();
+		if (now - looked >= LINK_LOOK_NS) {
+			looked = now;
+			ports_link_look(&s->ports, s->engine);
+		}
 		if (work > 0) {
 			idle.since = now;
 			idle.nap_ns = NAP_FIRST_NS;

@@ -140,7 +140,7 @@ struct tcp_sock {
 	uint64_t cc_priv[TCP_CC_PRIV / 8];
 	struct list embryos; /* of a listener (sock.accept_node of the children) */
 	uint32_t embryos_n;
-	uint16_t peer_mss, user_mss, pmtu /* learnt from ICMP; 0: none */;
+	uint16_t peer_mss, user_mss, pmtu /* that mss is made for */;
 	uint8_t tos, ttl, mtu_discover, syncnt;
 	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
 		acceptable : 1 /* not an embryo */, oobinline : 1;

@@ -14,15 +14,11 @@ static uint32_t headers(const struct tcp_sock *tp)
 	return WIRE_TCP_BYTES_MIN + (addr_is_v4(tp->sk.peer.addr) ? 20u : 40u);
 }
 
-static uint32_t path_mtu(const struct tcp_sock *tp)
-{
-	return tp->pmtu != 0 && tp->pmtu < tp->path.mtu ? tp->pmtu : tp->path.mtu;
-}
-
 void tcp_mss_update(struct tcp_sock *tp)
 {
-	uint32_t mtu = path_mtu(tp), mss = mtu > 108 ? mtu - headers(tp) : 48u;
+	uint32_t mtu = tp->path.pmtu, mss = mtu > 108 ? mtu - headers(tp) : 48u;
 
+	tp->pmtu = tp->path.pmtu;
 	if (tp->peer_mss != 0 && tp->peer_mss < mss)
 		mss = tp->peer_mss;
 	if (tp->user_mss != 0 && tp->user_mss < mss)
@@ -165,6 +161,8 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 
 	if (ip_path_resolve(e, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0)
 		return -CV_ENETUNREACH;
+	if (tp->path.pmtu != tp->pmtu && tp->state >= TCP_ESTABLISHED)
+		tcp_mss_update(tp); /* for the next one: another route, or a path that was tried again */
 	m = rte_pktmbuf_alloc(e->pkt_pool);
 	if (m == NULL) {
 		e->counters.no_mbuf++;

@@ -137,22 +137,24 @@ static int local_choose(struct tcp_sock *tp, const struct cv_endpoint *peer)
 static int tcp_connect(struct sock *sk, const struct cv_endpoint *peer)
 {
 	struct tcp_sock *tp = tcp_of(sk);
+	struct cv_endpoint to = *peer;
 	int ret;
 
 	if (tp->state == TCP_SYN_SENT || tp->state == TCP_SYN_RECEIVED)
 		return -CV_EALREADY;
 	if (tp->state != TCP_CLOSED)
 		return -CV_EISCONN;
-	if (addr_is_multicast(peer->addr) || addr_is_broadcast(peer->addr) ||
-		addr_is_any(peer->addr))
+	if (addr_is_multicast(to.addr) || addr_is_broadcast(to.addr))
 		return -CV_ENETUNREACH;
-	if (sk->family == CV_AF_INET && !addr_is_v4(peer->addr))
+	if (sk->family == CV_AF_INET && !addr_is_v4(to.addr))
 		return -CV_EAFNOSUPPORT;
+	if (addr_is_any(to.addr))
+		ip_self(sk->engine, to.addr);
 	tcp_start_over(tp);
-	ret = local_choose(tp, peer);
+	ret = local_choose(tp, &to);
 	if (ret != 0)
 		return ret;
-	sk->peer = *peer;
+	sk->peer = to;
 	sk->status |= CV_ST_BOUND;
 	tcp_connection_begin(tp, NULL);
 	tcp_mss_update(tp);
@@ -297,9 +299,11 @@ static void path_mtu_lowered(struct tcp_sock *tp, uint16_t mtu)
 {
 	if (mtu < TCP_PMTU_MIN)
 		mtu = TCP_PMTU_MIN;
-	if (mtu >= tp->path.mtu || (tp->pmtu != 0 && mtu >= tp->pmtu))
+	if (mtu >= tp->path.pmtu)
 		return;
-	tp->pmtu = mtu;
+	ip_pmtu_learn(tp->sk.engine, tp->sk.peer.addr, mtu);
+	if (ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0)
+		return;
 	tcp_mss_update(tp);
 	if (tp->state >= TCP_ESTABLISHED) {
 		tcp_recovery_rto(tp);
