@@ -150,6 +150,10 @@ bool tcp_recovery_next(struct tcp_sock *tp, uint32_t *seq, uint32_t *len)
 		if (seq_gt(tp->sacked.r[i].lo, at))
 			end = seq_min(end, tp->sacked.r[i].lo);
 	}
+	/* Not beyond what the peer allows now: it may have taken back a part of its window, and some
+	 * (Linux since 6.17) then drop the whole segment. The first segment goes in any case. */
+	if (seq_gt(end, tp->snd_una + tp->snd_wnd) && seq_lt(at, tp->snd_una + tp->snd_wnd))
+		end = tp->snd_una + tp->snd_wnd;
 	*seq = at;
 	*len = end - at;
 	return true;

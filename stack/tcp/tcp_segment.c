@@ -240,11 +240,20 @@ void tcp_syn_send(struct tcp_sock *tp)
 	}
 }
 
+/* A peer that took back a part of its window takes nothing that begins beyond it, ACKs included
+ * (RFC9293:3.10.7.4, first step): the edge of the window is where it still looks. */
+static uint32_t acceptable_seq(const struct tcp_sock *tp)
+{
+	uint32_t end = tp->snd_una + tp->snd_wnd;
+
+	return seq_gt(tp->snd_nxt, end) ? end : tp->snd_nxt;
+}
+
 void tcp_ack_send(struct tcp_sock *tp)
 {
 	struct wire_tcp h;
 
-	header_fill(tp, &h, tp->snd_nxt, TCP_ACK);
+	header_fill(tp, &h, acceptable_seq(tp), TCP_ACK);
 	if (tp->sack_ok)
 		h.sacks_n = tcp_sack_blocks(tp, h.sacks);
 	(void)emit(tp, &h, 0);
