@@ -69,21 +69,35 @@ bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *
 							  rte_pktmbuf_pkt_len(m))) == 0xffff;
 }
 
-/* Loopback addresses never come by a wire (RFC1122:3.2.1.3 (g)), nor do our own as a source. */
-static bool ipv4_source_ok(const struct engine *e, const struct pkt *p)
+/* Loopback addresses never come by a wire (RFC1122:3.2.1.3 (g)), nor do our own as a source. Both in
+ * network order. */
+static bool ipv4_source_ok(const struct net *net, uint32_t src, uint32_t dst)
 {
-	const uint8_t *src = p->src.addr + 12;
+	uint8_t first = (uint8_t)src;
 
-	if (cv_unlikely(src[0] == 0 || src[0] == 127 || src[0] >= 0xe0))
-		return src[0] == 0 && addr_is_any(p->src.addr) && addr_is_broadcast(p->dst.addr);
-	return !ip_is_local(e, p->src.addr) && !ip_is_broadcast(e, p->src.addr);
+	if (cv_unlikely(first == 0 || first == 127 || first >= 0xe0))
+		return src == 0 && dst == UINT32_MAX;
+	for (unsigned i = 0; i < net->locals4_n; i++) {
+		if (net->locals4[i] == src || net->broadcasts4[i] == src)
+			return false;
+	}
+	return true;
 }
 
-static bool ipv4_is_for_us(const struct engine *e, const uint8_t dst[16])
+static bool ipv4_is_for_us(const struct net *net, uint32_t dst)
 {
-	if (dst[12] == 127)
-		return false;
-	return ip_is_local(e, dst) || ip_is_broadcast(e, dst);
+	for (unsigned i = 0; i < net->locals4_n; i++) {
+		if (net->locals4[i] == dst || (net->broadcasts4[i] == dst && dst != 0))
+			return true;
+	}
+	return dst == UINT32_MAX;
+}
+
+/* Of a header of any length; nearly all have 20 bytes. */
+static uint16_t ipv4_header_cksum(const struct rte_ipv4_hdr *h, uint16_t bytes)
+{
+	return cv_likely(bytes == IP_HEADER_V4) ? cksum_words(h, IP_HEADER_V4 / 4)
+						: rte_raw_cksum(h, bytes);
 }
 
 static struct rte_mbuf *ipv4_reassemble(struct engine *e, struct rte_mbuf *m, uint16_t id, uint16_t frag)
@@ -100,6 +114,7 @@ static struct rte_mbuf *ipv4_parse(struct engine *e, const struct port *port, st
 	const struct rte_ipv4_hdr *h = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
 	struct pkt *p = pkt_of(m);
 	uint16_t total, bytes, frag, id;
+	uint32_t src, dst;
 
 	if (rte_pktmbuf_data_len(m) < sizeof(*h))
 		DROP(drop_short);
@@ -108,10 +123,12 @@ static struct rte_mbuf *ipv4_parse(struct engine *e, const struct port *port, st
 	if (h->version_ihl >> 4 != 4 || bytes < IP_HEADER_V4 || bytes > rte_pktmbuf_data_len(m) ||
 		total < bytes || total > rte_pktmbuf_pkt_len(m))
 		DROP(drop_ip_header);
-	if (!port->trusted && rte_raw_cksum(h, bytes) != 0xffff)
+	if (!port->trusted && ipv4_header_cksum(h, bytes) != 0xffff)
 		DROP(drop_ip_checksum);
-	addr_from_v4(p->src.addr, &h->src_addr);
-	addr_from_v4(p->dst.addr, &h->dst_addr);
+	memcpy(&src, &h->src_addr, 4);
+	memcpy(&dst, &h->dst_addr, 4);
+	addr_from_v4(p->src.addr, &src);
+	addr_from_v4(p->dst.addr, &dst);
 	p->src.scope = p->dst.scope = 0;
 	p->port = port->id;
 	p->proto = h->next_proto_id;
@@ -119,9 +136,9 @@ static struct rte_mbuf *ipv4_parse(struct engine *e, const struct port *port, st
 	p->ttl = h->time_to_live;
 	frag = rte_be_to_cpu_16(h->fragment_offset) & 0x3fff;
 	id = rte_be_to_cpu_16(h->packet_id);
-	if (!ipv4_is_for_us(e, p->dst.addr))
+	if (!ipv4_is_for_us(e->net, dst))
 		DROP(drop_not_for_us);
-	if (!ipv4_source_ok(e, p))
+	if (!ipv4_source_ok(e->net, src, dst))
 		DROP(drop_ip_source);
 	if (rte_pktmbuf_pkt_len(m) > total) /* Ethernet pads short frames */
 		pkt_cut_back(m, rte_pktmbuf_pkt_len(m) - total);

@@ -59,12 +59,6 @@ void eth_output(
 	port_send(e, port, m);
 }
 
-static uint32_t fold(uint32_t sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
-
 /* Not rte_raw_cksum_mbuf(): in DPDK 22.11 that loses carries behind a segment of odd length. */
 uint16_t mbuf_cksum(const struct rte_mbuf *m, uint32_t off, uint32_t sum)
 {
@@ -83,16 +77,22 @@ uint16_t mbuf_cksum(const struct rte_mbuf *m, uint32_t off, uint32_t sum)
 		done += len - off;
 		off = 0;
 	}
-	return (uint16_t)fold(sum);
+	return cksum_fold(sum);
 }
 
 uint32_t pseudo_cksum(const uint8_t src[16], const uint8_t dst[16], uint8_t proto, uint32_t len)
 {
 	size_t skip = addr_is_v4(src) ? 12 : 0;
-	const uint32_t tail[2] = {rte_cpu_to_be_32(len), rte_cpu_to_be_32(proto)};
+	uint64_t sum = (uint64_t)rte_cpu_to_be_32(len) + rte_cpu_to_be_32(proto);
 
-	return fold((uint32_t)rte_raw_cksum(src + skip, 16 - skip) +
-		rte_raw_cksum(dst + skip, 16 - skip) + rte_raw_cksum(tail, sizeof(tail)));
+	for (size_t at = skip; at < 16; at += 4) {
+		uint32_t a, b;
+
+		memcpy(&a, src + at, 4);
+		memcpy(&b, dst + at, 4);
+		sum += (uint64_t)a + b;
+	}
+	return cksum_fold(sum);
 }
 
 void eth_group_mac(uint8_t mac[6], const uint8_t dst[16])
@@ -160,7 +160,7 @@ static bool ipv4_header(struct engine *e, const struct ip_emit *how, struct rte_
 	if (port->tx_ip_cksum)
 		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
 	else
-		h->hdr_checksum = rte_ipv4_cksum(h);
+		h->hdr_checksum = (uint16_t)~cksum_words(h, IP_HEADER_V4 / 4);
 	return true;
 }
 

@@ -3,6 +3,8 @@
 #ifndef CULVERT_NET_PRIV_H
 #define CULVERT_NET_PRIV_H
 
+#include <string.h>
+
 #include "stack/base/list.h"
 #include "stack/base/pool.h"
 #include "stack/base/wheel.h"
@@ -139,6 +141,27 @@ struct ip_emit {
 	uint16_t frag4, id4;
 };
 int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m);
+/* The 16-bit ones' complement sum of a larger one. */
+static inline uint16_t cksum_fold(uint64_t sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
+/* The same of n whole words. */
+static inline uint16_t cksum_words(const void *data, unsigned n)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t word;
+
+		memcpy(&word, (const uint8_t *)data + 4 * i, 4);
+		sum += word;
+	}
+	return cksum_fold(sum);
+}
 /* The Internet checksum of m from off on, plus sum; folded, not inverted. */
 uint16_t mbuf_cksum(const struct rte_mbuf *m, uint32_t off, uint32_t sum);
 /* Folded sum of the pseudo header. */
