@@ -140,7 +140,8 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	q->tap = strcmp(q->driver, "net_tap") == 0;
 	offloads_choose(q, &info, &conf);
 	conf.intr_conf.rxq = q->tap || q->config->pci;
-	q->link_told = info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+	/* The TAP driver (22.11) claims to tell, keeps its state by netlink, and calls nobody. */
+	q->link_told = !q->tap && info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
 	conf.intr_conf.lsc = q->link_told;
 	*step = "configuration";
 	if ((status = rte_eth_dev_configure(q->ethdev, 1, 1, &conf)) != 0)
