@@ -3,13 +3,19 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shim/call.h"
 #include "shim/sock.h"
 
 static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 int address_in(const struct sockaddr *addr, socklen_t len, struct cv_endpoint *end, int *family)
 {
-	if (!addr || len < sizeof(sa_family_t))
+	*family = -1;
+	if (len > sizeof(struct sockaddr_storage))
+		return -EINVAL;
+	if (len > 0 && call_bad_pointer(addr))
+		return -EFAULT;
+	if (len < sizeof(sa_family_t))
 		return -EINVAL;
 	*end = (struct cv_endpoint){.port = 0};
 	*family = addr->sa_family;

@@ -62,6 +62,8 @@ ssize_t shim_readv(int fd, const struct iovec *iov, int n)
 		return real_readv(fd, iov, n);
 	if (n < 0 || n > IOV_MAX)
 		return call_end(f, -EINVAL);
+	if (n == 0)
+		return call_end(f, 0);
 	msg.msg_iovlen = (size_t)n;
 	return call_end_size(f, rx_message(fd, f, &msg, 0));
 }
@@ -90,7 +92,7 @@ ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 
 	if (!f)
 		return real_recvmsg(fd, msg, flags);
-	if (msg->msg_iovlen > IOV_MAX)
+	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
 		return call_end(f, -EMSGSIZE);
 	return call_end_size(f, rx_message(fd, f, msg, flags));
 }
@@ -187,6 +189,8 @@ ssize_t shim_writev(int fd, const struct iovec *iov, int n)
 		return real_writev(fd, iov, n);
 	if (n < 0 || n > IOV_MAX)
 		return call_end(f, -EINVAL);
+	if (n == 0)
+		return call_end(f, 0);
 	msg.msg_iovlen = (size_t)n;
 	return call_end_size(f, tx_message(fd, f, &msg, 0));
 }
@@ -207,11 +211,11 @@ ssize_t shim_sendto(int fd, const void *buf, size_t n, int flags, const struct s
 
 ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	struct file *f = sending_file(fd, msg ? msg->msg_name : NULL);
+	struct file *f = sending_file(fd, call_bad_pointer(msg) ? NULL : msg->msg_name);
 
 	if (!f)
 		return real_sendmsg(fd, msg, flags);
-	if (msg->msg_iovlen > IOV_MAX)
+	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
 		return call_end(f, -EMSGSIZE);
 	return call_end_size(f, tx_message(fd, f, msg, flags));
 }
@@ -249,7 +253,8 @@ static ssize_t send_file(int out, struct file *f, int in, off_t *offset, size_t 
 
 		result = got < 0 ? -errno : got;
 		if (got > 0)
-			result = tx_message(out, f, &msg, (size_t)got < n ? MSG_MORE : 0);
+			result = tx_message(out, f, &msg,
+				(size_t)got < n && got == (ssize_t)sizeof(buf) ? MSG_MORE : 0);
 		if (result <= 0)
 			break;
 		at += result;
@@ -285,7 +290,7 @@ int shim_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 
 	if (!f)
 		return real_getsockopt(fd, level, name, value, len);
-	if (!value || !len)
+	if (call_bad_pointer(len) || ((int)*len > 0 && call_bad_pointer(value)))
 		return call_end(f, -EFAULT);
 	return call_end(f, option_get(fd, f, level, name, value, len));
 }
@@ -294,14 +299,16 @@ int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 {
 	struct file *f = fd_get(fd);
 
-	if (f && value && level == IPPROTO_IP && name == IP_PKTINFO && len >= sizeof(int)) {
+	if (f && !call_bad_pointer(value) && level == IPPROTO_IP && name == IP_PKTINFO && len >= sizeof(int)) {
 		int on;
 
 		memcpy(&on, value, sizeof(on));
 		f->pktinfo = on != 0;
 	}
 	if (f && f->mux.rec)
-		return call_end(f, value ? option_set(fd, f, level, name, value, len) : -EFAULT);
+		return call_end(f, (int)len < 0 ? -EINVAL
+				   : len > 0 && call_bad_pointer(value)
+					   ? -EFAULT : option_set(fd, f, level, name, value, len));
 	if (real_setsockopt(fd, level, name, value, len) != 0)
 		return call_put(f), -1;
 	if (f && f->mux.undecided)
@@ -448,6 +455,9 @@ static int engine_ioctl(int fd, struct file *f, unsigned long request, void *arg
 	case SIOCOUTQ:
 		value = (int)(rec->tx_pos - __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE));
 		break;
+	case SIOCATMARK:
+		value = f->type == SOCK_STREAM && rx_at_mark(f);
+		break;
 	case FIONBIO:
 		if (!arg)
 			return -EFAULT;
@@ -475,6 +485,13 @@ int shim_ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(list, void *);
 	va_end(list);
 	return f ? call_end(f, engine_ioctl(fd, f, request, arg)) : real_ioctl(fd, request, arg);
+}
+
+int shim_sockatmark(int fd)
+{
+	int value;
+
+	return shim_ioctl(fd, SIOCATMARK, &value) < 0 ? -1 : value;
 }
 
 /* io_uring would bypass us: ENOSYS once the engine serves sockets, so that programs fall back. */

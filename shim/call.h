@@ -7,6 +7,13 @@
 
 #include "shim/fd.h"
 
+/* What the kernel would answer with EFAULT, as far as a look at the number tells: NULL and what is
+ * near it. Other bad pointers are the program's own fault, as with any library. */
+static inline bool call_bad_pointer(const void *p)
+{
+	return (uintptr_t)p < 4096;
+}
+
 static inline void call_put(struct file *f)
 {
 	if (f)

@@ -122,6 +122,13 @@ static void ep_drain(struct ep *ep)
 		ep_rearm(ep);
 }
 
+/* The engine's word, and what of it is the program's own. */
+static uint32_t record_status(const struct cv_sock *rec)
+{
+	return LOAD(rec->status) | (LOAD(rec->rx_shut) ? 1u << 31 : 0) |
+	       (LOAD(rec->tx_shut) ? 1u << 30 : 0);
+}
+
 /* Whether anything that this item asks for has happened since it was last reported. */
 static bool item_has_edge(const struct mux_item *item)
 {
@@ -129,7 +136,7 @@ static bool item_has_edge(const struct mux_item *item)
 
 	if (item->fresh || LOAD(item->file->link->dead))
 		return true;
-	if (item->seen_status != LOAD(rec->status) || item->seen_error != LOAD(rec->error_seq))
+	if (item->seen_status != record_status(rec) || item->seen_error != LOAD(rec->error_seq))
 		return true;
 	if ((item->events & (EPOLLIN | EPOLLRDNORM)) && item->seen_rx != LOAD(rec->rx_produced))
 		return true;
@@ -142,7 +149,7 @@ static void item_see(struct mux_item *item)
 	const struct cv_sock *rec = item->file->rec;
 
 	item->fresh = false;
-	item->seen_status = LOAD(rec->status);
+	item->seen_status = record_status(rec);
 	item->seen_error = LOAD(rec->error_seq);
 	item->seen_rx = LOAD(rec->rx_produced);
 	item->seen_tx = LOAD_ACQUIRE(rec->tx_acked);

@@ -112,8 +112,12 @@ struct file *fd_get(int fd)
 
 void file_put(struct file *f)
 {
-	if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) == 0)
-		file_free(f);
+	if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	/* As the kernel's: a call under way holds the file, whatever becomes of its number. */
+	if (f->mux.rec)
+		sock_close(f);
+	file_free(f);
 }
 
 static bool table_set(int fd, struct file *f)
@@ -166,11 +170,8 @@ bool fd_remove(int fd)
 	f = __atomic_exchange_n(&table[fd], NULL, __ATOMIC_ACQ_REL);
 	if (!f)
 		return false;
-	if (__atomic_sub_fetch(&f->fds, 1, __ATOMIC_ACQ_REL) == 0) {
+	if (__atomic_sub_fetch(&f->fds, 1, __ATOMIC_ACQ_REL) == 0)
 		mux_file_closed(&f->mux);
-		if (f->mux.rec)
-			sock_close(f);
-	}
 	file_put(f);
 	return true;
 }
@@ -185,6 +186,16 @@ void fd_forget(struct file *f)
 			__atomic_sub_fetch(&f->fds, 1, __ATOMIC_ACQ_REL);
 			file_put(f);
 		}
+	}
+}
+
+void fd_fork_child(void)
+{
+	for (uint32_t fd = 0; fd < LOAD(table_end); fd++) {
+		struct file *f = LOAD(table[fd]);
+
+		if (f)
+			STORE(f->refs, f->fds);
 	}
 }
 

@@ -35,7 +35,9 @@ struct file {
 	int type;            /* SOCK_STREAM, SOCK_DGRAM */
 	bool placeholder;    /* the descriptor is a duplicate of the placeholder socket */
 	bool bound;
+	bool closed;         /* the engine was told */
 	bool pktinfo; /* IP_PKTINFO is wanted */
+	bool recverr; /* IP_RECVERR was set; kept and told */
 	struct file_option options[CV_OPT_COUNT];
 	struct file *next_free;
 };
@@ -52,6 +54,8 @@ bool fd_alias(int fd, struct file *f);
 bool fd_remove(int fd);
 /* Makes the numbers of f ordinary kernel descriptors (it was decided so). */
 void fd_forget(struct file *f);
+/* In a fork's child: the parent's calls under way are none of its own. */
+void fd_fork_child(void);
 /* For each number that is ours. */
 void fd_each(void (*each)(int fd, struct file *f, void *arg), void *arg);
 /* Whether the number is one of our own, which the program must not touch. */

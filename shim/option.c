@@ -82,6 +82,8 @@ void option_replay(int fd, struct file *f)
 	for (unsigned i = 1; i < CV_OPT_COUNT; i++) {
 		if (f->options[i].set)
 			engine_set(f, i, f->options[i].value, f->options[i].len);
+		if (i == CV_OPT_OOBINLINE && f->options[i].set)
+			rec->oob_inline = f->options[i].value[0] != 0;
 	}
 }
 
@@ -189,6 +191,8 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 			break;
 		}
 	}
+	if (level == IPPROTO_IP && name == IP_RECVERR)
+		return give_int(f->recverr, value, len);
 	i = find(level, name);
 	if (i != 0)
 		return engine_get(f, i, value, len);
@@ -212,6 +216,8 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 		/* The wildcard's kernel half follows where it can. */
 		if (f->mux.both)
 			real_setsockopt(fd, level, name, value, len);
+		if (i == CV_OPT_OOBINLINE)
+			rec->oob_inline = *(const char *)value != 0;
 		return engine_set(f, i, value, defs[i].is_int ? (socklen_t)sizeof(int) : len);
 	}
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
@@ -236,6 +242,13 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 			return -EINVAL;
 		memcpy(&v, value, sizeof(v));
 		rec->rcvlowat = v < 0 ? INT32_MAX : v == 0 ? 1u : (uint32_t)v;
+		return 0;
+	}
+	if (level == IPPROTO_IP && name == IP_RECVERR) {
+		if (len < sizeof(v))
+			return -EINVAL;
+		memcpy(&v, value, sizeof(v));
+		f->recverr = v != 0;
 		return 0;
 	}
 	if (f->placeholder && level != SOL_SOCKET)

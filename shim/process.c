@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shim/fd.h"
 #include "shim/lane.h"
 #include "shim/real.h"
 
@@ -25,6 +26,7 @@ pid_t shim_fork(void)
 		lane_fork_child();
 	}
 	if (pid == 0) {
+		fd_fork_child();
 		mux_fork_child();
 		return pid;
 	}

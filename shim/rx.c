@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shim/call.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 
@@ -103,12 +104,97 @@ static size_t msg_bytes(const struct msghdr *msg)
 	return n;
 }
 
+bool msg_is_bad(const struct msghdr *msg)
+{
+	if (call_bad_pointer(msg) || (msg->msg_iovlen > 0 && call_bad_pointer(msg->msg_iov)))
+		return true;
+	for (size_t i = 0; i < msg->msg_iovlen; i++) {
+		if (msg->msg_iov[i].iov_len > 0 && call_bad_pointer(msg->msg_iov[i].iov_base))
+			return true;
+	}
+	return false;
+}
+
+/* --- urgent data (tcp(7), SO_OOBINLINE; RFC6093) ------------------------------------------------ */
+
+/* The position where reading stops for the urgent byte, UINT64_MAX: nowhere. */
+static uint64_t urgent_mark(const struct cv_sock *rec)
+{
+	uint64_t at;
+
+	if (!(__atomic_load_n(&rec->status, __ATOMIC_ACQUIRE) & CV_ST_URGENT))
+		return UINT64_MAX;
+	at = __atomic_load_n(&rec->rx_urgent_pos, __ATOMIC_ACQUIRE);
+	return at >= rec->rx_consumed ? at : UINT64_MAX;
+}
+
+/* The byte at p, which is the urgent one, is kept for MSG_OOB if it was not read so; p goes on. */
+static void urgent_pass(struct file *f, struct place *p)
+{
+	struct cv_sock *rec = f->mux.rec;
+	const struct cv_rxd *d = place_find(f, p);
+
+	if (rec->oob_pos <= p->pos) {
+		rec->oob_byte = sock_link(f)->base[d->off + p->off];
+		rec->oob_unread = 1;
+		rec->oob_pos = p->pos + 1;
+	}
+	p->off++;
+	p->pos++;
+}
+
+/* What lies further on, without reading what lies before it. */
+static uint8_t byte_at(struct file *f, struct place p, uint64_t pos)
+{
+	for (;;) {
+		const struct cv_rxd *d = place_find(f, &p);
+		uint64_t n = rxd_len(d) - p.off;
+
+		if (pos - p.pos < n || n == 0)
+			return sock_link(f)->base[d->off + p.off + (n ? pos - p.pos : 0)];
+		p.off += (uint32_t)n;
+		p.pos += n;
+	}
+}
+
+static ssize_t urgent_receive(struct file *f, struct msghdr *msg, int flags)
+{
+	struct cv_sock *rec = f->mux.rec;
+	uint64_t at = rec->rx_urgent_pos;
+	uint8_t byte;
+
+	if (!(rec->status & CV_ST_URGENT) || rec->oob_inline ||
+		(rec->oob_pos > at && !rec->oob_unread))
+		return -EINVAL;
+	if (!sock_lock(f, &rec->rx_lock))
+		return -EAGAIN;
+	if (rec->oob_pos > at) {
+		byte = rec->oob_byte;
+	} else if (produced(f) > at && at >= rec->rx_consumed) {
+		byte = byte_at(f, place_now(rec), at);
+	} else {
+		sock_unlock(&rec->rx_lock);
+		return -EAGAIN; /* announced, and still on its way */
+	}
+	if (!(flags & MSG_PEEK)) {
+		rec->oob_pos = at + 1;
+		rec->oob_unread = 0;
+	}
+	sock_unlock(&rec->rx_lock);
+	return (ssize_t)scatter(msg, 0, &byte, 1);
+}
+
+bool rx_at_mark(struct file *f)
+{
+	return urgent_mark(f->mux.rec) == f->mux.rec->rx_consumed;
+}
+
 /* What there is, without waiting; -EAGAIN: a handler interrupted a receive of its own thread. */
 static ssize_t stream_take(struct file *f, struct msghdr *msg, size_t at, size_t want, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
 	struct place p;
-	uint64_t end;
+	uint64_t end, mark;
 	size_t done = 0;
 	bool tell = false;
 
@@ -116,12 +202,21 @@ static ssize_t stream_take(struct file *f, struct msghdr *msg, size_t at, size_t
 		return -EAGAIN;
 	p = place_now(rec);
 	end = produced(f);
+	mark = urgent_mark(rec);
 	if (flags & MSG_PEEK)
 		at = 0;
 	while (done < want && p.pos != end) {
 		const struct cv_rxd *d = place_find(f, &p);
 		size_t n = rxd_len(d) - p.off;
 
+		if (p.pos == mark && done > 0)
+			break; /* a read ends in front of the mark */
+		if (p.pos == mark && !rec->oob_inline) {
+			urgent_pass(f, &p);
+			continue;
+		}
+		if (mark > p.pos && n > mark - p.pos)
+			n = (size_t)(mark - p.pos);
 		if (n > want - done)
 			n = want - done;
 		if (n > end - p.pos)
@@ -283,11 +378,15 @@ ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags)
 {
 	ssize_t n;
 
+	/* MSG_TRUNC on a stream throws away, and needs no memory. */
+	if (call_bad_pointer(msg) ||
+		(!(f->type == SOCK_STREAM && (flags & MSG_TRUNC)) && msg_is_bad(msg)))
+		return -EFAULT;
 	wait_link_check(f->mux.link);
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
 	if (flags & MSG_OOB)
-		return -EINVAL;
+		return f->type == SOCK_STREAM ? urgent_receive(f, msg, flags) : -EOPNOTSUPP;
 	if (f->type == SOCK_DGRAM)
 		return datagram_receive(fd, f, msg, flags);
 	n = stream_receive(f, msg, flags);

@@ -115,8 +115,9 @@ void sock_close(struct file *f)
 	struct cv_sock *rec = f->mux.rec;
 	struct cv_command c = {.op = CV_CMD_CLOSE, .pos = rec->tx_pos};
 
-	if (sock_is_dead(f))
+	if (f->closed || sock_is_dead(f))
 		return;
+	f->closed = true;
 	if (rec->linger_on && rec->linger_s == 0)
 		c.flags = CV_F_ABORT;
 	sock_post(f, &c);
@@ -294,6 +295,8 @@ int shim_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	return call_end(f, result);
 }
 
+static int placeholder_get(void);
+
 int shim_listen(int fd, int backlog)
 {
 	struct file *f = fd_get(fd);
@@ -311,6 +314,8 @@ int shim_listen(int fd, int backlog)
 	/* Linux takes a negative backlog for the largest. */
 	c.arg = backlog < 0 || backlog > 4096 ? 4096u : (uint32_t)backlog;
 	result = f->type == SOCK_STREAM ? sock_call(f, &c, NULL, NULL) : -EOPNOTSUPP;
+	if (result == 0)
+		(void)placeholder_get(); /* now, while there are numbers left */
 	if (result == 0 && f->mux.both && real_listen(fd, backlog) != 0)
 		result = -errno;
 	return call_end(f, result);
@@ -319,21 +324,29 @@ int shim_listen(int fd, int backlog)
 /* --- accept ----------------------------------------------------------------------------------- */
 
 /* A number that is a socket to fstat and costs no socket. */
-static int reserve_fd(bool cloexec)
+static int placeholder_get(void)
 {
 	static int placeholder = -1;
-	int from = __atomic_load_n(&placeholder, __ATOMIC_ACQUIRE), expected = -1, fd;
+	int from = __atomic_load_n(&placeholder, __ATOMIC_ACQUIRE), expected = -1;
 
-	if (from < 0) {
-		from = mux_internal_fd(real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-		if (from < 0)
-			return -errno;
-		if (!__atomic_compare_exchange_n(&placeholder, &expected, from, false,
-			    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-			mux_internal_close(from);
-			from = expected;
-		}
-	}
+	if (from >= 0)
+		return from;
+	from = mux_internal_fd(real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	if (from < 0)
+		return -errno;
+	if (__atomic_compare_exchange_n(&placeholder, &expected, from, false, __ATOMIC_ACQ_REL,
+		    __ATOMIC_ACQUIRE))
+		return from;
+	mux_internal_close(from);
+	return expected;
+}
+
+static int reserve_fd(bool cloexec)
+{
+	int from = placeholder_get(), fd;
+
+	if (from < 0)
+		return from;
 	fd = real_fcntl(from, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
 	return fd < 0 ? -errno : fd;
 }
@@ -354,6 +367,7 @@ static int adopt(struct file *listener, int fd, uint32_t handle, int flags,
 	rec->sndtimeo_ns = listener->mux.rec->sndtimeo_ns;
 	rec->linger_on = listener->mux.rec->linger_on;
 	rec->linger_s = listener->mux.rec->linger_s;
+	rec->oob_inline = listener->mux.rec->oob_inline;
 	sock_post(&content, &c);
 	if (!fd_add(fd, &content)) {
 		sock_close(&content);
@@ -371,6 +385,10 @@ static int try_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t *
 	int result, got;
 
 	if (wait_ready(&f->mux) & POLLIN) {
+		if (addr && call_bad_pointer(len))
+			return -EFAULT;
+		if (addr && (int)*len < 0)
+			return -EINVAL;
 		got = reserve_fd(flags & SOCK_CLOEXEC);
 		if (got < 0)
 			return got;
@@ -471,9 +489,13 @@ static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t
 			return -EISCONN;
 	}
 	result = sock_call(f, &c, NULL, NULL);
-	if (result < 0 || f->type == SOCK_DGRAM || family == CV_AF_NONE)
+	if (result < 0)
 		return result;
-	return wait_connected(f);
+	f->mux.rec->rx_shut = f->mux.rec->tx_shut = 0;
+	if (f->type == SOCK_DGRAM || family == CV_AF_NONE)
+		return result;
+	/* Also when it is done or refused already: what the program expects of this call. */
+	return sock_waits(f, 0) ? wait_connected(f) : -EINPROGRESS;
 }
 
 static int kernel_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
@@ -495,12 +517,11 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 {
 	struct cv_endpoint end;
 	struct link *l = f->mux.rec ? sock_link(f) : NULL;
-	int family = AF_UNSPEC, error;
+	int family, error;
 
 	error = address_in(addr, len, &end, &family);
 	if (error && f->mux.rec)
-		return family == AF_UNSPEC && addr && len >= sizeof(sa_family_t)
-			       ? engine_connect(f, &end, CV_AF_NONE) : error;
+		return family == AF_UNSPEC ? engine_connect(f, &end, CV_AF_NONE) : error;
 	if (error || family != f->family)
 		return f->mux.rec ? -EAFNOSUPPORT
 				  : real_connect(fd, addr, len) == 0 ? 0 : -errno;
@@ -529,6 +550,14 @@ int shim_connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 /* --- shutdown, names -------------------------------------------------------------------------- */
 
+/* As Linux: who waits in accept gets EINVAL, and listen may begin again. */
+static int stop_listening(struct file *f)
+{
+	struct cv_command c = {.op = CV_CMD_CONNECT, .family = CV_AF_NONE};
+
+	return sock_call(f, &c, NULL, NULL);
+}
+
 static int sock_shutdown(int fd, struct file *f, int how)
 {
 	struct cv_sock *rec = f->mux.rec;
@@ -538,14 +567,21 @@ static int sock_shutdown(int fd, struct file *f, int how)
 		return -EINVAL;
 	if (!(rec->status & (CV_ST_CONNECTED | CV_ST_CONNECTING | CV_ST_LISTENING)))
 		return -ENOTCONN;
-	if (how != SHUT_WR)
-		__atomic_store_n(&rec->rx_shut, 1, __ATOMIC_RELEASE);
 	if (f->mux.both)
 		real_shutdown(fd, how);
-	if (how == SHUT_RD && !(rec->status & CV_ST_LISTENING))
-		return 0;
-	c.pos = rec->tx_pos;
-	return sock_post(f, &c);
+	if (rec->status & CV_ST_LISTENING)
+		return how == SHUT_WR ? 0 : stop_listening(f);
+	if (how != SHUT_RD) {
+		__atomic_store_n(&rec->tx_shut, 1, __ATOMIC_RELEASE);
+		c.pos = rec->tx_pos;
+		sock_post(f, &c);
+	}
+	if (how != SHUT_WR) {
+		__atomic_store_n(&rec->rx_shut, 1, __ATOMIC_RELEASE);
+		c = (struct cv_command){.op = CV_CMD_SHUTDOWN, .flags = CV_F_READ};
+		sock_post(f, &c);
+	}
+	return 0;
 }
 
 int shim_shutdown(int fd, int how)
@@ -560,10 +596,12 @@ int shim_shutdown(int fd, int how)
 static int name_out(const struct file *f, const struct cv_endpoint *end, struct sockaddr *addr,
 	socklen_t *len)
 {
-	if (!addr || !len)
+	if (call_bad_pointer(len))
 		return -EFAULT;
 	if ((int)*len < 0)
 		return -EINVAL;
+	if (*len > 0 && call_bad_pointer(addr))
+		return -EFAULT;
 	address_out(end, f->family, addr, len);
 	return 0;
 }

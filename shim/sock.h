@@ -36,10 +36,14 @@ bool sock_lock(struct file *f, uint32_t *word);
 void sock_unlock(uint32_t *word);
 
 /* --- rx.c, tx.c --- */
+/* A part of it cannot be memory of the program's. */
+bool msg_is_bad(const struct msghdr *msg);
 ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags);
 ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags);
 /* Takes one connection off a listener: its handle in *handle, or -EAGAIN. */
 int rx_connection(struct file *f, uint32_t *handle);
+/* The next byte is the urgent one. */
+bool rx_at_mark(struct file *f);
 /* Bytes of the datagram that comes next, 0: none. */
 int rx_next_bytes(struct file *f);
 
@@ -50,7 +54,7 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 int option_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len);
 
 /* --- address.c --- */
-/* *family: AF_INET or AF_INET6 of the address; -EINVAL, -EAFNOSUPPORT. */
+/* *family: of the address, -1 if it has none; -EFAULT, -EINVAL, -EAFNOSUPPORT. */
 int address_in(const struct sockaddr *addr, socklen_t len, struct cv_endpoint *end, int *family);
 /* As a socket of that family sees it; cut to *len as Linux does. */
 void address_out(const struct cv_endpoint *end, int family, struct sockaddr *addr, socklen_t *len);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "shim/call.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 
@@ -52,7 +53,8 @@ static int stream_state(struct file *f, int flags)
 		return -error;
 	if ((status & (CV_ST_CONNECTING | CV_ST_DEAD)) == CV_ST_CONNECTING)
 		return 1;
-	if ((status & (CV_ST_TX_SHUT | CV_ST_DEAD)) || !(status & CV_ST_CONNECTED)) {
+	if ((status & (CV_ST_TX_SHUT | CV_ST_DEAD)) || !(status & CV_ST_CONNECTED) ||
+		__atomic_load_n(&f->mux.rec->tx_shut, __ATOMIC_ACQUIRE)) {
 		if (!(flags & MSG_NOSIGNAL))
 			raise(SIGPIPE);
 		return -EPIPE;
@@ -67,6 +69,7 @@ static ssize_t stream_put(struct file *f, const struct msghdr *msg, size_t at, s
 	struct cv_command c = {.op = CV_CMD_SEND, .sock = f->mux.handle};
 	struct lane *lane;
 	uint64_t free_bytes;
+	size_t left = n;
 	uint32_t size = 0;
 	ssize_t result = -EAGAIN;
 
@@ -92,6 +95,10 @@ static ssize_t stream_put(struct file *f, const struct msghdr *msg, size_t at, s
 		gather(msg, at, sock_link(f)->base + c.off, n);
 		c.len = (uint32_t)n;
 		c.pos = rec->tx_pos;
+		/* Only the message's last buffer ends it; one that no other will follow at once
+		 * must not wait for it. */
+		if (n < left)
+			flags = n < free_bytes ? (flags & ~MSG_OOB) | MSG_MORE : flags & ~MSG_OOB;
 		c.flags = (uint8_t)((flags & MSG_MORE ? CV_F_MORE : 0) |
 				    (flags & MSG_OOB ? CV_F_URGENT : 0));
 		result = lane_post(lane, &c);
@@ -146,9 +153,7 @@ static ssize_t stream_send(struct file *f, const struct msghdr *msg, int flags)
 		if (total == 0 && state == 0)
 			return 0;
 		if (state == 0) {
-			/* Only the last buffer of the message ends it. */
-			n = stream_put(f, msg, done, total - done,
-				total - done > BUFFER_BYTES ? (flags & ~MSG_OOB) | MSG_MORE : flags);
+			n = stream_put(f, msg, done, total - done, flags);
 		}
 		if (n > 0) {
 			done += (size_t)n;
@@ -231,6 +236,8 @@ static int datagram_target(struct file *f, const struct msghdr *msg, struct cv_e
 	error = address_in(msg->msg_name, msg->msg_namelen, to, &family);
 	if (error)
 		return error;
+	if (f->family == AF_INET && family != AF_INET)
+		return -EAFNOSUPPORT;
 	if (to->port == 0)
 		return -EINVAL;
 	*kernel = f->mux.both && link_side_of(sock_link(f), to->addr, false) == LINK_KERNEL;
@@ -247,11 +254,13 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 
 	if (error)
 		return -error;
-	if (f->mux.rec->status & CV_ST_TX_SHUT)
+	if (f->mux.rec->tx_shut)
 		return -EPIPE;
 	error = datagram_target(f, msg, &to, &kernel);
 	if (error)
 		return error;
+	if (msg_is_bad(msg))
+		return -EFAULT;
 	if (kernel) {
 		ssize_t sent = real_sendmsg(fd, msg, flags);
 
@@ -280,8 +289,12 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 
 ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags)
 {
+	if (call_bad_pointer(msg))
+		return -EFAULT;
 	wait_link_check(f->mux.link);
 	if (f->type == SOCK_DGRAM)
 		return datagram_send(fd, f, msg, flags);
+	if (msg_is_bad(msg))
+		return -EFAULT;
 	return stream_send(f, msg, flags);
 }

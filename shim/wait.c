@@ -48,12 +48,29 @@ void wait_want_room(struct cv_sock *rec)
 /* SO_RCVLOWAT, as far as the receive buffer can ever hold that much. */
 static bool stream_has_data(const struct cv_sock *rec)
 {
-	uint64_t unread = LOAD_ACQUIRE(rec->rx_produced) - LOAD(rec->rx_consumed);
+	uint64_t consumed = LOAD(rec->rx_consumed);
+	uint64_t unread = LOAD_ACQUIRE(rec->rx_produced) - consumed;
 	uint32_t lowat = LOAD(rec->rcvlowat);
 
+	/* The urgent byte is not read with the others. */
+	if (unread > 0 && (LOAD(rec->status) & CV_ST_URGENT) && !rec->oob_inline &&
+		LOAD(rec->rx_urgent_pos) == consumed)
+		unread--;
 	if (unread == 0)
 		return false;
 	return lowat <= 1 || unread >= lowat || unread >= LOAD(rec->rcvbuf) / 2;
+}
+
+bool wait_urgent(const struct cv_sock *rec, uint32_t status)
+{
+	uint64_t at;
+
+	if (!(status & CV_ST_URGENT))
+		return false;
+	at = LOAD_ACQUIRE(rec->rx_urgent_pos);
+	if (LOAD(rec->oob_pos) > at)
+		return LOAD(rec->oob_unread) != 0;
+	return LOAD_ACQUIRE(rec->rx_produced) > at;
 }
 
 /* tcp_poll(). The states are those of the record: none of LISTENING, CONNECTING, CONNECTED is a
@@ -62,7 +79,7 @@ static bool stream_has_data(const struct cv_sock *rec)
 static uint32_t stream_ready(const struct cv_sock *rec, uint32_t status)
 {
 	bool rx_shut = (status & (CV_ST_RX_EOF | CV_ST_DEAD)) != 0 || LOAD(rec->rx_shut) != 0;
-	bool tx_shut = (status & (CV_ST_TX_SHUT | CV_ST_DEAD)) != 0;
+	bool tx_shut = (status & (CV_ST_TX_SHUT | CV_ST_DEAD)) != 0 || LOAD(rec->tx_shut) != 0;
 	bool closed =
 		(status & CV_ST_DEAD) != 0 || (status & (CV_ST_CONNECTING | CV_ST_CONNECTED)) == 0;
 	uint32_t ready = 0;
@@ -79,7 +96,7 @@ static uint32_t stream_ready(const struct cv_sock *rec, uint32_t status)
 		ready |= READABLE;
 	if (tx_shut || closed || wait_has_room(rec))
 		ready |= WRITABLE;
-	if (status & CV_ST_URGENT)
+	if (wait_urgent(rec, status))
 		ready |= POLLPRI;
 	return ready;
 }
@@ -92,7 +109,7 @@ static uint32_t datagram_ready(const struct cv_sock *rec, uint32_t status)
 
 	if (rx_shut)
 		ready |= READABLE | POLLRDHUP;
-	if (rx_shut && (status & CV_ST_TX_SHUT))
+	if (rx_shut && LOAD(rec->tx_shut) != 0)
 		ready |= POLLHUP;
 	if (LOAD_ACQUIRE(rec->rx_produced) != LOAD(rec->rx_consumed))
 		ready |= READABLE;
@@ -105,12 +122,18 @@ uint32_t wait_ready(const struct mux_file *f)
 {
 	const struct cv_sock *rec = f->rec;
 	uint32_t status, ready;
+	bool error;
 
 	if (LOAD(f->link->dead) || LOAD(rec->handle) != f->handle)
 		return READABLE | WRITABLE | POLLRDHUP | POLLERR | POLLHUP;
 	status = LOAD_ACQUIRE(rec->status);
 	ready = rec->type == CV_STREAM ? stream_ready(rec, status) : datagram_ready(rec, status);
-	if (!(status & CV_ST_LISTENING) && LOAD_ACQUIRE(rec->error_seq) != LOAD(rec->error_seen))
+	error = LOAD_ACQUIRE(rec->error_seq) != LOAD(rec->error_seen);
+	/* A stream's error is its end; the engine writes it just before it writes that. Both are
+	 * told together, or none. */
+	if (error && !(status & CV_ST_LISTENING) &&
+		(rec->type != CV_STREAM || (status & CV_ST_DEAD) ||
+			(status & (CV_ST_CONNECTED | CV_ST_CONNECTING)) == 0))
 		ready |= POLLERR;
 	return ready;
 }

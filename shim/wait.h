@@ -111,6 +111,8 @@ uint32_t wait_ready(const struct mux_file *f);
 /* The same, for one who will sleep until `events` come: asks the engine to tell about room. */
 uint32_t wait_ready_want(const struct mux_file *f, uint32_t events);
 /* Whether POLLOUT holds: at least a third of the send buffer is free. */
+/* An urgent byte is there to be read (status: as it was loaded). */
+bool wait_urgent(const struct cv_sock *rec, uint32_t status);
 bool wait_has_room(const struct cv_sock *rec);
 /* Call when the send buffer was found full, then look at tx_acked once more before sleeping. Never
  * clear tx_want. */

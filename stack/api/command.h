@@ -41,6 +41,8 @@ enum cv_cmd_flags {
 	CV_F_MORE = 1u << 0,  /* MSG_MORE: more is coming, hold a partial segment */
 	CV_F_ABORT = 1u << 1, /* close with RST */
 	CV_F_URGENT = 1u << 2, /* MSG_OOB: the last byte is urgent */
+	CV_F_READ = 1u << 3,   /* SHUTDOWN: of reading, which is the program's affair (rx_shut): all
+				  who watch are told, nothing else */
 };
 
 enum cv_bind_flags {

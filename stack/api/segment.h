@@ -115,7 +115,12 @@ struct cv_sock {
 	uint32_t tx_want;    /* grows by one when a sender found it full: tell when there is room */
 	uint32_t error_seen; /* error_seq at the last SO_ERROR or failed call */
 	uint32_t rx_shut;    /* shutdown(SHUT_RD) was called */
-	uint32_t spare2[5];
+	uint32_t tx_shut;    /* shutdown(SHUT_WR) was called */
+	uint8_t oob_inline;  /* SO_OOBINLINE */
+	uint8_t oob_byte;    /* the urgent byte before oob_pos, if it was passed by unread */
+	uint8_t oob_unread;  /* oob_byte can be had by MSG_OOB */
+	uint8_t spare2;
+	uint64_t oob_pos;    /* urgent bytes below this position were read or passed */
 
 	/* Line 3: the program writes; the state that Linux keeps in the open file description,
 	 * which fork and dup share. */

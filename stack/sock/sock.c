@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "stack/base/addr.h"
 #include "stack/base/compiler.h"
 
 #define RCVBUF_DEFAULT 1048576u
@@ -82,7 +83,13 @@ void sock_set_error(struct sock *sk, enum cv_error error)
 
 int sock_bind(struct sock *sk, const struct cv_endpoint *local)
 {
-	return sk->proto->bind(sk, local);
+	int ret = sk->proto->bind(sk, local);
+
+	/* Bound to an address of its own family it serves only that, as Linux says. */
+	if (ret == 0 && sk->family == CV_AF_INET6 && !addr_is_any(local->addr) &&
+		!addr_is_v4(local->addr))
+		sk->v6only = true;
+	return ret;
 }
 
 int sock_listen(struct sock *sk, uint32_t backlog)
@@ -182,14 +189,45 @@ uint32_t sock_recv_copy(struct sock *sk, void *buf, uint32_t len)
 	return copied;
 }
 
+/* What every protocol keeps in the same place; NULL: the protocol's own. */
+static bool *common_option(struct sock *sk, enum cv_option opt)
+{
+	if (opt == CV_OPT_REUSEADDR)
+		return &sk->reuseaddr;
+	if (opt == CV_OPT_REUSEPORT)
+		return &sk->reuseport;
+	return opt == CV_OPT_V6ONLY ? &sk->v6only : NULL;
+}
+
 int sock_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len)
 {
-	return sk->proto->setopt(sk, opt, value, len);
+	bool *flag = common_option(sk, opt);
+	int v;
+
+	if (flag == NULL)
+		return sk->proto->setopt(sk, opt, value, len);
+	if (len < sizeof(v) ||
+		(opt == CV_OPT_V6ONLY && (sk->family != CV_AF_INET6 || (sk->status & CV_ST_BOUND))))
+		return -CV_EINVAL;
+	memcpy(&v, value, sizeof(v));
+	*flag = v != 0;
+	return 0;
 }
 
 int sock_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len)
 {
-	return sk->proto->getopt(sk, opt, value, len);
+	const bool *flag = common_option(sk, opt);
+	int v;
+
+	if (flag == NULL)
+		return sk->proto->getopt(sk, opt, value, len);
+	if (opt == CV_OPT_V6ONLY && sk->family != CV_AF_INET6)
+		return -CV_ENOPROTOOPT;
+	v = *flag;
+	if (*len > sizeof(v))
+		*len = sizeof(v);
+	memcpy(value, &v, *len);
+	return 0;
 }
 
 void txbuf_get(struct txbuf *b)

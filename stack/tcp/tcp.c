@@ -26,7 +26,8 @@ int tcp_init(struct engine *e)
 		return -CV_ENOMEM;
 	e->tcp = t;
 	t->flows = malloc(buckets * sizeof(*t->flows));
-	if (t->flows == NULL || pool_init(&t->socks, sizeof(struct tcp_sock), e->config.tcp_max) != 0)
+	t->ports = calloc(UINT16_MAX + 1, sizeof(*t->ports));
+	if (t->flows == NULL || t->ports == NULL || pool_init(&t->socks, sizeof(struct tcp_sock), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
 	if (pool_init(&t->tws, sizeof(struct tcp_tw), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
@@ -67,6 +68,7 @@ void tcp_fini(struct engine *e)
 	pool_fini(&t->socks);
 	pool_fini(&t->tws);
 	free(t->flows);
+	free(t->ports);
 	free(t);
 	e->tcp = NULL;
 }

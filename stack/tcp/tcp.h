@@ -75,7 +75,12 @@ enum tcp_timer {
 struct tcp_flow {
 	struct list node;
 	struct cv_endpoint local, peer;
-	bool is_tw;
+	bool is_tw, reuseaddr, reuseport;
+};
+
+/* Connections and TIME_WAITs on one local port: those that stand in the way of bind(). */
+struct tcp_port_use {
+	uint32_t all, no_reuseaddr, no_reuseport;
 };
 
 struct tcp_sock;
@@ -144,7 +149,8 @@ struct tcp_sock {
 	uint8_t tos, ttl, mtu_discover, syncnt;
 	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
 		acceptable : 1 /* not an embryo */, oobinline : 1;
-	uint8_t soft_error;
+	bool broadcast; /* kept and told, without meaning for a stream */
+	uint8_t priority, soft_error;
 	uint32_t keep_idle_s, keep_intvl_s, keep_cnt, user_timeout_ms, defer_accept_s, notsent_lowat;
 	uint32_t window_clamp;
 	int32_t linger2_s;
@@ -172,6 +178,7 @@ struct tcp {
 	struct list *flows; /* buckets */
 	uint32_t flow_mask;
 	struct list binds[TCP_BINDS]; /* bound sockets and listeners by local port */
+	struct tcp_port_use *ports;   /* by local port */
 	struct siphash_key key;
 	uint64_t challenge_second;
 	uint32_t challenges;
@@ -230,12 +237,14 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why);
 
 /* --- tcp_table.c */
 void tcp_flow_add(struct engine *e, struct tcp_flow *f);
-void tcp_flow_del(struct tcp_flow *f);
+void tcp_flow_del(struct engine *e, struct tcp_flow *f);
 struct tcp_flow *tcp_flow_find(
 	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 struct tcp_sock *tcp_listener_find(
 	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local);
+/* Without a question: it is bound there already. */
+void tcp_port_keep(struct tcp_sock *tp, const struct cv_endpoint *local);
 void tcp_port_unbind(struct tcp_sock *tp);
 /* An unused local port towards peer, 0 when there is none. */
 uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer);

@@ -45,8 +45,11 @@ static int set_socket(struct tcp_sock *tp, enum cv_option opt, int v)
 		tp->oobinline = v != 0;
 		return 0;
 	case CV_OPT_BROADCAST:
+		tp->broadcast = v != 0;
+		return 0;
 	case CV_OPT_PRIORITY:
-		return 0; /* taken, and without meaning for a stream here */
+		tp->priority = (uint8_t)v;
+		return 0;
 	default:
 		return -CV_ENOPROTOOPT;
 	}
@@ -211,8 +214,10 @@ static int get_socket(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		*v = tp->oobinline;
 		return 0;
 	case CV_OPT_BROADCAST:
+		*v = tp->broadcast;
+		return 0;
 	case CV_OPT_PRIORITY:
-		*v = 0;
+		*v = tp->priority;
 		return 0;
 	case CV_OPT_TOS:
 	case CV_OPT_TCLASS:

@@ -105,7 +105,7 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
 	tcp_timer_stop_all(tp);
 	queues_drop(tp);
 	if (tp->hashed)
-		tcp_flow_del(&tp->flow);
+		tcp_flow_del(tp->sk.engine, &tp->flow);
 	tp->hashed = 0;
 	if (!tp->bound_port)
 		tcp_port_unbind(tp);

@@ -28,12 +28,22 @@ void tcp_flow_add(struct engine *e, struct tcp_flow *f)
 {
 	uint64_t h = flow_hash(e->tcp, &f->local, &f->peer);
 
+	struct tcp_port_use *use = &e->tcp->ports[f->local.port];
+
 	list_add_head(&e->tcp->flows[h & e->tcp->flow_mask], &f->node);
+	use->all++;
+	use->no_reuseaddr += !f->reuseaddr;
+	use->no_reuseport += !f->reuseport;
 }
 
-void tcp_flow_del(struct tcp_flow *f)
+void tcp_flow_del(struct engine *e, struct tcp_flow *f)
 {
+	struct tcp_port_use *use = &e->tcp->ports[f->local.port];
+
 	list_del(&f->node);
+	use->all--;
+	use->no_reuseaddr -= !f->reuseaddr;
+	use->no_reuseport -= !f->reuseport;
 }
 
 struct tcp_flow *tcp_flow_find(
@@ -105,10 +115,23 @@ struct tcp_sock *tcp_listener_find(
 	return best;
 }
 
-static bool addrs_overlap(const struct sock *a, const struct cv_endpoint *b)
+enum { TAKES_V4 = 1, TAKES_V6 = 2 };
+
+/* Which families' packets reach a socket that is bound to addr. */
+static unsigned takes(const struct sock *sk, const uint8_t addr[16])
 {
-	return addr_is_any(a->local.addr) || addr_is_any(b->addr) ||
-		addr_equal(a->local.addr, b->addr);
+	if (sk->family == CV_AF_INET || (addr_is_v4(addr) && !addr_is_any(addr)))
+		return TAKES_V4;
+	return addr_is_any(addr) && !sk->v6only ? TAKES_V4 | TAKES_V6 : TAKES_V6;
+}
+
+static bool addrs_overlap(
+	const struct sock *a, const struct sock *b, const struct cv_endpoint *local)
+{
+	if ((takes(a, a->local.addr) & takes(b, local->addr)) == 0)
+		return false;
+	return addr_is_any(a->local.addr) || addr_is_any(local->addr) ||
+		addr_equal(a->local.addr, local->addr);
 }
 
 /* Linux: SO_REUSEADDR on both lets them share unless one listens; SO_REUSEPORT on both always. */
@@ -120,7 +143,7 @@ static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
 	{
 		struct tcp_sock *o = list_entry(node, struct tcp_sock, bind_node);
 
-		if (o == tp || o->sk.local.port != local->port || !addrs_overlap(&o->sk, local))
+		if (o == tp || o->sk.local.port != local->port || !addrs_overlap(&o->sk, &tp->sk, local))
 			continue;
 		if (o->sk.reuseport && tp->sk.reuseport)
 			continue;
@@ -131,6 +154,15 @@ static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
 	return false;
 }
 
+/* Connections whose listener is gone, and TIME_WAITs, hold their port too. */
+static bool port_is_used(const struct tcp_sock *tp, uint16_t port)
+{
+	const struct tcp_port_use *use = &tp->sk.engine->tcp->ports[port];
+
+	return use->all > 0 && !(tp->sk.reuseaddr && use->no_reuseaddr == 0) &&
+		!(tp->sk.reuseport && use->no_reuseport == 0);
+}
+
 bool tcp_port_is_listened(const struct tcp_sock *tp)
 {
 	list_for_each(node, bind_bucket(tp->sk.engine->tcp, tp->sk.local.port))
@@ -138,11 +170,19 @@ bool tcp_port_is_listened(const struct tcp_sock *tp)
 		const struct tcp_sock *o = list_entry(node, struct tcp_sock, bind_node);
 
 		if (o != tp && o->state == TCP_LISTEN && o->sk.local.port == tp->sk.local.port &&
-			addrs_overlap(&o->sk, &tp->sk.local) &&
+			addrs_overlap(&o->sk, &tp->sk, &tp->sk.local) &&
 			!(o->sk.reuseport && tp->sk.reuseport))
 			return true;
 	}
 	return false;
+}
+
+void tcp_port_keep(struct tcp_sock *tp, const struct cv_endpoint *local)
+{
+	tp->sk.local = *local;
+	tp->sk.status |= CV_ST_BOUND;
+	list_del(&tp->bind_node);
+	list_add_tail(bind_bucket(tp->sk.engine->tcp, local->port), &tp->bind_node);
 }
 
 int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local)
@@ -152,15 +192,12 @@ int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local)
 
 	for (uint32_t i = 0; want.port == 0 && i < EPHEMERAL_N; i++) {
 		want.port = (uint16_t)(EPHEMERAL_LO + t->next_port++ % EPHEMERAL_N);
-		if (port_conflict(tp, &want))
+		if (port_conflict(tp, &want) || port_is_used(tp, want.port))
 			want.port = 0;
 	}
-	if (want.port == 0 || port_conflict(tp, &want))
+	if (want.port == 0 || port_conflict(tp, &want) || port_is_used(tp, want.port))
 		return -CV_EADDRINUSE;
-	tp->sk.local = want;
-	tp->sk.status |= CV_ST_BOUND;
-	list_del(&tp->bind_node);
-	list_add_tail(bind_bucket(t, want.port), &tp->bind_node);
+	tcp_port_keep(tp, &want);
 	return 0;
 }
 

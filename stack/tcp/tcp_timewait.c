@@ -8,7 +8,7 @@
 void tcp_tw_free(struct engine *e, struct tcp_tw *tw)
 {
 	timer_del(&e->wheel, &tw->timer);
-	tcp_flow_del(&tw->flow);
+	tcp_flow_del(e, &tw->flow);
 	pool_put(&e->tcp->tws, tw);
 }
 
@@ -38,6 +38,8 @@ void tcp_time_wait(struct tcp_sock *tp)
 	tw->flow.local = tp->flow.local;
 	tw->flow.peer = tp->flow.peer;
 	tw->flow.is_tw = true;
+	tw->flow.reuseaddr = tp->flow.reuseaddr;
+	tw->flow.reuseport = tp->flow.reuseport;
 	timer_init(&tw->timer, tw_timeout);
 	tcp_flow_add(e, &tw->flow);
 	timer_set(&e->wheel, &tw->timer, e->now_ns + TCP_2MSL);

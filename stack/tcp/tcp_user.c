@@ -55,6 +55,8 @@ void tcp_connection_begin(struct tcp_sock *tp, const uint32_t *iss)
 
 	tp->flow.local = tp->sk.local;
 	tp->flow.peer = tp->sk.peer;
+	tp->flow.reuseaddr = tp->sk.reuseaddr;
+	tp->flow.reuseport = tp->sk.reuseport;
 	tcp_flow_add(e, &tp->flow);
 	tp->hashed = 1;
 	sequence_begin(tp, iss != NULL ? *iss : tcp_isn(e, &tp->sk.local, &tp->sk.peer));
@@ -171,11 +173,15 @@ static int tcp_disconnect(struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_of(sk);
 
+	enum cv_error error = CV_OK; /* what Linux leaves behind for the next call */
+
 	if (tp->state == TCP_LISTEN)
 		tcp_listener_close(tp);
 	else if (tcp_state_needs_rst(tp->state))
 		tcp_rst_send(tp);
-	tcp_done(tp, CV_OK, "disconnect");
+	if (tp->state > TCP_LISTEN)
+		error = CV_ECONNRESET;
+	tcp_done(tp, error, "disconnect");
 	tcp_receive_forget(tp);
 	tcp_start_over(tp);
 	memset(&sk->peer, 0, sizeof(sk->peer));
@@ -184,7 +190,9 @@ static int tcp_disconnect(struct sock *sk)
 	if (tp->bound_port) {
 		struct cv_endpoint again = sk->local;
 
-		(void)tcp_port_bind(tp, &again);
+		/* Still its own, whatever connections came of it. */
+		list_del(&tp->bind_node);
+		tcp_port_keep(tp, &again);
 	} else {
 		sk->local.port = 0;
 		sk->status &= ~(uint32_t)CV_ST_BOUND;

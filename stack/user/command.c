@@ -160,7 +160,10 @@ static int32_t sock_command(
 	case CV_CMD_CONNECT:
 		return do_connect(us, cmd);
 	case CV_CMD_SHUTDOWN:
-		sock_shutdown_wr(us->sk);
+		if (cmd->flags & CV_F_READ)
+			user_notify(us, US_CHANGED);
+		else
+			sock_shutdown_wr(us->sk);
 		return 0;
 	case CV_CMD_ACCEPTED:
 	case CV_CMD_RECVD:
