@@ -254,6 +254,8 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 
 	if (error)
 		return -error;
+	if (flags & MSG_OOB)
+		return -EOPNOTSUPP;
 	if (f->mux.rec->tx_shut)
 		return -EPIPE;
 	error = datagram_target(f, msg, &to, &kernel);
