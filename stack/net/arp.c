@@ -64,8 +64,8 @@ void arp_ask(struct neigh *n, bool unicast)
 static bool arp_is_sane(const struct rte_arp_hdr *h)
 {
 	return h->arp_hardware == rte_cpu_to_be_16(RTE_ARP_HRD_ETHER) &&
-		h->arp_protocol == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4) && h->arp_hlen == 6 &&
-		h->arp_plen == 4 && !(h->arp_data.arp_sha.addr_bytes[0] & 1);
+	       h->arp_protocol == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4) && h->arp_hlen == 6 &&
+	       h->arp_plen == 4 && !(h->arp_data.arp_sha.addr_bytes[0] & 1);
 }
 
 /* RFC826's reception algorithm: refresh what is known, learn from who asks us. */

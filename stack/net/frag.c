@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Cutting datagrams that are larger than their path (RFC791:3.2, RFC8200:4.5). The pieces are copies: this
- * is not the path that anything fast takes. */
+/* Cutting datagrams that are larger than their path (RFC791:3.2, RFC8200:4.5). The pieces are
+ * copies: this is not the path that anything fast takes. */
 #include <netinet/in.h>
 #include <string.h>
 #include <rte_ip.h>
@@ -37,7 +37,8 @@ static struct rte_mbuf *piece_copy(
 	return piece;
 }
 
-static bool fragment_header(struct rte_mbuf *piece, uint8_t next, uint32_t off, bool more, uint32_t id)
+static bool fragment_header(
+	struct rte_mbuf *piece, uint8_t next, uint32_t off, bool more, uint32_t id)
 {
 	struct rte_ipv6_fragment_ext *f = (void *)rte_pktmbuf_prepend(piece, sizeof(*f));
 

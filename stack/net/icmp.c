@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ICMP (RFC792, RFC1122:3.2.2) and ICMPv6 (RFC4443): answers echo, passes errors and neighbour discovery on. */
+/* ICMP (RFC792, RFC1122:3.2.2) and ICMPv6 (RFC4443): answers echo, passes errors and neighbour
+ * discovery on. */
 #include <netinet/in.h>
 #include <string.h>
 #include <rte_icmp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ICMP errors of both families: those that we send (RFC1122:3.2.2, RFC4443:2.4, limited in number), and those
- * that speak of our packets, for the protocol that sent them.
+ * ICMP errors of both families: those that we send (RFC1122:3.2.2, RFC4443:2.4, limited in number),
+ * and those that speak of our packets, for the protocol that sent them.
  */
 #include <netinet/in.h>
 #include <string.h>
@@ -66,8 +66,8 @@ static enum cv_error unreachable_v6(uint8_t type, uint8_t code, bool *hard)
 	}
 }
 
-/* The packet of ours in b: its ends, and what stands behind the ports. False: not one, or a fragment without
- * ports. *len: its length as sent. */
+/* The packet of ours in b: its ends, and what stands behind the ports. False: not one, or a
+ * fragment without ports. *len: its length as sent. */
 static bool quote_parse(struct bytes *b, struct icmp_error *err, uint8_t *proto, uint16_t *len)
 {
 	const uint8_t *h = bytes_take(b, 1), *l4;
@@ -83,7 +83,8 @@ static bool quote_parse(struct bytes *b, struct icmp_error *err, uint8_t *proto,
 		addr_from_v4(err->peer.addr, h + 16);
 		bytes_take(b, skip);
 	} else if (h != NULL && h[0] >> 4 == 6) {
-		if (bytes_take(b, IP_HEADER_V6 - 1) == NULL || addr_is_v4(h + 8) || addr_is_v4(h + 24))
+		if (bytes_take(b, IP_HEADER_V6 - 1) == NULL || addr_is_v4(h + 8) ||
+			addr_is_v4(h + 24))
 			return false;
 		*proto = h[6];
 		*len = 0;
@@ -116,7 +117,8 @@ static void tell(struct engine *e, uint8_t proto, const struct icmp_error *err)
 	}
 }
 
-/* A router older than RFC1191 does not say how much it takes: the next plateau below (its section 7.1). */
+/* A router older than RFC1191 does not say how much it takes: the next plateau below (its
+ * section 7.1). */
 static uint16_t plateau_below(uint16_t len)
 {
 	static const uint16_t plateaus[] = {32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296};
@@ -143,7 +145,8 @@ void icmp_error_input(struct engine *e, struct rte_mbuf *m)
 	if (!quote_parse(&b, &err, &proto, &len) || addr_is_v4(err.local.addr) != v4 ||
 		!ip_is_local(e, err.local.addr))
 		return;
-	err.error = v4 ? unreachable_v4(type, code, &err.hard) : unreachable_v6(type, code, &err.hard);
+	err.error =
+		v4 ? unreachable_v4(type, code, &err.hard) : unreachable_v6(type, code, &err.hard);
 	if (err.error == CV_OK)
 		return;
 	if (err.error == CV_EMSGSIZE) {
@@ -189,13 +192,14 @@ static bool is_icmp_error(uint8_t proto, uint8_t type)
 {
 	if (proto == IPPROTO_ICMP) /* all but questions and answers */
 		return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == 4 ||
-			type == 5 || type == 12;
+		       type == 5 || type == 12;
 	return proto == IPPROTO_ICMPV6 && type < 128;
 }
 
 /* Never about an error, nor about what many got, nor to nobody in particular: RFC1122:3.2.2,
  * RFC4443:2.4 (e). Two ICMPv6 errors may answer a group's packet. */
-static bool may_complain(struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type, uint8_t code)
+static bool may_complain(
+	struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type, uint8_t code)
 {
 	const struct pkt *p = pkt_of(m);
 	bool v4 = addr_is_v4(p->dst.addr);
@@ -216,7 +220,8 @@ static bool may_complain(struct engine *e, struct rte_mbuf *m, bool whole, uint8
 	return icmp_may_send(e);
 }
 
-/* The IP header of m as it was but for what we do not keep (identification, options); its length. */
+/* The IP header of m as it was but for what we do not keep (identification, options); its length.
+ */
 static uint16_t header_rebuild(uint8_t at[IP_HEADER_V6], struct rte_mbuf *m)
 {
 	const struct pkt *p = pkt_of(m);
@@ -246,8 +251,8 @@ static uint16_t header_rebuild(uint8_t at[IP_HEADER_V6], struct rte_mbuf *m)
 }
 
 /* The ICMP message without checksum, NULL without a buffer. */
-static struct rte_mbuf *error_build(struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type,
-	uint8_t code, uint32_t info)
+static struct rte_mbuf *error_build(
+	struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type, uint8_t code, uint32_t info)
 {
 	bool v4 = addr_is_v4(pkt_of(m)->dst.addr);
 	uint32_t max = v4 ? ERROR_BYTES_V4 - IP_HEADER_V4 : ERROR_BYTES_V6 - IP_HEADER_V6;
@@ -259,7 +264,8 @@ static struct rte_mbuf *error_build(struct engine *e, struct rte_mbuf *m, bool w
 
 	if (quote > max - ERROR_HEADER - rebuilt)
 		quote = max - ERROR_HEADER - rebuilt;
-	h = out ? (void *)rte_pktmbuf_append(out, (uint16_t)(ERROR_HEADER + rebuilt + quote)) : NULL;
+	h = out ? (void *)rte_pktmbuf_append(out, (uint16_t)(ERROR_HEADER + rebuilt + quote))
+		: NULL;
 	if (h == NULL) {
 		e->counters.no_mbuf++;
 		rte_pktmbuf_free(out);
@@ -278,8 +284,8 @@ static struct rte_mbuf *error_build(struct engine *e, struct rte_mbuf *m, bool w
 	return out;
 }
 
-void icmp_error_send(struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type, uint8_t code,
-	uint32_t info)
+void icmp_error_send(
+	struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type, uint8_t code, uint32_t info)
 {
 	const struct pkt *p = pkt_of(m);
 	uint8_t src[16] = {0}, proto = addr_is_v4(p->dst.addr) ? IPPROTO_ICMP : IPPROTO_ICMPV6;

@@ -69,8 +69,8 @@ bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *
 							  rte_pktmbuf_pkt_len(m))) == 0xffff;
 }
 
-/* Loopback addresses never come by a wire (RFC1122:3.2.1.3 (g)), nor do our own as a source. Both in
- * network order. */
+/* Loopback addresses never come by a wire (RFC1122:3.2.1.3 (g)), nor do our own as a source. Both
+ * in network order. */
 static bool ipv4_source_ok(const struct net *net, uint32_t src, uint32_t dst)
 {
 	uint8_t first = (uint8_t)src;
@@ -100,10 +100,11 @@ static uint16_t ipv4_header_cksum(const struct rte_ipv4_hdr *h, uint16_t bytes)
 						: rte_raw_cksum(h, bytes);
 }
 
-static struct rte_mbuf *ipv4_reassemble(struct engine *e, struct rte_mbuf *m, uint16_t id, uint16_t frag)
+static struct rte_mbuf *ipv4_reassemble(
+	struct engine *e, struct rte_mbuf *m, uint16_t id, uint16_t frag)
 {
-	const struct frag_id f = {id, (frag & RTE_IPV4_HDR_OFFSET_MASK) * 8u,
-		(frag & RTE_IPV4_HDR_MF_FLAG) != 0};
+	const struct frag_id f = {
+		id, (frag & RTE_IPV4_HDR_OFFSET_MASK) * 8u, (frag & RTE_IPV4_HDR_MF_FLAG) != 0};
 
 	return reass_input(e, m, &f);
 }

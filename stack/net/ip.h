@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IP: from frames to parsed packets, from segments to frames; ARP, neighbour discovery, ICMP, routes,
- * fragments, and the way back to ourselves. Both families: IPv4 addresses are mapped ones throughout, and
- * mapped addresses in an IPv6 header are refused, so that neither can pass for the other.
+ * IP: from frames to parsed packets, from segments to frames; ARP, neighbour discovery, ICMP,
+ * routes, fragments, and the way back to ourselves. Both families: IPv4 addresses are mapped ones
+ * throughout, and mapped addresses in an IPv6 header are refused, so that neither can pass for the
+ * other.
  *
- * Owns: struct net (our addresses, neighbours, path MTUs, reassembly, loopback queue, ICMP rate limit).
- * Does not own: ports, L4.
- * Called by: stack/core/ (input), the L4 protocols (output), the composition root.
- * RFC 791, 792, 826, 1122, 1191, 4291, 4429, 4443, 4861, 4862, 5722, 6724 (in part), 8200, 8201.
+ * Owns: struct net (our addresses, neighbours, path MTUs, reassembly, loopback queue, ICMP rate
+ * limit). Does not own: ports, L4. Called by: stack/core/ (input), the L4 protocols (output), the
+ * composition root. RFC 791, 792, 826, 1122, 1191, 4291, 4429, 4443, 4861, 4862, 5722, 6724 (in
+ * part), 8200, 8201.
  */
 #ifndef CULVERT_NET_IP_H
 #define CULVERT_NET_IP_H
@@ -26,14 +27,15 @@
 #define IP_PAYLOAD_MAX_V4 65515u /* bytes behind the header of one packet, fragments together */
 #define IP_PAYLOAD_MAX_V6 65535u
 
-/* Where packets to one destination go: the answer of a route and neighbour look-up, kept as long as the
- * generation is the present one. Zero it to forget. */
+/* Where packets to one destination go: the answer of a route and neighbour look-up, kept as long as
+ * the generation is the present one. Zero it to forget. */
 struct ip_path {
 	uint32_t gen;
-	uint16_t mtu;  /* of the port */
-	uint16_t pmtu; /* of the whole path as far as known: at most mtu */
-	bool local;    /* the destination is one of our own addresses */
-	bool may_fragment; /* the sender's wish, set behind each ip_path_resolve(): larger packets are cut */
+	uint16_t mtu;      /* of the port */
+	uint16_t pmtu;     /* of the whole path as far as known: at most mtu */
+	bool local;        /* the destination is one of our own addresses */
+	bool may_fragment; /* the sender's wish, set behind each ip_path_resolve(): larger packets
+			      are cut */
 	bool no_df;        /* same: routers may cut, too (IPv4) */
 	struct port *port;
 	struct neigh *neigh; /* NULL: everybody, or a group */
@@ -41,21 +43,21 @@ struct ip_path {
 
 /* What an ICMP error says about a packet of ours (RFC792, RFC4443, RFC1122:3.2.2). */
 struct icmp_error {
-	enum cv_error error; /* what a connected user is told */
-	bool hard;           /* protocol or port unreachable */
-	uint16_t mtu;        /* fragmentation needed: the next hop's MTU, else 0 */
+	enum cv_error error;            /* what a connected user is told */
+	bool hard;                      /* protocol or port unreachable */
+	uint16_t mtu;                   /* fragmentation needed: the next hop's MTU, else 0 */
 	struct cv_endpoint local, peer; /* of the packet that we had sent */
-	uint32_t seq;        /* first 4 bytes behind the ports (TCP's sequence number) */
+	uint32_t seq;                   /* first 4 bytes behind the ports (TCP's sequence number) */
 };
 
 int net_init(struct engine *e);
 void net_fini(struct engine *e);
 
-/* Adds a port (the engine keeps the pointer). Announces its addresses. A port with an IPv6 address gets a
- * link-local one besides. 0, -CV_ENOBUFS when there are too many. */
+/* Adds a port (the engine keeps the pointer). Announces its addresses. A port with an IPv6 address
+ * gets a link-local one besides. 0, -CV_ENOBUFS when there are too many. */
 int net_port_add(struct engine *e, struct port *port);
-/* The port's link came or went (sets port->up). Coming up: addresses are announced and the neighbours
- * are asked again. Connections stay. Without effect when nothing changed. */
+/* The port's link came or went (sets port->up). Coming up: addresses are announced and the
+ * neighbours are asked again. Connections stay. Without effect when nothing changed. */
 void net_port_up(struct engine *e, struct port *port);
 void net_port_down(struct engine *e, struct port *port);
 /* The port's addresses or gateways were changed: take them over, announce what is new. */
@@ -71,21 +73,22 @@ bool net_has_loopback(const struct engine *e);
 bool ip_is_local(const struct engine *e, const uint8_t addr[16]);
 /* 255.255.255.255, or the broadcast address of a subnet that we are on. */
 bool ip_is_broadcast(const struct engine *e, const uint8_t addr[16]);
-/* What the wildcard address means as a destination: ourselves, in addr's family. Left as it is when we have
- * no address of that family. */
+/* What the wildcard address means as a destination: ourselves, in addr's family. Left as it is when
+ * we have no address of that family. */
 void ip_self(const struct engine *e, uint8_t addr[16]);
 /* Makes path valid for dst. src (16 bytes): chosen when it is the wildcard address, else kept.
- * -CV_ENETUNREACH without a route, -CV_EADDRNOTAVAIL when a source of that family is missing, -CV_EINVAL
- * when src is a loopback address and dst is not ours. */
+ * -CV_ENETUNREACH without a route, -CV_EADDRNOTAVAIL when a source of that family is missing,
+ * -CV_EINVAL when src is a loopback address and dst is not ours. */
 int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16]);
-/* A router on the way to dst takes no more than mtu. Call when the ICMP error was checked against what is
- * under way; paths learn of it when they are next resolved (path.pmtu). */
+/* Whether the path still holds, so that what was chosen with it (the source) holds, too. */
+bool ip_path_is_valid(const struct engine *e, const struct ip_path *path);
+/* A router on the way to dst takes no more than mtu. Call when the ICMP error was checked against
+ * what is under way; paths learn of it when they are next resolved (path.pmtu). */
 void ip_pmtu_learn(struct engine *e, const uint8_t dst[16], uint16_t mtu);
 /* Sends m (L4 header and payload, headroom for IP and Ethernet, L4 checksum field zero at
  * cksum_off) along a valid path. Consumes m. 0 or -CV_EMSGSIZE, -CV_ENOBUFS. */
 int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, uint8_t proto,
-	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16],
-	uint16_t cksum_off);
+	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16], uint16_t cksum_off);
 /* Hands a finished frame to the port at the end of the turn. */
 void port_send(struct engine *e, struct port *port, struct rte_mbuf *m);
 void port_flush(struct engine *e, struct port *port);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The way in of IPv6 (RFC8200): fixed header, extension headers with limits, fragments. Extension headers must
- * lie in the first buffer of a packet; there are few of them, and they are short.
+ * The way in of IPv6 (RFC8200): fixed header, extension headers with limits, fragments. Extension
+ * headers must lie in the first buffer of a packet; there are few of them, and they are short.
  */
 #include <netinet/in.h>
 #include <string.h>
@@ -11,8 +11,8 @@
 #include "stack/base/bytes.h"
 #include "stack/net/priv.h"
 
-#define EXT_HEADERS_MAX 8u  /* Linux has no limit on headers but on options */
-#define EXT_OPTIONS_MAX 8u  /* as Linux, padding apart */
+#define EXT_HEADERS_MAX 8u /* Linux has no limit on headers but on options */
+#define EXT_OPTIONS_MAX 8u /* as Linux, padding apart */
 
 #define DROP(reason)                                                                               \
 	do {                                                                                       \
@@ -37,8 +37,8 @@ struct ext_walk {
 };
 
 /* pointer counts from the IPv6 header. */
-static void complain(
-	struct engine *e, struct rte_mbuf *m, const struct ext_walk *w, uint8_t code, uint32_t pointer)
+static void complain(struct engine *e, struct rte_mbuf *m, const struct ext_walk *w, uint8_t code,
+	uint32_t pointer)
 {
 	if (w->whole)
 		icmp_error_send(e, m, true, ICMP6_PARAMETER, code, pointer);
@@ -82,11 +82,12 @@ static bool ipv6_source_possible(const uint8_t src[16])
 static bool ipv6_source_ok(const struct engine *e, const struct pkt *p)
 {
 	return p->proto == IPPROTO_ICMPV6 ||
-		(!addr_is_any(p->src.addr) && !ip_is_local(e, p->src.addr));
+	       (!addr_is_any(p->src.addr) && !ip_is_local(e, p->src.addr));
 }
 
 /* RFC8200:4.2. True: go on. pointer: where the option is that we must complain about, if tell. */
-static bool options_ok(struct bytes b, const uint8_t *base, bool group, bool *tell, uint32_t *pointer)
+static bool options_ok(
+	struct bytes b, const uint8_t *base, bool group, bool *tell, uint32_t *pointer)
 {
 	unsigned seen = 0;
 
@@ -113,9 +114,8 @@ static bool options_ok(struct bytes b, const uint8_t *base, bool group, bool *te
 	return true;
 }
 
-static enum ext_verdict ext_options(
-	struct engine *e, struct rte_mbuf *m, const struct ext_walk *w, const uint8_t *h,
-	uint32_t len)
+static enum ext_verdict ext_options(struct engine *e, struct rte_mbuf *m, const struct ext_walk *w,
+	const uint8_t *h, uint32_t len)
 {
 	const uint8_t *base = rte_pktmbuf_mtod(m, const uint8_t *);
 	bool tell, group = pkt_of(m)->dst.addr[0] == 0xff;
@@ -190,8 +190,8 @@ static bool upper_is_known(const struct engine *e, uint8_t next)
 	return false;
 }
 
-/* m: data at the IPv6 header (reassembled: at what followed the fragment header). Returns m with data at
- * the payload, or NULL. */
+/* m: data at the IPv6 header (reassembled: at what followed the fragment header). Returns m with
+ * data at the payload, or NULL. */
 static struct rte_mbuf *ext_headers(struct engine *e, struct rte_mbuf *m, struct ext_walk *w)
 {
 	enum ext_verdict v;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Neighbour discovery (RFC4861:7): the questions and answers of IPv6's neighbours; whether somebody else has
- * our address (RFC4862:5.4). The table is neigh.c's.
+ * Neighbour discovery (RFC4861:7): the questions and answers of IPv6's neighbours; whether somebody
+ * else has our address (RFC4862:5.4). The table is neigh.c's.
  *
- * Our addresses are used at once (optimistic, RFC4429): until a second has passed without an objection
- * nobody is asked for a MAC from them, and answers do not override what others believe.
+ * Our addresses are used at once (optimistic, RFC4429): until a second has passed without an
+ * objection nobody is asked for a MAC from them, and answers do not override what others believe.
  */
 #include <netinet/in.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "stack/base/bytes.h"
 #include "stack/net/priv.h"
 
-#define ND_HOPS 255 /* RFC4861:7.1: what a router passed on is not believed */
+#define ND_HOPS 255             /* RFC4861:7.1: what a router passed on is not believed */
 #define ND_DAD_NS 1000000000ull /* RetransTimer, DupAddrDetectTransmits is 1 */
 #define ND_OPT_SOURCE 1
 #define ND_OPT_TARGET 2
@@ -159,7 +159,8 @@ bool nd_ask(struct neigh *n, bool unicast)
 	return true;
 }
 
-/* The MAC in the wanted option, NULL if there is none; *bad: an option of length 0, or cut short. */
+/* The MAC in the wanted option, NULL if there is none; *bad: an option of length 0, or cut short.
+ */
 static const uint8_t *option_find(struct bytes b, uint8_t want, bool *bad)
 {
 	const uint8_t *mac = NULL;
@@ -206,8 +207,8 @@ static void solicit_input(struct engine *e, struct port *port, const struct pkt 
 }
 
 /* RFC4861:7.2.5 */
-static void advert_input(struct engine *e, struct port *port, uint8_t flags, const uint8_t target[16],
-	const uint8_t *mac)
+static void advert_input(struct engine *e, struct port *port, uint8_t flags,
+	const uint8_t target[16], const uint8_t *mac)
 {
 	struct net_addr *a = net_addr_find(e->net, target);
 	struct neigh *n = neigh_find(e->net, port, target);

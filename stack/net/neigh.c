@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Neighbours on Ethernet, both families: one table, a bounded queue for each unresolved one, ageing and
- * probing (RFC1122:2.3.2, RFC4861:7.3). An entry that fails or ages out makes every kept path look again.
- * How to ask is arp.c's and nd.c's.
+ * Neighbours on Ethernet, both families: one table, a bounded queue for each unresolved one, ageing
+ * and probing (RFC1122:2.3.2, RFC4861:7.3). An entry that fails or ages out makes every kept path
+ * look again. How to ask is arp.c's and nd.c's.
  */
 #include <string.h>
 #include <netinet/in.h>
@@ -27,7 +27,7 @@ static struct list *bucket(struct net *net, const uint8_t addr[16])
 
 struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t addr[16])
 {
-	list_for_each(node, bucket(net, addr)) {
+	list_for_each (node, bucket(net, addr)) {
 		struct neigh *n = list_entry(node, struct neigh, hash_node);
 
 		if (n->port == port && addr_equal(n->addr, addr))
@@ -182,7 +182,7 @@ static bool is_follower(const struct rte_mbuf *m)
 	if (h4->version_ihl >> 4 == 4)
 		return (h4->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_OFFSET_MASK)) != 0;
 	return h6->proto == IPPROTO_FRAGMENT &&
-		(rte_be_to_cpu_16(f->frag_data) & RTE_IPV6_EHDR_FO_MASK) != 0;
+	       (rte_be_to_cpu_16(f->frag_data) & RTE_IPV6_EHDR_FO_MASK) != 0;
 }
 
 static void drop_oldest(struct neigh *n)
@@ -220,7 +220,7 @@ void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m)
 void neigh_port_flush(struct engine *e, const struct port *port)
 {
 	for (unsigned i = 0; i < NEIGH_BUCKETS; i++) {
-		list_for_each_safe(node, &e->net->buckets[i]) {
+		list_for_each_safe (node, &e->net->buckets[i]) {
 			struct neigh *n = list_entry(node, struct neigh, hash_node);
 			struct pktq waiting;
 
@@ -236,7 +236,7 @@ void neigh_port_flush(struct engine *e, const struct port *port)
 void neigh_port_ask(struct engine *e, const struct port *port)
 {
 	for (unsigned i = 0; i < NEIGH_BUCKETS; i++) {
-		list_for_each(node, &e->net->buckets[i]) {
+		list_for_each (node, &e->net->buckets[i]) {
 			struct neigh *n = list_entry(node, struct neigh, hash_node);
 
 			if (n->port == port && n->state == NEIGH_INCOMPLETE) {

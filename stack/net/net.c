@@ -106,8 +106,8 @@ static void addr_add(struct engine *e, struct port *port, const uint8_t addr[16]
 	addr_announce(a);
 }
 
-/* The link-local address of the MAC's modified EUI-64 (RFC4291:2.5.1, appendix A), which the port keeps
- * as long as it has any other of IPv6. */
+/* The link-local address of the MAC's modified EUI-64 (RFC4291:2.5.1, appendix A), which the port
+ * keeps as long as it has any other of IPv6. */
 static bool link_local(uint8_t addr[16], const struct port *port)
 {
 	const uint8_t *mac = port->mac;

@@ -34,8 +34,8 @@ void port_send(struct engine *e, struct port *port, struct rte_mbuf *m)
 	port->tx[port->tx_n++] = m;
 }
 
-void eth_output(
-	struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6], uint16_t type)
+void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
+	uint16_t type)
 {
 	size_t bytes = RTE_ETHER_HDR_LEN + (port->vlan ? sizeof(struct rte_vlan_hdr) : 0);
 	struct rte_ether_hdr *eth = (void *)rte_pktmbuf_prepend(m, (uint16_t)bytes);
@@ -128,8 +128,8 @@ static void l4_cksum_fill(const struct port *port, struct rte_mbuf *m, uint8_t p
 	sum = proto == IPPROTO_ICMP ? 0 : pseudo_cksum(src, dst, proto, rte_pktmbuf_pkt_len(m));
 	if (port->tx_l4_cksum && whole && !is_icmp(proto)) {
 		*field = (uint16_t)sum;
-		m->ol_flags |= proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM
-						    : RTE_MBUF_F_TX_UDP_CKSUM;
+		m->ol_flags |=
+			proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM;
 		return;
 	}
 	value = (uint16_t)~mbuf_cksum(m, 0, sum);
@@ -146,8 +146,8 @@ static bool ipv4_header(struct engine *e, const struct ip_emit *how, struct rte_
 	h->version_ihl = 0x45;
 	h->type_of_service = how->tos;
 	h->total_length = rte_cpu_to_be_16((uint16_t)rte_pktmbuf_pkt_len(m));
-	h->packet_id = rte_cpu_to_be_16(
-		how->frag4 & ~RTE_IPV4_HDR_DF_FLAG ? how->id4 : e->net->ip_id++);
+	h->packet_id =
+		rte_cpu_to_be_16(how->frag4 & ~RTE_IPV4_HDR_DF_FLAG ? how->id4 : e->net->ip_id++);
 	h->fragment_offset = rte_cpu_to_be_16(how->frag4);
 	h->time_to_live = how->ttl;
 	h->next_proto_id = how->next;
@@ -230,8 +230,7 @@ int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, 
 	if (path->local && len <= (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6))
 		return loopback_output(e, m, proto, tos, ttl, src, dst);
 	whole = len + header <= (path->may_fragment ? path->pmtu : path->mtu);
-	if ((!whole && !path->may_fragment) ||
-		len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6)) {
+	if ((!whole && !path->may_fragment) || len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6)) {
 		rte_pktmbuf_free(m);
 		return -CV_EMSGSIZE;
 	}

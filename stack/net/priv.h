@@ -17,7 +17,8 @@
 #define REASS_BUCKETS 64u
 #define IP6_MTU_MIN 1280u
 
-/* An address of ours. IPv6 addresses are tested for duplicates while they are in use already (RFC4429). */
+/* An address of ours. IPv6 addresses are tested for duplicates while they are in use already
+ * (RFC4429). */
 enum net_addr_state { ADDR_VALID, ADDR_OPTIMISTIC, ADDR_DUPLICATE };
 
 struct net_addr {
@@ -45,7 +46,7 @@ struct neigh {
 	uint16_t ether_type;
 	uint8_t mac[6];
 	uint8_t tries;
-	bool used; /* since the last look */
+	bool used;           /* since the last look */
 	uint32_t datagrams;  /* in waiting; fragments behind the first one do not count */
 	struct pktq waiting; /* IP packets without Ethernet header */
 	struct timer timer;
@@ -96,7 +97,8 @@ void pmtu_init(struct engine *e);
 
 /* neigh.c */
 struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t addr[16]);
-/* The entry of a next hop, made (and, if ask, asked for) when there is none; NULL when the table is full. */
+/* The entry of a next hop, made (and, if ask, asked for) when there is none; NULL when the table is
+ * full. */
 struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[16], bool ask);
 /* Sends an IP packet to the neighbour, now or when it has answered. Consumes m. */
 void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m);
@@ -128,12 +130,12 @@ void nd_addr_start(struct net_addr *a);
 void nd_solicited_node(uint8_t group[16], const uint8_t addr[16]);
 
 /* output.c */
-void eth_output(
-	struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6], uint16_t type);
+void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
+	uint16_t type);
 /* The MAC of everybody or of a group. */
 void eth_group_mac(uint8_t mac[6], const uint8_t dst[16]);
-/* Puts the IP header before m, whose L4 checksum is done or delegated, and sends it. next: what follows
- * the header; frag4: IPv4's flags and offset, host order. */
+/* Puts the IP header before m, whose L4 checksum is done or delegated, and sends it. next: what
+ * follows the header; frag4: IPv4's flags and offset, host order. */
 struct ip_emit {
 	const struct ip_path *path;
 	const uint8_t *src, *dst;
@@ -187,8 +189,8 @@ struct frag_id {
 };
 int reass_init(struct engine *e);
 void reass_fini(struct engine *e);
-/* A fragment: data at its payload, struct pkt filled. Returns the whole payload when this completed it
- * (struct pkt of the first fragment), else NULL. Consumes m. */
+/* A fragment: data at its payload, struct pkt filled. Returns the whole payload when this completed
+ * it (struct pkt of the first fragment), else NULL. Consumes m. */
 struct rte_mbuf *reass_input(struct engine *e, struct rte_mbuf *m, const struct frag_id *f);
 
 /* icmp.c */
@@ -197,8 +199,8 @@ void icmp_input(struct engine *e, struct rte_mbuf *m);
 void icmp6_input(struct engine *e, struct port *port, struct rte_mbuf *m);
 
 /* icmp_error.c */
-/* Reports an error about m; whole: data at the IP header, else at the payload. info: the second word. Not
- * consumed. Sends nothing where the RFCs forbid it. */
+/* Reports an error about m; whole: data at the IP header, else at the payload. info: the second
+ * word. Not consumed. Sends nothing where the RFCs forbid it. */
 void icmp_error_send(struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type, uint8_t code,
 	uint32_t info);
 /* m: an ICMP or ICMPv6 error; tells the protocol whose packet it quotes. Not consumed. */
@@ -208,8 +210,8 @@ void icmp_error_unreachable(struct engine *e, struct rte_mbuf *m);
 
 enum {
 	ICMP_UNREACHABLE = 3,
-	ICMP_PROTOCOL = 2, /* code */
-	ICMP_PORT = 3,     /* code */
+	ICMP_PROTOCOL = 2,      /* code */
+	ICMP_PORT = 3,          /* code */
 	ICMP_FRAGMENTATION = 4, /* code */
 	ICMP_TIME_EXCEEDED = 11,
 	ICMP6_UNREACHABLE = 1,

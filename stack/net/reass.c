@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Putting fragments together (RFC791:3.2, RFC8200:4.5), both families. Bounded in datagrams, in fragments of
- * one and in packet buffers of all; the oldest goes first. Overlapping fragments end their datagram and
- * what still comes of it (RFC5722; for IPv4 as Linux does since FragmentSmack); an exact repetition is
- * ignored.
+ * Putting fragments together (RFC791:3.2, RFC8200:4.5), both families. Bounded in datagrams, in
+ * fragments of one and in packet buffers of all; the oldest goes first. Overlapping fragments end
+ * their datagram and what still comes of it (RFC5722; for IPv4 as Linux does since FragmentSmack);
+ * an exact repetition is ignored.
  *
  * Invariant: a datagram's fragments are linked by offset, and no two overlap.
  */
@@ -23,9 +23,9 @@ struct reass {
 	uint8_t src[16], dst[16];
 	uint32_t id;
 	uint16_t port;
-	uint8_t proto; /* IPv4's only: IPv6 tells datagrams apart by the id alone */
-	bool dead;     /* overlapped: swallows the rest */
-	uint8_t ce;    /* one of them met congestion (RFC3168:5.3) */
+	uint8_t proto;  /* IPv4's only: IPv6 tells datagrams apart by the id alone */
+	bool dead;      /* overlapped: swallows the rest */
+	uint8_t ce;     /* one of them met congestion (RFC3168:5.3) */
 	uint32_t total; /* bytes, 0: the last fragment is not here yet */
 	uint32_t have, frags, mbufs;
 	struct rte_mbuf *head, *tail; /* by pkt.next, ascending; pkt.seq is the offset */
@@ -89,7 +89,7 @@ static struct reass *reass_get(struct engine *e, const struct pkt *p, uint32_t i
 	uint8_t proto = v4 ? p->proto : 0;
 	struct reass *r;
 
-	list_for_each(node, b) {
+	list_for_each (node, b) {
 		r = list_entry(node, struct reass, hash_node);
 		if (r->id == id && r->proto == proto && r->port == p->port &&
 			addr_equal(r->src, p->src.addr) && addr_equal(r->dst, p->dst.addr))
@@ -114,8 +114,7 @@ static struct reass *reass_get(struct engine *e, const struct pkt *p, uint32_t i
 enum place { PLACE_OK, PLACE_AGAIN, PLACE_OVERLAP };
 
 /* Where m goes: *before is the fragment in front of it, NULL for none. */
-static enum place place_find(struct reass *r, uint32_t off, uint32_t end,
-	struct rte_mbuf **before)
+static enum place place_find(struct reass *r, uint32_t off, uint32_t end, struct rte_mbuf **before)
 {
 	struct rte_mbuf *prev = NULL, *next = r->head;
 
@@ -205,8 +204,7 @@ struct rte_mbuf *reass_input(struct engine *e, struct rte_mbuf *m, const struct 
 
 	if (len == 0 || (f->more && len % 8 != 0) || end > max)
 		return refuse(e, m);
-	while (net->reass_mbufs + m->nb_segs > net->reass_mbufs_max &&
-		!list_empty(&net->reass_age))
+	while (net->reass_mbufs + m->nb_segs > net->reass_mbufs_max && !list_empty(&net->reass_age))
 		evict_oldest(e);
 	r = reass_get(e, p, f->id);
 	if (r->dead)

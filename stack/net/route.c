@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where a packet goes and from which address: connected subnets, gateways, ourselves; and what is known of
- * the MTU of paths (RFC1191, RFC8201). Asked when a path is made, not for each packet.
+ * Where a packet goes and from which address: connected subnets, gateways, ourselves; and what is
+ * known of the MTU of paths (RFC1191, RFC8201). Asked when a path is made, not for each packet.
  */
 #include <string.h>
 
@@ -11,8 +11,7 @@
 #define PMTU_NS 600000000000ull /* then the old size is tried again (RFC1191:6.3) */
 #define PMTU_MIN_V4 552u        /* less is not believed, as Linux */
 
-static const uint8_t loopback4[16] = {
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
+static const uint8_t loopback4[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
 
 bool ip_is_local(const struct engine *e, const uint8_t addr[16])
 {
@@ -79,7 +78,8 @@ struct route {
 };
 
 /* The address of a port to send from when the next hop's subnet says nothing: of the same scope. */
-static const uint8_t *source_any(const struct net *net, const struct port *port, const uint8_t dst[16])
+static const uint8_t *source_any(
+	const struct net *net, const struct port *port, const uint8_t dst[16])
 {
 	bool v4 = addr_is_v4(dst), ll = addr_is_link_local(dst);
 	const uint8_t *other = NULL;
@@ -103,8 +103,8 @@ static const uint8_t *gateway_of(const struct port *port, bool v4)
 	return port->has_gateway6 ? port->gateway6 : NULL;
 }
 
-/* Link-local addresses and groups are on every port alike. Where the neighbour is known is best, then
- * the first port that speaks the family. */
+/* Link-local addresses and groups are on every port alike. Where the neighbour is known is best,
+ * then the first port that speaks the family. */
 static struct route route_on_link(const struct engine *e, const uint8_t dst[16])
 {
 	struct route first = {0};
@@ -129,8 +129,7 @@ static struct route route_find(const struct engine *e, const uint8_t dst[16])
 	bool v4 = addr_is_v4(dst);
 	struct route best = {0};
 
-	if (addr_is_multicast(dst) || addr_is_broadcast(dst) ||
-		(!v4 && addr_is_link_local(dst)))
+	if (addr_is_multicast(dst) || addr_is_broadcast(dst) || (!v4 && addr_is_link_local(dst)))
 		return route_on_link(e, dst);
 	for (int i = 0; i < e->net->addrs_n; i++) {
 		const struct net_addr *a = &e->net->addrs[i];
@@ -170,7 +169,8 @@ static struct pmtu *pmtu_slot(struct net *net, const uint8_t dst[16])
 	return &net->pmtus[h % NET_PMTUS];
 }
 
-/* Paths that last hold a size for ever: one timer makes all look again when something has expired. */
+/* Paths that last hold a size for ever: one timer makes all look again when something has expired.
+ */
 static void pmtu_timer(struct engine *e, struct timer *t)
 {
 	struct net *net = e->net;
@@ -231,11 +231,17 @@ static uint16_t pmtu_of(struct engine *e, const uint8_t dst[16], uint16_t mtu)
 static int resolve_local(
 	struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
 {
-	*path = (struct ip_path){.gen = e->net->gen, .mtu = IP_LOOPBACK_MTU,
-		.pmtu = IP_LOOPBACK_MTU, .local = true};
-	if (addr_is_any(src)) /* as Linux: all of 127/8 from 127.0.0.1, else from the address itself */
+	*path = (struct ip_path){
+		.gen = e->net->gen, .mtu = IP_LOOPBACK_MTU, .pmtu = IP_LOOPBACK_MTU, .local = true};
+	if (addr_is_any(
+		    src)) /* as Linux: all of 127/8 from 127.0.0.1, else from the address itself */
 		memcpy(src, addr_is_v4(dst) && addr_is_loopback(dst) ? loopback4 : dst, 16);
 	return 0;
+}
+
+bool ip_path_is_valid(const struct engine *e, const struct ip_path *path)
+{
+	return path->gen == e->net->gen;
 }
 
 int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
@@ -259,8 +265,8 @@ int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16
 		return -CV_ENETUNREACH;
 	if (any)
 		memcpy(src, r.src, 16);
-	*path = (struct ip_path){.mtu = r.port->mtu, .pmtu = pmtu_of(e, dst, r.port->mtu),
-		.port = r.port};
+	*path = (struct ip_path){
+		.mtu = r.port->mtu, .pmtu = pmtu_of(e, dst, r.port->mtu), .port = r.port};
 	if (!addr_is_multicast(dst) && !ip_is_broadcast(e, dst)) {
 		path->neigh = neigh_get(e, r.port, r.hop, true);
 		if (path->neigh == NULL)

@@ -41,18 +41,20 @@ static unsigned takes(const struct sock *sk, const uint8_t addr[16])
 	return addr_is_any(addr) && !sk->v6only ? TAKES_V4 | TAKES_V6 : TAKES_V6;
 }
 
-static bool overlaps(const struct sock *other, const struct sock *sk, const struct cv_endpoint *local)
+static bool overlaps(
+	const struct sock *other, const struct sock *sk, const struct cv_endpoint *local)
 {
 	if ((takes(other, other->local.addr) & takes(sk, local->addr)) == 0)
 		return false;
 	return addr_is_any(other->local.addr) || addr_is_any(local->addr) ||
-		addr_equal(other->local.addr, local->addr);
+	       addr_equal(other->local.addr, local->addr);
 }
 
-/* Two sockets may share an address when both ask for it: socket(7), SO_REUSEADDR and SO_REUSEPORT. */
+/* Two sockets may share an address when both ask for it: socket(7), SO_REUSEADDR and SO_REUSEPORT.
+ */
 static bool port_is_free(struct udp *udp, const struct sock *sk, const struct cv_endpoint *local)
 {
-	list_for_each(node, bucket(udp, local->port)) {
+	list_for_each (node, bucket(udp, local->port)) {
 		const struct sock *other = &list_entry(node, struct udp_sock, port_node)->sk;
 
 		if (other == sk || other->local.port != local->port || !overlaps(other, sk, local))
@@ -239,7 +241,14 @@ static struct rte_mbuf *udp_build(struct engine *e, struct txbuf *b, uint16_t sp
 }
 
 /* Linux's IP_PMTUDISC_* */
-enum { PMTUDISC_DONT, PMTUDISC_WANT, PMTUDISC_DO, PMTUDISC_PROBE, PMTUDISC_INTERFACE, PMTUDISC_OMIT };
+enum {
+	PMTUDISC_DONT,
+	PMTUDISC_WANT,
+	PMTUDISC_DO,
+	PMTUDISC_PROBE,
+	PMTUDISC_INTERFACE,
+	PMTUDISC_OMIT
+};
 
 /* How the path is to be used, and whether len bytes may go along it. */
 static int path_prepare(const struct udp_sock *us, struct ip_path *path, bool v4, uint32_t len)
@@ -255,8 +264,29 @@ static int path_prepare(const struct udp_sock *us, struct ip_path *path, bool v4
 	if (path->may_fragment || path->local)
 		return 0;
 	return len + header > (us->mtu_discover == PMTUDISC_DO ? path->pmtu : path->mtu)
-		? -CV_EMSGSIZE
-		: 0;
+		       ? -CV_EMSGSIZE
+		       : 0;
+}
+
+/* The path to an address that is not the peer's, and the source that goes with it. */
+static int path_find(
+	struct udp_sock *us, const uint8_t dst[16], struct ip_path **path, uint8_t src[16])
+{
+	struct sock *sk = &us->sk;
+	int ret;
+
+	*path = &us->last.path;
+	if (ip_path_is_valid(sk->engine, &us->last.path) && addr_equal(us->last.dst, dst) &&
+		(addr_is_any(sk->local.addr) || addr_equal(sk->local.addr, us->last.src))) {
+		memcpy(src, us->last.src, 16);
+		return 0;
+	}
+	memset(&us->last.path, 0, sizeof(us->last.path));
+	source_of(sk, src);
+	ret = ip_path_resolve(sk->engine, &us->last.path, dst, src);
+	memcpy(us->last.dst, dst, 16);
+	memcpy(us->last.src, src, 16);
+	return ret;
 }
 
 /* Where b goes and from which address; *path stands. */
@@ -278,12 +308,13 @@ static int send_prepare(struct sock *sk, const struct txbuf *b, struct ip_path *
 		ret = udp_autobind(sk);
 	if (ret != 0)
 		return ret;
-	if (b->has_peer)
-		memset(*path, 0, sizeof(**path));
-	else
+	if (b->has_peer) {
+		ret = path_find(us, peer->addr, path, src);
+	} else {
 		*path = &us->path;
-	source_of(sk, src);
-	ret = ip_path_resolve(sk->engine, *path, peer->addr, src);
+		source_of(sk, src);
+		ret = ip_path_resolve(sk->engine, &us->path, peer->addr, src);
+	}
 	return ret != 0 ? ret : path_prepare(us, *path, addr_is_v4(peer->addr), b->len);
 }
 
@@ -291,7 +322,7 @@ static int udp_send(struct sock *sk, struct txbuf *b)
 {
 	struct udp_sock *us = udp_of(sk);
 	struct engine *e = sk->engine;
-	struct ip_path other, *path = &other;
+	struct ip_path *path;
 	struct cv_endpoint peer;
 	uint32_t len = b->len;
 	uint8_t src[16], ttl;
@@ -432,8 +463,8 @@ int udp_open(struct engine *e, uint8_t family, struct sock **out)
 }
 
 /* How well a socket fits a datagram: 0 not at all; a peer counts more than an address. */
-static unsigned score(const struct sock *sk, const struct cv_endpoint *src,
-	const struct cv_endpoint *dst)
+static unsigned score(
+	const struct sock *sk, const struct cv_endpoint *src, const struct cv_endpoint *dst)
 {
 	unsigned points = 1;
 
@@ -454,7 +485,8 @@ static unsigned score(const struct sock *sk, const struct cv_endpoint *src,
 	return points;
 }
 
-/* Among equals that share by SO_REUSEPORT the sender decides, so that its datagrams stay together. */
+/* Among equals that share by SO_REUSEPORT the sender decides, so that its datagrams stay together.
+ */
 static struct sock *udp_find(
 	struct udp *udp, const struct cv_endpoint *src, const struct cv_endpoint *dst)
 {
@@ -462,7 +494,7 @@ static struct sock *udp_find(
 	unsigned most = 0, twins = 0;
 	uint32_t pick = (src->port + (uint32_t)src->addr[15] * 251u) * 0x9e3779b1u >> 8;
 
-	list_for_each(node, bucket(udp, dst->port)) {
+	list_for_each (node, bucket(udp, dst->port)) {
 		struct sock *sk = &list_entry(node, struct udp_sock, port_node)->sk;
 		unsigned points = score(sk, src, dst);
 
@@ -478,7 +510,8 @@ static struct sock *udp_find(
 
 static void udp_deliver(struct engine *e, struct sock *sk, struct rte_mbuf *m)
 {
-	uint64_t held = (uint64_t)sk->rxq_bytes + sk->rx_lent + (uint64_t)sk->rxq.n * UDP_DATAGRAM_COST;
+	uint64_t held =
+		(uint64_t)sk->rxq_bytes + sk->rx_lent + (uint64_t)sk->rxq.n * UDP_DATAGRAM_COST;
 
 	if (held + rte_pktmbuf_pkt_len(m) > sk->rcvbuf || sock_rx_refuse(sk)) {
 		e->counters.udp_queue_full++;
@@ -524,8 +557,8 @@ void udp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n)
 		udp_input_one(e, pkts[i]);
 }
 
-/* Only a connected socket is told, and of what will not pass (udp(7)); every one of ours is reason enough to
- * believe that the path has become narrow. */
+/* Only a connected socket is told, and of what will not pass (udp(7)); every one of ours is reason
+ * enough to believe that the path has become narrow. */
 void udp_icmp_error(struct engine *e, const struct icmp_error *err)
 {
 	struct sock *sk = udp_find(e->udp, &err->peer, &err->local);
@@ -560,7 +593,7 @@ void udp_fini(struct engine *e)
 	if (e->udp == NULL)
 		return;
 	for (unsigned i = 0; i < UDP_BUCKETS; i++) {
-		list_for_each(node, &e->udp->buckets[i])
+		list_for_each (node, &e->udp->buckets[i])
 			pktq_free_all(&list_entry(node, struct udp_sock, port_node)->sk.rxq);
 	}
 	pool_fini(&e->udp->socks);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * UDP (RFC768, RFC1122:4.1). Owns struct udp_sock, the table of bound ports, and what a datagram's way in and
- * out costs. Called by: the composition root, stack/sock/ through udp_proto.
+ * UDP (RFC768, RFC1122:4.1). Owns struct udp_sock, the table of bound ports, and what a datagram's
+ * way in and out costs. Called by: the composition root, stack/sock/ through udp_proto.
  */
 #ifndef CULVERT_UDP_UDP_H
 #define CULVERT_UDP_UDP_H
@@ -10,9 +10,14 @@
 #include "stack/sock/sock.h"
 
 struct udp_sock {
-	struct sock sk; /* first */
+	struct sock sk;        /* first */
 	struct list port_node; /* in its port's bucket while bound */
-	struct ip_path path;
+	struct ip_path path;   /* to the peer, while there is one */
+	/* Where the last datagram to an address of its own went: servers often send there again. */
+	struct {
+		uint8_t dst[16], src[16];
+		struct ip_path path;
+	} last;
 	uint8_t tos, ttl;
 	uint8_t mtu_discover; /* Linux's IP_PMTUDISC_* */
 	bool broadcast;

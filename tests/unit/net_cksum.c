@@ -57,7 +57,8 @@ static void chains__cut_anywhere__sum_as_one(void **state)
 			piece(&m[i], data + off, len[i], i < 7 ? &m[i + 1] : NULL);
 		}
 		off = (uint16_t)(total ? rand_r(&seed) % total : 0);
-		assert_int_equal(mbuf_cksum(m, off, 0), reference(data + off, (size_t)(total - off), 0));
+		assert_int_equal(
+			mbuf_cksum(m, off, 0), reference(data + off, (size_t)(total - off), 0));
 	}
 }
 

@@ -75,7 +75,8 @@ static inline int try_send(
 	return ret;
 }
 
-static inline void send_at(struct sock *sk, const char *text, uint16_t port, const void *data, uint32_t len)
+static inline void send_at(
+	struct sock *sk, const char *text, uint16_t port, const void *data, uint32_t len)
 {
 	struct cv_endpoint to = at(text, port);
 
@@ -122,10 +123,11 @@ static inline uint16_t fold16(uint32_t sum)
 	return (uint16_t)~sum;
 }
 
-/* A frame towards host `to` as the other one's: header by hand, payload as it is. Returns its bytes; the
- * IPv4 header's checksum is right. */
+/* A frame towards host `to` as the other one's: header by hand, payload as it is. Returns its
+ * bytes; the IPv4 header's checksum is right. */
 static inline uint16_t frame4(uint8_t *f, const struct world *w, int to, const char *src,
-	const char *dst, uint8_t proto, uint16_t id, uint16_t frag, const void *payload, uint16_t len)
+	const char *dst, uint8_t proto, uint16_t id, uint16_t frag, const void *payload,
+	uint16_t len)
 {
 	uint8_t *ip = f + 14;
 
@@ -173,7 +175,8 @@ static inline uint16_t l4_sum(
 	size_t skip = addr_is_v4(s.addr) ? 12 : 0;
 
 	return fold16(sum16(data, len,
-		sum16(s.addr + skip, 16 - skip, sum16(d.addr + skip, 16 - skip, (uint32_t)proto + len))));
+		sum16(s.addr + skip, 16 - skip,
+			sum16(d.addr + skip, 16 - skip, (uint32_t)proto + len))));
 }
 
 /* A whole UDP datagram with checksum at to; returns its bytes. */

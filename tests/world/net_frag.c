@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Fragments, both families and both ways: whole datagrams over bad wires, overlaps, limits, time. */
+/* Fragments, both families and both ways: whole datagrams over bad wires, overlaps, limits, time.
+ */
 #include "tests/world/net_common.h"
 
 #define MF 0x2000
@@ -40,8 +41,8 @@ static void frag_raw(struct cut *c, uint16_t id, uint16_t off, uint16_t len, boo
 		put16(body + 6, id);
 		memcpy(body + 8, c->udp + off, len);
 		world_inject(c->w, 0, frame,
-			frame6(frame, c->w, 0, families[1].b, families[1].a, IPPROTO_FRAGMENT, 64, body,
-				(uint16_t)(8 + len)));
+			frame6(frame, c->w, 0, families[1].b, families[1].a, IPPROTO_FRAGMENT, 64,
+				body, (uint16_t)(8 + len)));
 	}
 	world_run(c->w, 0, NULL, NULL);
 }
@@ -72,9 +73,11 @@ static void large_datagrams__arrive_whole(void **state)
 {
 	(void)state;
 	for (unsigned f = 0; f < 2; f++) {
-		static const uint32_t sizes[] = {1452, 1453, 1472, 1473, 2953, 8192, 40001, 65507, 65527};
+		static const uint32_t sizes[] = {
+			1452, 1453, 1472, 1473, 2953, 8192, 40001, 65507, 65527};
 		struct world *w = world6_new(1, &perfect);
-		struct sock *sk[2] = {udp_at(w, 0, families[f].a, 5), udp_at(w, 1, families[f].b, 9)};
+		struct sock *sk[2] = {
+			udp_at(w, 0, families[f].a, 5), udp_at(w, 1, families[f].b, 9)};
 
 		for (unsigned i = 0; i < 9 && sizes[i] <= families[f].max; i++) {
 			pattern(data, sizes[i], i);
@@ -96,7 +99,8 @@ static void unresolved_neighbour__queue_counts_datagrams(void **state)
 	(void)state;
 	for (unsigned f = 0; f < 2; f++) {
 		struct world *w = world6_new(2, &perfect);
-		struct sock *sk[2] = {udp_at(w, 0, families[f].a, 5), udp_at(w, 1, families[f].b, 9)};
+		struct sock *sk[2] = {
+			udp_at(w, 0, families[f].a, 5), udp_at(w, 1, families[f].b, 9)};
 
 		for (uint8_t i = 0; i < 18; i++) {
 			memset(data, i, 30000);
@@ -116,15 +120,20 @@ static void unresolved_neighbour__queue_counts_datagrams(void **state)
 
 static void bad_wire__datagrams_are_whole_or_nothing(void **state)
 {
-	const struct world_link bad = {.delay_ns = MS, .loss = 10, .duplicate = 50, .reorder = 300,
-		.reorder_ns = 3 * MS, .corrupt = 5};
+	const struct world_link bad = {.delay_ns = MS,
+		.loss = 10,
+		.duplicate = 50,
+		.reorder = 300,
+		.reorder_ns = 3 * MS,
+		.corrupt = 5};
 	unsigned whole = 0;
 
 	(void)state;
 	for (uint64_t seed = 0; seed < 40; seed++) {
 		unsigned f = seed % 2;
 		struct world *w = world6_new(seed, &bad);
-		struct sock *sk[2] = {udp_at(w, 0, families[f].a, 5), udp_at(w, 1, families[f].b, 9)};
+		struct sock *sk[2] = {
+			udp_at(w, 0, families[f].a, 5), udp_at(w, 1, families[f].b, 9)};
 
 		world_run(w, 2 * SECOND, NULL, NULL);
 		for (unsigned i = 0; i < 30; i++) {
@@ -185,7 +194,8 @@ static void overlap__ends_the_datagram(void **state)
 {
 	static const struct {
 		uint16_t off, len;
-	} wrong[] = {{0, 400}, {392, 16}, {0, 8}, {200, 100 + 4}, {0, 1200}, {792, 16}, {1000, 1008}};
+	} wrong[] = {
+		{0, 400}, {392, 16}, {0, 8}, {200, 100 + 4}, {0, 1200}, {792, 16}, {1000, 1008}};
 
 	(void)state;
 	for (unsigned i = 0; i < 2 * sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -263,8 +273,8 @@ static void malformed__is_refused(void **state)
 			uint8_t frame[1600];
 
 			world_inject(w, 0, frame,
-				frame4(frame, w, 0, families[0].b, families[0].a, IPPROTO_UDP, 3, 0x1fff,
-					c.udp, 1000));
+				frame4(frame, w, 0, families[0].b, families[0].a, IPPROTO_UDP, 3,
+					0x1fff, c.udp, 1000));
 			world_run(w, 0, NULL, NULL);
 			assert_int_equal(COUNT(w, 0, drop_ip_fragment), 3);
 		}
@@ -374,13 +384,16 @@ static void ping__larger_than_a_frame__is_answered_whole(void **state)
 	world_free(w);
 }
 
-/* A fragment within a fragment is refused; what follows a fragment header may be an extension header. */
+/* A fragment within a fragment is refused; what follows a fragment header may be an extension
+ * header. */
 static void ipv6__headers_behind_the_fragment_header(void **state)
 {
 	struct sock *sk;
 	struct world *w = frag_world(10, &sk);
-	uint8_t body[256] = {60, 0, 0, 1, 0, 0, 0, 1, /* fragment: more, destination options follow */
-		IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0}, frame[400];
+	uint8_t body[256] = {60, 0, 0, 1, 0, 0, 0,
+		1, /* fragment: more, destination options follow */
+		IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0},
+		frame[400];
 	uint16_t n = udp_bytes(body + 16, families[1].b, 5, families[1].a, 9, "hello", 5);
 	uint8_t last[64] = {60, 0, 0, 16, 0, 0, 0, 1};
 
@@ -388,10 +401,11 @@ static void ipv6__headers_behind_the_fragment_header(void **state)
 	memcpy(last + 8, body + 24, n - 8u); /* the first one ends behind the UDP header */
 	for (unsigned round = 0; round < 2; round++) {
 		world_inject(w, 0, frame,
-			frame6(frame, w, 0, families[1].b, families[1].a, IPPROTO_FRAGMENT, 64, body, 24));
+			frame6(frame, w, 0, families[1].b, families[1].a, IPPROTO_FRAGMENT, 64,
+				body, 24));
 		world_inject(w, 0, frame,
-			frame6(frame, w, 0, families[1].b, families[1].a, IPPROTO_FRAGMENT, 64, last,
-				(uint16_t)n));
+			frame6(frame, w, 0, families[1].b, families[1].a, IPPROTO_FRAGMENT, 64,
+				last, (uint16_t)n));
 		world_run(w, 0, NULL, NULL);
 		if (round == 0) {
 			assert_int_equal(sk->rxq.n, 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Frames of garbage: valid ones of every kind, damaged in a few places, cut into buffers anywhere; one loop from
- * one seed. Nothing may be read beyond its end (sanitizers), kept for ever, or let through damaged. */
+/* Frames of garbage: valid ones of every kind, damaged in a few places, cut into buffers anywhere;
+ * one loop from one seed. Nothing may be read beyond its end (sanitizers), kept for ever, or let
+ * through damaged. */
 #include "tests/world/net_common.h"
 
 #define ROUNDS 300000
@@ -19,8 +20,8 @@ static uint32_t draw(struct draw *d, uint32_t below)
 
 static uint16_t icmp_body(struct draw *d, uint8_t *p, bool v6)
 {
-	static const uint8_t types4[] = {0, 3, 5, 8, 11, 12, 13}, types6[] = {1, 2, 3, 4, 128, 129, 133, 134,
-		135, 136, 137, 143};
+	static const uint8_t types4[] = {0, 3, 5, 8, 11, 12, 13},
+			     types6[] = {1, 2, 3, 4, 128, 129, 133, 134, 135, 136, 137, 143};
 	uint16_t len = (uint16_t)(8 + draw(d, 80));
 
 	for (uint16_t i = 0; i < len; i++)
@@ -54,7 +55,8 @@ static uint16_t tcp_body(struct draw *d, uint8_t *p)
 	return len;
 }
 
-/* IPv6 extension headers in front of n bytes, which move; their length, and the first one's number. */
+/* IPv6 extension headers in front of n bytes, which move; their length, and the first one's number.
+ */
 static uint16_t extensions(struct draw *d, uint8_t *p, uint16_t n, uint8_t *next)
 {
 	static const uint8_t kinds[] = {0, 43, 44, 44, 51, 60, 59, 135};
@@ -159,12 +161,14 @@ static struct rte_mbuf *part_new(struct draw *d, struct world *w, const uint8_t 
 }
 
 /* The frame in one to four buffers that end exactly where their data ends. */
-static struct rte_mbuf *in_buffers(struct draw *d, struct world *w, const uint8_t *frame, uint16_t len)
+static struct rte_mbuf *in_buffers(
+	struct draw *d, struct world *w, const uint8_t *frame, uint16_t len)
 {
 	struct rte_mbuf *m = NULL;
 
 	for (uint16_t off = 0; off < len;) {
-		uint16_t n = (uint16_t)(draw(d, 3) ? (uint32_t)(len - off) : 1 + draw(d, (uint32_t)(len - off)));
+		uint16_t n = (uint16_t)(draw(d, 3) ? (uint32_t)(len - off)
+						   : 1 + draw(d, (uint32_t)(len - off)));
 		struct rte_mbuf *part;
 
 		if (m != NULL && m->nb_segs == 4)

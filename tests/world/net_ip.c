@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* IPv4 beyond a datagram that just arrives: padding, ports that come and go, neighbours that do not answer,
- * ICMP errors and whom they reach, addresses that cannot be. */
+/* IPv4 beyond a datagram that just arrives: padding, ports that come and go, neighbours that do not
+ * answer, ICMP errors and whom they reach, addresses that cannot be. */
 #include "tests/world/net_common.h"
 
 /* The packet of a protocol that is on its way to a host, from its IP header on; NULL if none. */
@@ -29,8 +29,8 @@ static struct sock *tcp_to(struct world *w, const char *text, uint16_t port)
 }
 
 /* An ICMP error from host 1 about the packet at quote. */
-static void complain(struct world *w, uint8_t type, uint8_t code, uint16_t mtu, const uint8_t *quote,
-	uint16_t len)
+static void complain(struct world *w, uint8_t type, uint8_t code, uint16_t mtu,
+	const uint8_t *quote, uint16_t len)
 {
 	uint8_t icmp[600] = {type, code}, frame[700];
 
@@ -64,7 +64,8 @@ static void padding__over_several_buffers__is_cut(void **state)
 	n = udp_bytes(udp, "10.0.0.2", 5, "10.0.0.1", 9, "hello", 5);
 	memset(frame, 0xee, sizeof(frame));
 	frame4(frame, w, 0, "10.0.0.2", "10.0.0.1", IPPROTO_UDP, 1, 0, udp, n);
-	for (unsigned i = 0, off = 0; i < 4; off += cuts[i++]) { /* two bytes of payload, 51 of padding */
+	for (unsigned i = 0, off = 0; i < 4;
+		off += cuts[i++]) { /* two bytes of payload, 51 of padding */
 		part = rte_pktmbuf_alloc(w->pool);
 		memcpy(rte_pktmbuf_append(part, cuts[i]), frame + off, cuts[i]);
 		if (m == NULL)
@@ -199,6 +200,96 @@ static void fragmentation_needed__connected_udp__learns_and_cuts(void **state)
 	world_free(w);
 }
 
+/* A connection of host 0 to host 1, after the handshake. */
+static void tcp_pair(struct world *w, struct sock *sk[3])
+{
+	struct cv_endpoint to = at("10.0.0.2", 80);
+
+	assert_int_equal(sock_open(w->host[1].e, CV_AF_INET, CV_STREAM, &sk[2]), 0);
+	sk[2]->user = w;
+	assert_int_equal(sock_bind(sk[2], &to), 0);
+	assert_int_equal(sock_listen(sk[2], 5), 0);
+	sk[0] = tcp_to(w, "10.0.0.2", 80);
+	world_run(w, SECOND, NULL, NULL);
+	sk[1] = sock_accept(sk[2]);
+	assert_non_null(sk[1]);
+	sock_accept_done(sk[2]);
+	sk[1]->user = w;
+}
+
+static void fragmentation_needed__tcp__segments_become_smaller(void **state)
+{
+	struct world *w = world_new(12, &perfect);
+	struct sock *sk[3];
+	static uint8_t data[14000], got[14000];
+	const uint8_t *sent;
+	uint8_t quote[28];
+	uint32_t have = 0;
+	uint16_t len;
+
+	(void)state;
+	tcp_pair(w, sk);
+	pattern(data, sizeof(data), 1);
+	assert_int_equal(try_send(sk[0], NULL, data, sizeof(data)), 0);
+	world_run(w, 0, NULL, NULL);
+	sent = on_the_wire(w, 1, IPPROTO_TCP, &len);
+	assert_non_null(sent);
+	assert_int_equal(len, 1500);
+	memcpy(quote, sent, sizeof(quote));
+	for (unsigned i = 0; i < w->frames_n; i++) /* the router lost them all */
+		rte_pktmbuf_free(w->frames[i].m);
+	w->frames_n = 0;
+	complain(w, 3, 4, 1000, quote, sizeof(quote));
+	world_run(w, 0, NULL, NULL);
+	sent = on_the_wire(w, 1, IPPROTO_TCP, &len); /* at once, not by the timer */
+	assert_non_null(sent);
+	for (unsigned i = 0; i < w->frames_n; i++)
+		assert_true(rte_pktmbuf_pkt_len(w->frames[i].m) <= 1014);
+	for (int i = 0; i < 500 && have < sizeof(got); i++) {
+		world_run(w, 10 * MS, NULL, NULL);
+		have += sock_recv_copy(sk[1], got + have, (uint32_t)sizeof(got) - have);
+	}
+	assert_int_equal(have, sizeof(got));
+	assert_memory_equal(got, data, sizeof(got));
+	for (int i = 0; i < 3; i++)
+		sock_close(sk[i], true);
+	world_run(w, SECOND, NULL, NULL);
+	world_free(w);
+}
+
+/* RFC1122:4.2.3.9: an established connection outlives what may pass, and what a stranger may say.
+ */
+static void unreachable__established_tcp__goes_on(void **state)
+{
+	struct world *w = world_new(13, &perfect);
+	struct sock *sk[3];
+	const uint8_t *sent;
+	uint8_t quote[28], got[4];
+	uint16_t len;
+
+	(void)state;
+	tcp_pair(w, sk);
+	assert_int_equal(try_send(sk[0], NULL, "abcd", 4), 0);
+	world_run(w, 0, NULL, NULL);
+	sent = on_the_wire(w, 1, IPPROTO_TCP, &len);
+	assert_non_null(sent);
+	memcpy(quote, sent, sizeof(quote));
+	for (uint8_t code = 0; code < 16; code++) {
+		if (code != 4)
+			complain(w, 3, code, 0, quote, sizeof(quote));
+	}
+	world_run(w, 100 * MS, NULL, NULL);
+	assert_int_equal(COUNT(w, 0, icmp_errors_in), 13);
+	assert_true(sk[0]->status & CV_ST_CONNECTED);
+	assert_false(sk[0]->status & CV_ST_DEAD);
+	assert_int_equal(sk[0]->error_seq, 0);
+	assert_int_equal(sock_recv_copy(sk[1], got, sizeof(got)), 4);
+	for (int i = 0; i < 3; i++)
+		sock_close(sk[i], true);
+	world_run(w, SECOND, NULL, NULL);
+	world_free(w);
+}
+
 static void udp__do_not_fragment__too_long_is_refused(void **state)
 {
 	struct world *w = world_new(6, &perfect);
@@ -236,7 +327,7 @@ static void port__down_and_up__announces_and_asks_again(void **state)
 	net_port_up(w->host[0].e, &w->host[0].port);
 	world_run(w, 10 * MS, NULL, NULL);
 	assert_int_equal(COUNT(w, 0, arp_requests_out), asked + 2); /* says and asks */
-	assert_int_equal(sk[1]->rxq.n, 1); /* what waited */
+	assert_int_equal(sk[1]->rxq.n, 1);                          /* what waited */
 	send_at(sk[0], "10.0.0.2", 9, "b", 1);
 	world_run(w, 10 * MS, NULL, NULL);
 	assert_int_equal(sk[1]->rxq.n, 2);
@@ -344,6 +435,8 @@ int main(void)
 		cmocka_unit_test(connect__neighbour_silent__host_unreachable_after_three_seconds),
 		cmocka_unit_test(connect__port_unreachable__refused_only_when_it_quotes_our_syn),
 		cmocka_unit_test(fragmentation_needed__connected_udp__learns_and_cuts),
+		cmocka_unit_test(fragmentation_needed__tcp__segments_become_smaller),
+		cmocka_unit_test(unreachable__established_tcp__goes_on),
 		cmocka_unit_test(udp__do_not_fragment__too_long_is_refused),
 		cmocka_unit_test(port__down_and_up__announces_and_asks_again),
 		cmocka_unit_test(neighbour__with_a_new_mac__its_announcement_is_believed),

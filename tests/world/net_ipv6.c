@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* IPv6: neighbours, duplicate addresses, echo and errors, extension headers, both families on one socket. */
+/* IPv6: neighbours, duplicate addresses, echo and errors, extension headers, both families on one
+ * socket. */
 #include "tests/world/net_common.h"
 
 #define LL0 "fe80::ff:fe00:1" /* of 02:00:00:00:00:01 */
 #define LL1 "fe80::ff:fe00:2"
 
-static void icmp6(struct world *w, int to, const char *src, const char *dst, uint8_t hops, uint8_t *msg,
-	uint16_t len)
+static void icmp6(struct world *w, int to, const char *src, const char *dst, uint8_t hops,
+	uint8_t *msg, uint16_t len)
 {
 	uint8_t frame[1514];
 
@@ -15,7 +16,8 @@ static void icmp6(struct world *w, int to, const char *src, const char *dst, uin
 	world_inject(w, to, frame, frame6(frame, w, to, src, dst, IPPROTO_ICMPV6, hops, msg, len));
 }
 
-/* The packet of a protocol (and ICMPv6 type, if not 0) that is on its way to a host, from its IP header on. */
+/* The packet of a protocol (and ICMPv6 type, if not 0) that is on its way to a host, from its IP
+ * header on. */
 static const uint8_t *on_the_wire(const struct world *w, int to, uint8_t next, uint8_t type)
 {
 	for (unsigned i = 0; i < w->frames_n; i++) {
@@ -29,8 +31,8 @@ static const uint8_t *on_the_wire(const struct world *w, int to, uint8_t next, u
 }
 
 /* Neighbour advertisement (or solicitation, type 135) with a link-layer address option. */
-static void nd(struct world *w, int to, const char *src, const char *dst, uint8_t type, uint8_t flags,
-	const char *target, const uint8_t *mac)
+static void nd(struct world *w, int to, const char *src, const char *dst, uint8_t type,
+	uint8_t flags, const char *target, const uint8_t *mac)
 {
 	uint8_t msg[32] = {type, 0, 0, 0, flags};
 
@@ -161,7 +163,8 @@ static void advertisements__change_a_mac_only_when_they_override(void **state)
 	send_at(sk[0], "2001:db8::2", 9, "x", 1);
 	world_run(w, 10 * MS, NULL, NULL);
 	assert_int_equal(sk[1]->rxq.n, 2); /* went to the other card */
-	/* It does not answer there: five seconds, three questions, and the next one finds the old card. */
+	/* It does not answer there: five seconds, three questions, and the next one finds the old
+	 * card. */
 	world_run(w, 10 * SECOND, NULL, NULL);
 	send_at(sk[0], "2001:db8::2", 9, "x", 1);
 	world_run(w, SECOND, NULL, NULL);
@@ -180,12 +183,12 @@ static void discovery__from_afar_or_malformed__is_dropped(void **state)
 	world_run(w, 2 * SECOND, NULL, NULL);
 	answers = COUNT(w, 0, nd_adverts_out);
 	memcpy(msg + 8, at("2001:db8::1", 0).addr, 16);
-	icmp6(w, 0, "2001:db8::2", "2001:db8::1", 64, msg, 32); /* a router passed it on */
+	icmp6(w, 0, "2001:db8::2", "2001:db8::1", 64, msg, 32);  /* a router passed it on */
 	icmp6(w, 0, "2001:db8::2", "2001:db8::1", 255, msg, 20); /* cut short */
 	icmp6(w, 0, "2001:db8::2", "2001:db8::1", 255, msg, 29); /* in an option */
-	icmp6(w, 0, "::", "ff02::1:ff00:1", 255, msg, 32); /* a test has no MAC */
-	icmp6(w, 0, "::", "2001:db8::1", 255, msg, 24);    /* and goes to the group */
-	msg[25] = 0;                                       /* an option without length */
+	icmp6(w, 0, "::", "ff02::1:ff00:1", 255, msg, 32);       /* a test has no MAC */
+	icmp6(w, 0, "::", "2001:db8::1", 255, msg, 24);          /* and goes to the group */
+	msg[25] = 0;                                             /* an option without length */
 	icmp6(w, 0, "2001:db8::2", "2001:db8::1", 255, msg, 32);
 	msg[25] = 1;
 	msg[1] = 1; /* code */
@@ -218,7 +221,8 @@ static void echo__is_answered_whole(void **state)
 	assert_non_null(answer);
 	assert_memory_equal(answer + 8, at("2001:db8::1", 0).addr, 16);
 	assert_memory_equal(answer + 24, at("2001:db8::2", 0).addr, 16);
-	assert_int_equal(l4_sum("2001:db8::1", "2001:db8::2", IPPROTO_ICMPV6, answer + 40, sizeof(msg)), 0);
+	assert_int_equal(
+		l4_sum("2001:db8::1", "2001:db8::2", IPPROTO_ICMPV6, answer + 40, sizeof(msg)), 0);
 	assert_memory_equal(answer + 44, msg + 4, sizeof(msg) - 4);
 	world_free(w);
 }
@@ -305,16 +309,16 @@ static void extension_headers__bad_ones__are_refused(void **state)
 {
 	static const struct {
 		uint8_t first, ext[16], len;
-		int code;     /* of the parameter problem, -1: silence */
+		int code; /* of the parameter problem, -1: silence */
 		uint8_t pointer;
 	} bad[] = {
 		{60, {0, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4}, 16, 1, 40}, /* hop by hop not first */
-		{60, {17, 0, 0x9e, 4, 0, 0, 0, 0}, 8, 2, 42},           /* an option to complain of */
-		{60, {17, 0, 0x5e, 4, 0, 0, 0, 0}, 8, -1, 0},           /* one to be silent about */
-		{60, {17, 0, 1, 5, 0, 0, 0, 0}, 8, -1, 0},              /* longer than the header */
-		{60, {17, 200, 1, 4, 0, 0, 0, 0}, 8, -1, 0},            /* longer than the packet */
-		{43, {17, 0, 0, 1, 0, 0, 0, 0}, 8, 0, 42},              /* a route that goes on */
-		{51, {17, 0, 0, 0, 0, 0, 0, 0}, 8, 1, 6},               /* what we do not know */
+		{60, {17, 0, 0x9e, 4, 0, 0, 0, 0}, 8, 2, 42}, /* an option to complain of */
+		{60, {17, 0, 0x5e, 4, 0, 0, 0, 0}, 8, -1, 0}, /* one to be silent about */
+		{60, {17, 0, 1, 5, 0, 0, 0, 0}, 8, -1, 0},    /* longer than the header */
+		{60, {17, 200, 1, 4, 0, 0, 0, 0}, 8, -1, 0},  /* longer than the packet */
+		{43, {17, 0, 0, 1, 0, 0, 0, 0}, 8, 0, 42},    /* a route that goes on */
+		{51, {17, 0, 0, 0, 0, 0, 0, 0}, 8, 1, 6},     /* what we do not know */
 	};
 	struct world *w = world6_new(11, &perfect);
 	struct sock *sk = udp_at(w, 0, "::", 9);
@@ -365,7 +369,8 @@ static void mapped_and_loopback_addresses__on_the_wire__are_dropped(void **state
 	world_run(w, 2 * SECOND, NULL, NULL);
 	before = COUNT(w, 0, drop_not_for_us); /* host 1's own tests for duplicates */
 	for (unsigned i = 0; i < 9; i++) {
-		uint16_t n = udp_bytes(udp, "2001:db8::2", 5, "2001:db8::1", i == 1 ? 10 : 9, "x", 1);
+		uint16_t n =
+			udp_bytes(udp, "2001:db8::2", 5, "2001:db8::1", i == 1 ? 10 : 9, "x", 1);
 
 		put16(udp + 6, 0);
 		put16(udp + 6, l4_sum(pairs[i][0], pairs[i][1], IPPROTO_UDP, udp, n));

@@ -19,10 +19,10 @@ static void connect__to_ourselves__source_is_as_linux_chooses(void **state)
 {
 	static const struct {
 		const char *to, *from;
-	} table[] = {{"127.0.0.1", "127.0.0.1"}, {"127.3.2.1", "127.0.0.1"}, {"10.0.0.1", "10.0.0.1"},
-		{"::1", "::1"}, {"2001:db8::1", "2001:db8::1"}, {"10.0.0.2", "10.0.0.1"},
-		{"2001:db8::2", "2001:db8::1"}, {"fe80::77", "fe80::ff:fe00:1"}, {"0.0.0.0", "127.0.0.1"},
-		{"::", "::1"}};
+	} table[] = {{"127.0.0.1", "127.0.0.1"}, {"127.3.2.1", "127.0.0.1"},
+		{"10.0.0.1", "10.0.0.1"}, {"::1", "::1"}, {"2001:db8::1", "2001:db8::1"},
+		{"10.0.0.2", "10.0.0.1"}, {"2001:db8::2", "2001:db8::1"},
+		{"fe80::77", "fe80::ff:fe00:1"}, {"0.0.0.0", "127.0.0.1"}, {"::", "::1"}};
 	struct world *w = loop_new(1);
 
 	(void)state;
@@ -39,8 +39,9 @@ static void connect__to_ourselves__source_is_as_linux_chooses(void **state)
 
 static void datagrams__to_loopback__turn_round(void **state)
 {
-	static const char *const pairs[][2] = {{"127.0.0.1", "127.0.0.1"}, {"127.0.0.1", "127.9.9.9"},
-		{"::1", "::1"}, {"10.0.0.1", "127.0.0.1"}, {"127.0.0.1", "10.0.0.1"}};
+	static const char *const pairs[][2] = {{"127.0.0.1", "127.0.0.1"},
+		{"127.0.0.1", "127.9.9.9"}, {"::1", "::1"}, {"10.0.0.1", "127.0.0.1"},
+		{"127.0.0.1", "10.0.0.1"}};
 	struct world *w = loop_new(2);
 	uint64_t frames;
 
@@ -132,7 +133,8 @@ static void largest_datagrams__go_whole(void **state)
 		pattern(data, sizeof(data), i);
 		send_at(sk[0], table[i].at, 9, data, table[i].bytes);
 		if (i == 0)
-			assert_int_equal(try_send(sk[0], &to, data, table[i].bytes + 1), -CV_EMSGSIZE);
+			assert_int_equal(
+				try_send(sk[0], &to, data, table[i].bytes + 1), -CV_EMSGSIZE);
 		world_run(w, MS, NULL, NULL);
 		assert_int_equal(sock_recv_copy(sk[1], got, sizeof(got)), table[i].bytes);
 		assert_memory_equal(got, data, table[i].bytes);

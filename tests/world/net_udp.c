@@ -28,8 +28,8 @@ static struct sock *udp_bound(struct world *w, int host, uint16_t port)
 	return sk;
 }
 
-static void send_to(struct sock *sk, struct cv_endpoint to, const void *data, uint32_t len,
-	unsigned *released)
+static void send_to(
+	struct sock *sk, struct cv_endpoint to, const void *data, uint32_t len, unsigned *released)
 {
 	struct txbuf *b = world_txbuf(data, len, released);
 
@@ -147,8 +147,12 @@ static void unanswered_arp__three_tries__then_the_queue_is_dropped(void **state)
 /* What arrives is what was sent, each at most twice, whatever the wire does. */
 static void bad_wire__many_datagrams__none_is_damaged(void **state)
 {
-	const struct world_link bad = {.delay_ns = MS, .loss = 100, .duplicate = 50,
-		.reorder = 100, .reorder_ns = 3 * MS, .corrupt = 100};
+	const struct world_link bad = {.delay_ns = MS,
+		.loss = 100,
+		.duplicate = 50,
+		.reorder = 100,
+		.reorder_ns = 3 * MS,
+		.corrupt = 100};
 	unsigned total = 0;
 	uint64_t hashes[2] = {0};
 
