@@ -17,7 +17,7 @@ def names():
     text = (ROOT / "shim/intercept.def").read_text()
     heading = ""
     first = text.index("*/") + 2  # the file's own head
-    pattern = re.compile(r"^/\*(.*?)\*/|^([XVA])\((.*?)\)$", re.S | re.M)
+    pattern = re.compile(r"^/\*(.*?)\*/|^([XVAE])\((.*?)\)$", re.S | re.M)
     for comment, kind, rest in pattern.findall(text[first:]):
         if not kind:
             heading = " ".join(comment.replace("*", " ").split())

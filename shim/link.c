@@ -234,6 +234,31 @@ static struct link *link_open(void)
 	return l;
 }
 
+struct link *link_attach(int control)
+{
+	struct cv_request request = {.op = CV_CTL_ATTACH};
+	struct cv_reply reply;
+	int fds[CV_CTL_FDS_MAX], type = 0;
+	socklen_t len = sizeof(type);
+	unsigned fds_n = 0;
+	struct link *l = NULL;
+
+	/* What the environment says need not be so. */
+	if (real_getsockopt(control, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_SEQPACKET)
+		return NULL;
+	control = mux_internal_fd(control);
+	if (send_request(control, &request, -1) == 0 &&
+		receive_reply(control, &reply, fds, &fds_n) == 0)
+		l = link_map(control, &reply, fds, fds_n);
+	if (!l) {
+		link_say(LINK_WARN, "the engine is gone: inherited sockets are lost");
+		mux_internal_close(control);
+		return NULL;
+	}
+	__atomic_store_n(&current, l, __ATOMIC_RELEASE);
+	return l;
+}
+
 struct link *link_now(void)
 {
 	struct link *l = __atomic_load_n(&current, __ATOMIC_ACQUIRE);

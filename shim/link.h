@@ -42,6 +42,9 @@ struct link *link_now(void);
 enum link_side link_side_of(const struct link *l, const uint8_t addr[16], bool to_bind);
 /* One request with at most one descriptor (-1: none). The reply's value, or -errno. */
 int64_t link_request(struct link *l, struct cv_request *request, int fd);
+/* After exec: the engine that the old program left us a control connection to, as the link from now on.
+ * NULL: it is gone. */
+struct link *link_attach(int control);
 void link_fork_prepare(void);
 void link_fork_parent(void);
 void link_fork_child(void);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * fork and daemon: the child holds what the parent holds, by a control connection of its own.
- * vfork is served as fork, whose child cannot damage its parent's memory. exec is not served yet:
- * the control connection closes on exec, and the engine drops what the old program held.
+ * vfork is served as fork, whose child cannot damage its parent's memory. exec is in exec.c.
  */
 #include <fcntl.h>
 #include <stdlib.h>

@@ -33,7 +33,9 @@ static void *resolve(const char *name)
 	{                                                                                          \
 		return shim_##to args;                                                             \
 	}
+#define E(ret, name, params)
 #include "shim/intercept.def"
+#undef E
 #undef X
 #undef V
 #undef A

@@ -12,6 +12,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -28,9 +29,11 @@
 	SHIM_EXPORT ret shim_##name params __asm__(#name);                                         \
 	extern ret(*real_##name) params;
 #define A(ret, name, params, args, to) SHIM_EXPORT ret shim_##name params __asm__(#name);
+#define E(ret, name, params) SHIM_EXPORT ret shim_##name params __asm__(#name);
 #include "shim/intercept.def"
 #undef X
 #undef V
 #undef A
+#undef E
 
 #endif

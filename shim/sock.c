@@ -146,7 +146,7 @@ static void record_fill(int fd, struct file *f)
 	rec->rcvlowat = 1;
 }
 
-static void attach(struct file *f, struct link *l, uint32_t handle)
+void sock_attach(struct file *f, struct link *l, uint32_t handle)
 {
 	struct cv_sock *socks = (struct cv_sock *)(void *)(l->base + l->wait.seg->socks_off);
 
@@ -170,7 +170,7 @@ static int to_engine(int fd, struct file *f, struct link *l)
 	lane_leave(lane);
 	if (handle < 0)
 		return handle;
-	attach(f, l, (uint32_t)handle);
+	sock_attach(f, l, (uint32_t)handle);
 	record_fill(fd, f);
 	option_replay(fd, f);
 	return 0;
@@ -359,7 +359,7 @@ static int adopt(struct file *listener, int fd, uint32_t handle, int flags,
 	struct cv_command c = {.op = CV_CMD_ACCEPTED};
 	struct cv_sock *rec;
 
-	attach(&content, sock_link(listener), handle);
+	sock_attach(&content, sock_link(listener), handle);
 	rec = content.mux.rec;
 	rec->flags = flags & SOCK_NONBLOCK ? O_NONBLOCK : 0;
 	rec->rcvlowat = 1;

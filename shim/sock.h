@@ -27,6 +27,8 @@ int sock_take_error(struct file *f);
 bool sock_is_dead(const struct file *f);
 /* Whether a call waits: O_NONBLOCK and MSG_DONTWAIT. */
 bool sock_waits(const struct file *f, int flags);
+/* Ties f to the record of a handle. */
+void sock_attach(struct file *f, struct link *l, uint32_t handle);
 /* The last descriptor of this process is gone. */
 void sock_close(struct file *f);
 /* A datagram socket that is undecided is bound to the wildcard, as its first sendto does. */

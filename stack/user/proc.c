@@ -76,21 +76,17 @@ static void drop_quietly(struct user_group *g, uint32_t proc, struct user_sock *
 	user_proc_drop(g, proc, us, false);
 }
 
-/* Several lanes of one process may wait for each other's commands. */
-static void lanes_run_dry(struct user_group *g, uint32_t proc)
+/* All lanes of the group: a command waits for those that carry the bytes before its own, and they may be on
+ * another process's lane. */
+static void lanes_run_dry(struct user_group *g)
 {
 	uint32_t done;
 
 	do {
 		done = 0;
 		for (uint32_t i = g->active_n; i-- > 0;) {
-			struct user_lane *l;
-
-			if (i >= g->active_n)
-				continue;
-			l = &g->lanes[g->active[i]];
-			if (l->proc == proc)
-				done += user_lane_run(l, g->geo.cmd_entries);
+			if (i < g->active_n)
+				done += user_lane_run(&g->lanes[g->active[i]], g->geo.cmd_entries);
 		}
 	} while (done > 0);
 }
@@ -116,7 +112,7 @@ int user_proc_open(struct user_group *g, int parent, int32_t pid)
 		g->procs_top++;
 	g->procs_n++;
 	if (parent >= 0) {
-		lanes_run_dry(g, (uint32_t)parent); /* what it accepted and closed before it forked */
+		lanes_run_dry(g); /* what it accepted and closed before it forked */
 		memcpy(holds, g->procs[parent].holds, map_words(g) * sizeof(*holds));
 		map_each(g, i, holds, add_holder);
 	}
@@ -262,7 +258,7 @@ static void lanes_drain(struct user_group *g, uint32_t proc)
 		if (g->sets[i].open && g->sets[i].proc == proc)
 			set_release(g, i);
 	}
-	lanes_run_dry(g, proc);
+	lanes_run_dry(g);
 }
 
 /* What a dead process said and nobody can carry out any more: its streams lack those bytes, and must

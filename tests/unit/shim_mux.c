@@ -36,20 +36,24 @@
 #define X(ret, name, params, args) ret(*real_##name) params;
 #define V(ret, name, params) ret(*real_##name) params;
 #define A(ret, name, params, args, to)
+#define E(ret, name, params)
 #include "shim/intercept.def"
 #undef X
 #undef V
 #undef A
+#undef E
 
 __attribute__((constructor)) static void find_real(void)
 {
 #define X(ret, name, params, args) *(void **)(void *)&real_##name = dlsym(RTLD_NEXT, #name);
 #define V(ret, name, params) *(void **)(void *)&real_##name = dlsym(RTLD_NEXT, #name);
 #define A(ret, name, params, args, to)
+#define E(ret, name, params)
 #include "shim/intercept.def"
 #undef X
 #undef V
 #undef A
+#undef E
 }
 
 /* --- the engine ------------------------------------------------------------------------------ */

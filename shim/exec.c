@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * exec and posix_spawn: a new program finds the sockets that it inherits.
+ *
+ * The old program names them in its environment, by the inode of each one's shadow (descriptors may be
+ * moved on the way, by posix_spawn's actions for example), and leaves the control connection open
+ * over exec; the new one attaches to the engine with it (stack/api/control.h) and looks which of the
+ * inodes it has. A program that is not preloaded gets nothing: what only the old one held then ends.
+ *
+ * Owns: the exec family. Called by: the program; libc's own system() and popen() start their shell past
+ * us, which inherits descriptors without connections behind them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shim/lane.h"
+#include "shim/real.h"
+#include "shim/sock.h"
+
+#define INHERIT "CULVERT_INHERIT"
+#define TEXT_BYTES 131072u /* what Linux allows one string of the environment (execve(2)) */
+#define ENTRY_BYTES 64u
+#define ARGS_MAX 4096u /* of execl and its kin */
+#define RETAIN_MAX (CV_REQUEST_TEXT / sizeof(uint32_t))
+
+extern char **environ;
+
+/* --- the old program ---------------------------------------------------------------------------- */
+
+struct heirloom {
+	char *text; /* NULL: nothing is inherited */
+	size_t used;
+	char **env;
+	size_t env_bytes;
+	bool full;
+};
+
+/* An accepted connection's number is a duplicate of a socket that all share: it gets one of its own, so that
+ * it can be told from the others. */
+struct renumber {
+	int from;
+};
+
+static void renumber_fd(int fd, void *arg)
+{
+	const struct renumber *r = arg;
+	int flags = real_fcntl(fd, F_GETFD);
+
+	if (flags >= 0)
+		real_dup3(r->from, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+}
+
+static void shadow_of_its_own(struct file *f)
+{
+	struct renumber r;
+
+	if (!f->placeholder)
+		return;
+	r.from = real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (r.from < 0)
+		return;
+	mux_file_each_fd(&f->mux, renumber_fd, &r);
+	real_close(r.from);
+	f->placeholder = false;
+}
+
+static void name_file(int fd, struct file *f, void *arg)
+{
+	struct heirloom *h = arg;
+	int flags = real_fcntl(fd, F_GETFD);
+	struct stat st;
+
+	if (!f->mux.rec || flags < 0 || (flags & FD_CLOEXEC) || sock_is_dead(f))
+		return;
+	if (h->used + ENTRY_BYTES > TEXT_BYTES) {
+		h->full = true;
+		return;
+	}
+	shadow_of_its_own(f);
+	if (fstat(fd, &st) == 0)
+		h->used += (size_t)snprintf(h->text + h->used, TEXT_BYTES - h->used,
+			";%llu:%x:%d:%d:%d", (unsigned long long)st.st_ino, f->mux.handle,
+			f->family, f->type, f->mux.both);
+}
+
+static bool is_preloaded(char *const envp[])
+{
+	for (size_t i = 0; envp && envp[i]; i++) {
+		if (strncmp(envp[i], "LD_PRELOAD=", 11) == 0)
+			return strstr(envp[i], "libculvert") != NULL;
+	}
+	return false;
+}
+
+static void *memory(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* envp with our line instead of an older one. */
+static bool env_make(struct heirloom *h, char *const envp[])
+{
+	size_t n = 0, at = 0;
+
+	while (envp[n])
+		n++;
+	h->env_bytes = (n + 2) * sizeof(char *);
+	h->env = memory(h->env_bytes);
+	if (!h->env)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (strncmp(envp[i], INHERIT "=", sizeof(INHERIT)) != 0)
+			h->env[at++] = envp[i];
+	}
+	h->env[at] = h->text;
+	return true;
+}
+
+static void heirloom_free(struct heirloom *h)
+{
+	if (h->text)
+		munmap(h->text, TEXT_BYTES);
+	if (h->env)
+		munmap(h->env, h->env_bytes);
+	*h = (struct heirloom){0};
+}
+
+/* Names what the new program inherits. False: nothing, the environment stays as it is. */
+static bool heirloom_make(struct heirloom *h, int control, char *const envp[])
+{
+	size_t begin;
+
+	*h = (struct heirloom){0};
+	if (control < 0 || !is_preloaded(envp))
+		return false;
+	h->text = memory(TEXT_BYTES);
+	if (!h->text)
+		return false;
+	h->used = (size_t)snprintf(h->text, TEXT_BYTES, INHERIT "=%d", control);
+	begin = h->used;
+	fd_each(name_file, h);
+	if (h->full)
+		link_say(LINK_WARN, "exec: more sockets are inherited than can be named: the rest ends");
+	if (h->used > begin && env_make(h, envp))
+		return true;
+	heirloom_free(h);
+	return false;
+}
+
+static void keep_over_exec(int fd, bool yes)
+{
+	real_fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC);
+}
+
+/* The exec call that is under way. */
+struct exec {
+	enum { EXEC_PATH, EXEC_SEARCH, EXEC_FD } kind;
+	const char *path;
+	int fd;
+	char *const *argv;
+};
+
+static int exec_real(const struct exec *x, char *const envp[])
+{
+	switch (x->kind) {
+	case EXEC_PATH:
+		return real_execve(x->path, x->argv, envp);
+	case EXEC_SEARCH:
+		return real_execvpe(x->path, x->argv, envp);
+	case EXEC_FD:
+		break;
+	}
+	return real_fexecve(x->fd, x->argv, envp);
+}
+
+static int exec_any(const struct exec *x, char *const envp[])
+{
+	struct link *l = link_now();
+	int control = l ? l->wait.control_fd : -1, saved;
+	struct heirloom h;
+
+	if (!heirloom_make(&h, control, envp))
+		return exec_real(x, envp);
+	keep_over_exec(control, true);
+	exec_real(x, h.env);
+	/* Still here: it failed. */
+	saved = errno;
+	keep_over_exec(control, false);
+	heirloom_free(&h);
+	errno = saved;
+	return -1;
+}
+
+int shim_execve(const char *path, char *const argv[], char *const envp[])
+{
+	struct exec x = {.kind = EXEC_PATH, .path = path, .argv = argv};
+
+	return exec_any(&x, envp);
+}
+
+int shim_execv(const char *path, char *const argv[])
+{
+	return shim_execve(path, argv, environ);
+}
+
+int shim_execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	struct exec x = {.kind = EXEC_SEARCH, .path = file, .argv = argv};
+
+	return exec_any(&x, envp);
+}
+
+int shim_execvp(const char *file, char *const argv[])
+{
+	return shim_execvpe(file, argv, environ);
+}
+
+int shim_fexecve(int fd, char *const argv[], char *const envp[])
+{
+	struct exec x = {.kind = EXEC_FD, .fd = fd, .argv = argv};
+
+	return exec_any(&x, envp);
+}
+
+/* The arguments of execl and its kin, up to the NULL. False: too many. */
+static bool args_take(char *argv[ARGS_MAX], const char *first, va_list list)
+{
+	size_t n = 0;
+
+	argv[n++] = (char *)(uintptr_t)first;
+	while (argv[n - 1] != NULL) {
+		if (n == ARGS_MAX) {
+			errno = E2BIG;
+			return false;
+		}
+		argv[n++] = va_arg(list, char *);
+	}
+	return true;
+}
+
+int shim_execl(const char *path, const char *arg, ...)
+{
+	char *argv[ARGS_MAX];
+	va_list list;
+	bool fits;
+
+	va_start(list, arg);
+	fits = args_take(argv, arg, list);
+	va_end(list);
+	return fits ? shim_execv(path, argv) : -1;
+}
+
+int shim_execlp(const char *file, const char *arg, ...)
+{
+	char *argv[ARGS_MAX];
+	va_list list;
+	bool fits;
+
+	va_start(list, arg);
+	fits = args_take(argv, arg, list);
+	va_end(list);
+	return fits ? shim_execvp(file, argv) : -1;
+}
+
+int shim_execle(const char *path, const char *arg, ...)
+{
+	char *argv[ARGS_MAX], *const *envp = NULL;
+	va_list list;
+	bool fits;
+
+	va_start(list, arg);
+	fits = args_take(argv, arg, list);
+	if (fits)
+		envp = va_arg(list, char *const *);
+	va_end(list);
+	return fits ? shim_execve(path, argv, envp) : -1;
+}
+
+/* --- posix_spawn ------------------------------------------------------------------------------- */
+
+typedef int spawn_fn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
+
+/* The child is a process of its own, as fork's is: its control connection is made first. */
+static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
+	const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+	char *const argv[], char *const envp[])
+{
+	char *const *env = envp ? envp : environ;
+	struct link *l = link_now();
+	struct heirloom h;
+	int result;
+
+	if (!l || !is_preloaded(env))
+		return real(pid, path, actions, attr, argv, envp);
+	link_fork_prepare();
+	if (!heirloom_make(&h, l->child_fd, env)) {
+		result = real(pid, path, actions, attr, argv, envp);
+	} else {
+		keep_over_exec(l->child_fd, true);
+		result = real(pid, path, actions, attr, argv, h.env);
+		heirloom_free(&h);
+	}
+	link_fork_parent();
+	return result;
+}
+
+int shim_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return spawn_any(real_posix_spawn, pid, path, actions, attr, argv, envp);
+}
+
+int shim_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return spawn_any(real_posix_spawnp, pid, file, actions, attr, argv, envp);
+}
+
+/* --- the new program --------------------------------------------------------------------------- */
+
+struct entry {
+	unsigned long long ino;
+	uint32_t handle;
+	int family, type, both;
+	struct file *file; /* once a descriptor was found */
+};
+
+static size_t entries_read(const char *text, struct entry *entries, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && (text = strchr(text, ';')) != NULL) {
+		struct entry e = {0};
+
+		if (sscanf(++text, "%llu:%x:%d:%d:%d", &e.ino, &e.handle, &e.family, &e.type,
+			    &e.both) == 5)
+			entries[n++] = e;
+	}
+	return n;
+}
+
+static void fd_claim(struct link *l, int fd, struct entry *e)
+{
+	struct file content = {.family = e->family, .type = e->type, .bound = true};
+
+	if (e->file) {
+		fd_alias(fd, e->file);
+		return;
+	}
+	sock_attach(&content, l, e->handle);
+	content.mux.both = e->both != 0;
+	e->file = fd_add(fd, &content);
+}
+
+/* Looks at every descriptor that the program was started with. */
+static void fds_claim(struct link *l, struct entry *entries, size_t n)
+{
+	int last = (int)sysconf(_SC_OPEN_MAX);
+
+	for (int fd = 0; fd < last && fd < 65536; fd++) {
+		struct stat st;
+
+		if (fd_is_internal(fd) || fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode))
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			if (entries[i].ino == (unsigned long long)st.st_ino) {
+				fd_claim(l, fd, &entries[i]);
+				break;
+			}
+		}
+	}
+}
+
+static void retain(struct link *l, const struct entry *entries, size_t n)
+{
+	struct cv_request request = {.op = CV_CTL_RETAIN};
+
+	for (size_t i = 0; i < n; i++) {
+		if (!entries[i].file)
+			continue;
+		memcpy(request.text + request.text_len, &entries[i].handle, sizeof(uint32_t));
+		request.text_len += (uint32_t)sizeof(uint32_t);
+		if (++request.arg == RETAIN_MAX) {
+			link_request(l, &request, -1);
+			request.arg = request.text_len = 0;
+		}
+	}
+	if (request.arg > 0)
+		link_request(l, &request, -1);
+	request.arg = request.text_len = 0;
+	link_request(l, &request, -1);
+}
+
+/* Before main: a program that inherits nothing pays one look at its environment. */
+__attribute__((constructor)) static void inherit(void)
+{
+	const char *text = getenv(INHERIT);
+	struct entry *entries;
+	struct link *l;
+	size_t n;
+	int control;
+
+	if (!text)
+		return;
+	control = atoi(text);
+	l = control > 2 ? link_attach(control) : NULL;
+	entries = l ? memory(TEXT_BYTES) : NULL;
+	if (entries) {
+		n = entries_read(text, entries, TEXT_BYTES / sizeof(*entries));
+		fds_claim(l, entries, n);
+		retain(l, entries, n);
+		munmap(entries, TEXT_BYTES);
+	}
+	unsetenv(INHERIT);
+}
