@@ -23,6 +23,7 @@
 #include "shim/lane.h"
 #include "shim/real.h"
 #include "shim/sock.h"
+#include "shim/stream.h"
 
 #define INHERIT "CULVERT_INHERIT"
 #define TEXT_BYTES 131072u /* what Linux allows one string of the environment (execve(2)) */
@@ -419,6 +420,7 @@ __attribute__((constructor)) static void inherit(void)
 		n = entries_read(text, entries, TEXT_BYTES / sizeof(*entries));
 		fds_claim(l, entries, n);
 		retain(l, entries, n);
+		stream_standard();
 		munmap(entries, TEXT_BYTES);
 	}
 	unsetenv(INHERIT);

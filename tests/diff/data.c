@@ -571,6 +571,28 @@ CASE(oob__inline__in_the_stream_and_sockatmark)
 	same_bytes(text, "!", 1);
 }
 
+/* --- stdio -------------------------------------------------------------------------------------- */
+
+CASE(fdopen__lines_both_ways__fclose_is_the_end)
+{
+	char line[32], byte;
+	int client, server;
+
+	diff_pair(&client, &server);
+	FILE *out = fdopen(client, "r+"), *in = fdopen(server, "r+");
+	is(out != NULL && in != NULL);
+	same(fileno(out), client);
+	is(fprintf(out, "line %d\n", 1) == 7);
+	works(fflush(out));
+	is(fgets(line, sizeof(line), in) != NULL);
+	same_bytes(line, "line 1\n", 8);
+	works(fclose(out));
+	is(fgets(line, sizeof(line), in) == NULL);
+	is(feof(in));
+	works(fclose(in));
+	fails(recv(client, &byte, 1, 0), EBADF);
+}
+
 /* --- queue lengths ----------------------------------------------------------------------------- */
 
 CASE(siocoutq__all_acknowledged__zero)

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * stdio over engine sockets: libc's streams call the kernel from inside libc, where no preload reaches, so
+ * fdopen() of a socket gives a stream whose reading and writing is ours (fopencookie(3)). A program
+ * that starts with an engine socket as its standard streams, as under inetd, gets such streams there.
+ *
+ * Owns: which stream stands for which descriptor. Called by: the program, exec.c.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "shim/call.h"
+#include "shim/real.h"
+#include "shim/stream.h"
+
+struct cookie {
+	int fd;
+	FILE *stream;
+	struct cookie *next;
+};
+
+static struct cookie *cookies;
+static uint32_t cookies_lock;
+
+static void lock(void)
+{
+	while (__atomic_exchange_n(&cookies_lock, 1, __ATOMIC_ACQUIRE))
+		;
+}
+
+static void unlock(void)
+{
+	__atomic_store_n(&cookies_lock, 0, __ATOMIC_RELEASE);
+}
+
+static ssize_t cookie_read(void *cookie, char *buf, size_t n)
+{
+	return shim_read(((struct cookie *)cookie)->fd, buf, n);
+}
+
+/* A short write is an error to stdio: all of it, or as much as goes. */
+static ssize_t cookie_write(void *cookie, const char *buf, size_t n)
+{
+	const struct cookie *c = cookie;
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t put = shim_write(c->fd, buf + done, n - done);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			break;
+		done += (size_t)put;
+	}
+	return (ssize_t)done;
+}
+
+static int cookie_close(void *cookie)
+{
+	struct cookie *c = cookie, **link = &cookies;
+	int result = shim_close(c->fd);
+
+	lock();
+	while (*link && *link != c)
+		link = &(*link)->next;
+	if (*link)
+		*link = c->next;
+	unlock();
+	free(c);
+	return result;
+}
+
+static FILE *stream_make(int fd, const char *mode)
+{
+	static const cookie_io_functions_t io = {
+		.read = cookie_read, .write = cookie_write, .close = cookie_close};
+	struct cookie *c = malloc(sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->fd = fd;
+	c->stream = fopencookie(c, mode, io);
+	if (!c->stream) {
+		free(c);
+		return NULL;
+	}
+	lock();
+	c->next = cookies;
+	cookies = c;
+	unlock();
+	return c->stream;
+}
+
+FILE *shim_fdopen(int fd, const char *mode)
+{
+	struct file *f = fd_get(fd);
+	bool ours = f && !f->mux.ep;
+
+	call_put(f);
+	return ours ? stream_make(fd, mode) : real_fdopen(fd, mode);
+}
+
+int shim_fileno(FILE *stream)
+{
+	int fd = -1;
+
+	lock();
+	for (const struct cookie *c = cookies; c && fd < 0; c = c->next) {
+		if (c->stream == stream)
+			fd = c->fd;
+	}
+	unlock();
+	return fd >= 0 ? fd : real_fileno(stream);
+}
+
+void stream_standard(void)
+{
+	struct file *f[3] = {fd_get(0), fd_get(1), fd_get(2)};
+	FILE *s;
+
+	if (f[0] && f[0]->mux.rec && (s = stream_make(0, "r")) != NULL)
+		stdin = s;
+	if (f[1] && f[1]->mux.rec && (s = stream_make(1, "w")) != NULL)
+		stdout = s;
+	if (f[2] && f[2]->mux.rec && (s = stream_make(2, "w")) != NULL) {
+		setvbuf(s, NULL, _IONBF, 0);
+		stderr = s;
+	}
+	for (int i = 0; i < 3; i++)
+		call_put(f[i]);
+}
