@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 
@@ -90,8 +91,13 @@ ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct file *f = engine_file(fd);
 
-	if (!f)
-		return real_recvmsg(fd, msg, flags);
+	if (!f) {
+		ssize_t n = real_recvmsg(fd, msg, flags);
+
+		if (n >= 0)
+			pass_received(msg);
+		return n;
+	}
 	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
 		return call_end(f, -EMSGSIZE);
 	return call_end_size(f, rx_message(fd, f, msg, flags));
@@ -213,8 +219,11 @@ ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct file *f = sending_file(fd, call_bad_pointer(msg) ? NULL : msg->msg_name);
 
-	if (!f)
+	if (!f) {
+		if (!call_bad_pointer(msg))
+			pass_sent(msg);
 		return real_sendmsg(fd, msg, flags);
+	}
 	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
 		return call_end(f, -EMSGSIZE);
 	return call_end_size(f, tx_message(fd, f, msg, flags));

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "shim/lane.h"
+#include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 #include "shim/stream.h"
@@ -43,35 +44,6 @@ struct heirloom {
 	bool full;
 };
 
-/* An accepted connection's number is a duplicate of a socket that all share: it gets one of its own, so that
- * it can be told from the others. */
-struct renumber {
-	int from;
-};
-
-static void renumber_fd(int fd, void *arg)
-{
-	const struct renumber *r = arg;
-	int flags = real_fcntl(fd, F_GETFD);
-
-	if (flags >= 0)
-		real_dup3(r->from, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
-}
-
-static void shadow_of_its_own(struct file *f)
-{
-	struct renumber r;
-
-	if (!f->placeholder)
-		return;
-	r.from = real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (r.from < 0)
-		return;
-	mux_file_each_fd(&f->mux, renumber_fd, &r);
-	real_close(r.from);
-	f->placeholder = false;
-}
-
 static void name_file(int fd, struct file *f, void *arg)
 {
 	struct heirloom *h = arg;
@@ -84,7 +56,7 @@ static void name_file(int fd, struct file *f, void *arg)
 		h->full = true;
 		return;
 	}
-	shadow_of_its_own(f);
+	pass_own_shadow(f);
 	if (fstat(fd, &st) == 0)
 		h->used += (size_t)snprintf(h->text + h->used, TEXT_BYTES - h->used,
 			";%llu:%x:%d:%d:%d", (unsigned long long)st.st_ino, f->mux.handle,

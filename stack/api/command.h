@@ -34,6 +34,9 @@ enum cv_op {
 	CV_CMD_WATCH,     /* sock, arg: set, len: cookie. Posts one event at once */
 	CV_CMD_UNWATCH,   /* sock, arg: set, len: cookie */
 	CV_CMD_NOP,       /* sync: an empty round trip */
+	CV_CMD_PASS,      /* sync. sock: it is on its way to another process of the group (SCM_RIGHTS)
+			     and held on the way */
+	CV_CMD_TAKE,      /* sync. sock: it has arrived, this process holds it */
 	CV_CMD_COUNT
 };
 

@@ -175,7 +175,12 @@ static int32_t sock_command(
 	case CV_CMD_WATCH:
 	case CV_CMD_UNWATCH:
 		return do_watch(l, us, cmd);
+	case CV_CMD_PASS:
+		us->holders++;
+		us->passed++;
+		return 0;
 	case CV_CMD_NONE:
+	case CV_CMD_TAKE:
 	case CV_CMD_OPEN:
 	case CV_CMD_SEND:
 	case CV_CMD_CLOSE:
@@ -243,6 +248,13 @@ static enum progress command(struct user_lane *l, const struct cv_command *cmd)
 	us = user_sock_find(l->g, cmd->sock);
 	if (us)
 		take_if_pending(l, us);
+	if (us && cmd->op == CV_CMD_TAKE && us->passed > 0) {
+		user_proc_hold(l->g, l->proc, us);
+		us->passed--;
+		us->holders--;
+		reply(l, cmd, 0, 0);
+		return CMD_DONE;
+	}
 	if (!us || !user_proc_holds(l->g, l->proc, us)) {
 		refused(l, cmd);
 		return CMD_DONE;

@@ -138,7 +138,8 @@ struct user_sock {
 	uint32_t index, handle;
 	uint32_t gen;
 	uint32_t flags; /* enum user_sock_flags */
-	uint32_t holders;
+	uint32_t holders; /* processes, and those below */
+	uint32_t passed;  /* on the way from one process to another */
 	uint32_t watches, watches_n;
 	struct user_sock *notify_next;
 	struct list starved_node;

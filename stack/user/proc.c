@@ -348,4 +348,9 @@ void user_proc_close_all(struct user_group *g)
 		if (g->procs[i].open)
 			(void)user_proc_close(g, (int)i);
 	}
+	/* What was passed on and never arrived. */
+	for (uint32_t i = 1; i < g->socks_fresh; i++) {
+		if (g->socks[i].sk)
+			user_sock_end(&g->socks[i], false);
+	}
 }

@@ -295,6 +295,8 @@ CASE(scm_rights__connection_to_a_child__both_hold_it)
 {
 	int channel[2], client, server;
 
+	/* Related by a fork with sockets open: strangers to each other get the descriptor only. */
+	diff_pair(&client, &server);
 	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
 	pid_t child = (pid_t)works(fork());
 	if (child == 0) {

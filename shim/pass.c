@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Engine sockets that travel as SCM_RIGHTS over the kernel's Unix sockets (unix(7)), between processes of one
+ * group. What travels is the shadow; it carries the handle as a tag, in an option that means nothing for
+ * a socket that never sends. On the way the engine holds the socket, so that the sender may close it.
+ * Another group's process gets the shadow only: its segment is another one.
+ *
+ * Owns: the tag, and shadows of accepted connections, which share one until they must be told apart.
+ * Called by: call.c (sendmsg, recvmsg), exec.c.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shim/lane.h"
+#include "shim/pass.h"
+#include "shim/real.h"
+
+#define TAG_MAGIC 0x43564c54ull /* in the upper half; the handle is the lower */
+
+struct renumber {
+	int from;
+};
+
+static void renumber_fd(int fd, void *arg)
+{
+	const struct renumber *r = arg;
+	int flags = real_fcntl(fd, F_GETFD);
+
+	if (flags >= 0)
+		real_dup3(r->from, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+}
+
+void pass_own_shadow(struct file *f)
+{
+	struct renumber r;
+
+	if (!f->placeholder)
+		return;
+	r.from = real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (r.from < 0)
+		return;
+	mux_file_each_fd(&f->mux, renumber_fd, &r);
+	real_close(r.from);
+	f->placeholder = false;
+}
+
+/* Calls each(fd) for every descriptor among the rights of msg. */
+static void each_right(const struct msghdr *msg, void (*each)(int fd))
+{
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(msg); h != NULL;
+		h = CMSG_NXTHDR((struct msghdr *)(uintptr_t)msg, h)) {
+		size_t n;
+
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS ||
+			h->cmsg_len < CMSG_LEN(0))
+			continue;
+		n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(fd));
+			each(fd);
+		}
+	}
+}
+
+static void send_one(int fd)
+{
+	struct file *f = fd_get(fd);
+	struct cv_command c = {.op = CV_CMD_PASS};
+	uint64_t tag;
+
+	if (f && f->mux.rec && !sock_is_dead(f)) {
+		pass_own_shadow(f);
+		tag = TAG_MAGIC << 32 | f->mux.handle;
+		if (real_setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, sizeof(tag)) == 0)
+			sock_call(f, &c, NULL, NULL);
+	}
+	if (f)
+		file_put(f);
+}
+
+void pass_sent(const struct msghdr *msg)
+{
+	if (link_now() && msg->msg_control && msg->msg_controllen > 0)
+		each_right(msg, send_one);
+}
+
+/* The socket of our group that the tag names; false: none. */
+static bool tag_resolve(const struct link *l, uint64_t tag, struct file *content)
+{
+	if (tag >> 32 != TAG_MAGIC || CV_SOCK_INDEX((uint32_t)tag) >= l->wait.seg->socks_max)
+		return false;
+	sock_attach(content, (struct link *)(uintptr_t)l, (uint32_t)tag);
+	if (sock_is_dead(content))
+		return false;
+	content->family = content->mux.rec->family == CV_AF_INET ? AF_INET : AF_INET6;
+	content->type = content->mux.rec->type == CV_STREAM ? SOCK_STREAM : SOCK_DGRAM;
+	content->bound = true;
+	return true;
+}
+
+static void receive_one(int fd)
+{
+	struct cv_command c = {.op = CV_CMD_TAKE};
+	struct file content = {.family = 0};
+	const struct link *l = link_now();
+	socklen_t len = sizeof(uint64_t);
+	uint64_t tag = 0;
+
+	if (!l || real_getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, &len) != 0 ||
+		len != sizeof(tag) || !tag_resolve(l, tag, &content))
+		return;
+	if (sock_call(&content, &c, NULL, NULL) == 0)
+		fd_add(fd, &content);
+}
+
+void pass_received(const struct msghdr *msg)
+{
+	if (link_now() && msg->msg_control && msg->msg_controllen > 0)
+		each_right(msg, receive_one);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Engine sockets between processes of a group; see pass.c. */
+#ifndef CULVERT_SHIM_PASS_H
+#define CULVERT_SHIM_PASS_H
+
+#include "shim/sock.h"
+
+/* Gives f's numbers a kernel socket of their own, so that it can be told from others. */
+void pass_own_shadow(struct file *f);
+/* Before a message goes out over a kernel socket, and after one has come. */
+void pass_sent(const struct msghdr *msg);
+void pass_received(const struct msghdr *msg);
+
+#endif
