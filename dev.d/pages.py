@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""pages.py [--check]: makes docs/compatibility.md from shim/intercept.def, stack/api/option.def and the options that
+"""pages.py [--check]: makes docs/architecture.md from the heads of the files, docs/compatibility.md from shim/intercept.def, stack/api/option.def and the options that
 shim/option.c serves itself, and docs/configuration.md from dpdk/limits.def; the text around the tables is in docs/*.in.md.
 With --check: exit 1 when a page in the tree is another."""
 import pathlib
@@ -8,7 +8,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGES = ("compatibility", "configuration")
+PAGES = ("architecture", "compatibility", "configuration")
 
 
 def names():
@@ -71,10 +71,33 @@ def limits_table():
     return "\n".join(lines)
 
 
+def first_sentence(path):
+    """Of the comment, or docstring, at a file's head; a header's speaks for the source that says "see" it."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        head = re.search(r'"""(.*?)"""', text, re.S)
+    elif path.suffix == ".sh":
+        head = re.search(r"SPDX[^\n]*\n((?:# [^\n]*\n)+)", text)
+    else:
+        head = re.search(r"/\*(?! SPDX)(.*?)\*/", text, re.S)
+    if not head:
+        return ""
+    words = " ".join(re.sub(r"^ *[*#] ?", "", head.group(1), flags=re.M).split())
+    return re.split(r"(?<=[a-z0-9)`])\. (?=[A-Z`A-Za-z])", words)[0].rstrip(".:;")
+
+
+def files_table(directory):
+    lines = []
+    for path in sorted((ROOT / directory).iterdir()):
+        if path.suffix in (".c", ".h", ".def", ".sh", ".py"):
+            lines.append(f"- `{directory}/{path.name}`: {first_sentence(path)}")
+    return "\n".join(lines)
+
+
 def page(name):
+    text = (ROOT / f"docs/{name}.in.md").read_text()
     return (
-        (ROOT / f"docs/{name}.in.md")
-        .read_text()
+        re.sub(r"@FILES (\S+)@", lambda m: files_table(m.group(1)), text)
         .replace("@CALLS@", calls_table())
         .replace("@OPTIONS@", options_table())
         .replace("@LIMITS@", limits_table())
