@@ -125,7 +125,8 @@ struct tcp_sock {
 	uint32_t srtt_us, rttvar_us, min_rtt_us;
 	uint32_t max_wnd;
 	uint64_t rto_ns;
-	uint8_t backoff, probes, keep_probes, syn_retries;
+	uint8_t backoff, probes, probes_out /* since the peer last answered */, keep_probes,
+		syn_retries;
 	uint64_t retrans_start; /* first retransmission of what is unacknowledged; 0 none */
 	uint64_t deadline[TCP_TIMERS]; /* 0: not set */
 	struct timer timer;

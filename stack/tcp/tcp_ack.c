@@ -85,6 +85,7 @@ enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 		tcp_challenge_ack(tp);
 		return TCP_STOP;
 	}
+	tp->probes_out = 0;
 	if (seq_lt(h->ack, tp->snd_una)) /* old: its text still counts */
 		return TCP_NEXT;
 	window_update(tp, s);

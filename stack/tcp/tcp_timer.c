@@ -124,11 +124,14 @@ static void persist_timeout(struct tcp_sock *tp)
 		return;
 	}
 	/* A peer that answers probes keeps the connection for ever (MUST-37), unless nobody is here. */
-	if (gave_up(tp, tp->probes, tp->closed ? TCP_ORPHAN_RETRIES : TCP_RETRIES)) {
+	if (tp->closed ? gave_up(tp, tp->probes, TCP_ORPHAN_RETRIES)
+		       : gave_up(tp, tp->probes_out, TCP_RETRIES)) {
 		time_out(tp, "no answer to window probes");
 		return;
 	}
-	tp->probes++;
+	tp->probes_out++;
+	if (tp->probes < UINT8_MAX)
+		tp->probes++;
 	tcp_probe_send(tp, tp->snd_una - 1);
 	tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->probes));
 }

@@ -33,7 +33,7 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->rtt_start = tp->retrans_start = 0;
 	tp->srtt_us = tp->rttvar_us = tp->min_rtt_us = 0;
 	tp->rto_ns = TCP_RTO_INITIAL;
-	tp->backoff = tp->probes = tp->keep_probes = 0;
+	tp->backoff = tp->probes = tp->probes_out = tp->keep_probes = 0;
 	tp->soft_error = 0;
 	tp->peer_mss = tp->pmtu = 0;
 	memset(&tp->path, 0, sizeof(tp->path));

@@ -688,7 +688,7 @@ T(user__closes_with_data_queued__data_then_fin)
 	script_free(s);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(closed__syn__rst_acks_it),
@@ -734,5 +734,7 @@ int main(void)
 	};
 
 	world_eal_init("tcp_states");
+	if (argc > 1) /* one test, or a pattern */
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

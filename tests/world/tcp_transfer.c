@@ -373,7 +373,7 @@ static void same_seed__same_frames__other_seed__others(void **state)
 	assert_true(one != other);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(perfect_link__transfer__arrives),
@@ -393,5 +393,7 @@ int main(void)
 	};
 
 	world_eal_init("tcp_transfer");
+	if (argc > 1) /* one test, or a pattern */
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
