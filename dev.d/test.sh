@@ -5,11 +5,12 @@
 #   build     gcc and clang builds of everything, without a warning
 #   unit      unit tests, release and sanitizer builds
 #   world     engines on a virtual clock, release and sanitizer builds
+#   fuzz      the fuzz targets on a fixed number of inputs, release and sanitizer builds
 #   docs      what is generated from the code is up to date
 #   diff      the differential cases, on the kernel and under the preload
 #   programs  real programs on engines: tests/programs/*.sh (`programs/NAME` runs one)
 
-test_groups=(build unit world docs diff programs)
+test_groups=(build unit world fuzz docs diff programs)
 test_passed=0
 test_failed=0
 test_skipped=0
@@ -126,6 +127,7 @@ run_executables() {
 }
 group_unit() { run_executables unit; }
 group_world() { run_executables world; }
+group_fuzz() { run_executables fuzz; }
 
 group_docs() {
 	run_one 'docs made from the code are up to date' 30 "$CULVERT_ROOT/dev.d/pages.py" --check
