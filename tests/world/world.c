@@ -143,7 +143,7 @@ static uint64_t host_random(void *ctx)
 static void host_init(struct world *w, int i)
 {
 	struct world_host *h = &w->host[i];
-	const struct engine_config config = {.pkt_pool = w->pool};
+	const struct engine_config config = {.pkt_pool = w->pool, .tcp_max = 4096, .udp_max = 4096};
 	const struct engine_env env = {h, host_rx, host_tx, host_random};
 	const char *why;
 
