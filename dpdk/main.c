@@ -152,10 +152,13 @@ static void become_daemon(void)
 /* 0, or the exit code. */
 static int service_start(struct service *s, bool verbose, char *error)
 {
+	int code;
+
 	if (control_listen(s, error) != 0)
 		return 1;
-	if (ports_eal_init(&s->config, verbose, error) != 0)
-		return 1;
+	code = ports_eal_init(&s->config, verbose, error);
+	if (code != 0)
+		return -code;
 	if (ports_open(&s->ports, &s->config, error) != 0)
 		return 2;
 	if (page_make(s) != 0) {

@@ -3,6 +3,7 @@
 #include "dpdk/ports.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,6 +37,26 @@ static uint32_t room_of(const struct config *c)
 	return mtu > UINT16_MAX ? UINT16_MAX : mtu;
 }
 
+/* Of any size. */
+static bool hugepages_exist(void)
+{
+	glob_t found = {0};
+	unsigned long total = 0;
+
+	glob("/sys/kernel/mm/hugepages/hugepages-*/nr_hugepages", 0, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		FILE *f = fopen(found.gl_pathv[i], "re");
+		unsigned long n = 0;
+
+		if (f != NULL && fscanf(f, "%lu", &n) == 1)
+			total += n;
+		if (f != NULL)
+			fclose(f);
+	}
+	globfree(&found);
+	return total > 0;
+}
+
 int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_BYTES])
 {
 	char prefix[64], memory[32], lcores[96];
@@ -57,15 +78,22 @@ int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_B
 	argv[argc++] = (char *)"culvertd";
 	argv[argc++] = prefix;
 	argv[argc++] = lcores;
+	if (c->hugepages && !hugepages_exist()) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			"%s: hugepages=yes, and the machine has none: set vm.nr_hugepages (%llu MiB are"
+			" wanted) or hugepages=no", c->path, (unsigned long long)mib);
+		return -2;
+	}
+	/* Each excludes the other. In memory: nothing is left in a hugetlbfs, and none need be mounted. */
+	argv[argc++] = (char *)(c->hugepages ? "--in-memory" : "--no-huge");
 	if (!c->hugepages) {
-		argv[argc++] = (char *)"--no-huge";
 		argv[argc++] = (char *)"-m";
 		argv[argc++] = memory;
 	}
 	if (!pci)
 		argv[argc++] = (char *)"--no-pci";
 	if (!noise)
-		argv[argc++] = (char *)"--log-level=*:4";
+		argv[argc++] = (char *)"--log-level=*:3"; /* its errors are told by us, once */
 	argv[argc] = NULL;
 	/* The TAP driver asks for a signal for each frame and reads only after one. Blocked in every
 	 * thread from the start none ever comes, and the driver reads whenever it is polled. */

@@ -31,7 +31,8 @@ struct ports {
 	struct ports_port port[CONFIG_PORTS_MAX];
 };
 
-/* Starts the EAL as the configuration says; the calling thread becomes worker 0. 0 or -1 and error. */
+/* Starts the EAL as the configuration says; the calling thread becomes worker 0. 0, or with one
+ * line in error -1 (it does not start) or -2 (the configuration asks for what is not there). */
 int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_BYTES]);
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
