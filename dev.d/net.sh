@@ -16,8 +16,9 @@ KERNEL_ADDR=10.88.0.1
 KERNEL_ADDR6=fd88::1
 PAIR_ADDR1=10.99.0.1
 PAIR_ADDR2=10.99.0.2
-CULVERT=$CULVERT_BUILD/cli/culvert
-CULVERTD=$CULVERT_BUILD/dpdk/culvertd
+# Either may be another build: an engine with sanitizers under programs without.
+CULVERT=${CULVERT:-$CULVERT_BUILD/cli/culvert}
+CULVERTD=${CULVERTD:-$CULVERT_BUILD/dpdk/culvertd}
 export ENGINE_ADDR ENGINE_ADDR6 KERNEL_ADDR KERNEL_ADDR6 PAIR_ADDR1 PAIR_ADDR2 CULVERT CULVERTD
 
 spaces_n=0
@@ -58,7 +59,15 @@ spaces_of_run_remove() {
 	for name in $(ip netns list 2>/dev/null | awk '{print $1}' | grep "^culvert-$1-" || true); do
 		space_remove "$name"
 	done
-	rm -f "/run/culvert/t$1-"*
+	engine_files_remove "t$1-*"
+}
+
+# What an engine that was killed leaves; DPDK keeps its directory also after an orderly end.
+engine_files_remove() { # NAME, or a pattern
+	local file
+	for file in /run/culvert/$1.sock /run/culvert/$1.sock.lock /var/run/dpdk/culvert-$1; do
+		rm -rf "$file"
+	done
 }
 
 inside() {
@@ -103,7 +112,7 @@ engine_configure() {
 	engine_log[$1]=$2/$1.log
 	cat >"${engine_config_file[$1]}"
 	: >"${engine_log[$1]}"
-	at_exit rm -f "/run/culvert/$1.sock"
+	at_exit engine_files_remove "$1"
 }
 
 # engine_tap SPACE ENGINE DIR [LINE...]: further lines are appended to the configuration.

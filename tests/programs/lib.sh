@@ -31,6 +31,7 @@ SPACE= SPACE_ENGINE= ENGINE= ENGINE2= started=
 export PYTHONDONTWRITEBYTECODE=1
 
 make_scratch DIR
+at_exit engine_files_remove "t$CULVERT_RUN_ID-$$-*"
 
 # --- worlds ------------------------------------------------------------------------------------
 
