@@ -2,6 +2,7 @@
 /* EAL start and ethdev set-up. */
 #include "dpdk/ports.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <net/if.h>
@@ -9,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_kvargs.h>
 #include <rte_log.h>
 
 #include "dpdk/log.h"
@@ -137,6 +141,7 @@ static void offloads_choose(struct ports_port *q, const struct rte_eth_dev_info 
 	const uint64_t tx4 = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 
 	conf->txmode.offloads = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	q->one_segment = conf->txmode.offloads == 0;
 	if (q->tap || (o->checksum != CHECKSUM_AUTO && o->checksum != CHECKSUM_OFFLOAD))
 		return;
 	if ((info->rx_offload_capa & rx) == rx) {
@@ -242,11 +247,41 @@ static void waiting_prepare(struct ports_port *q)
 	}
 }
 
+/* A killed engine leaves its memif server's socket file behind, and the driver will not take its place. */
+static void memif_socket_clear(const char *device)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	const char *args = strchr(device, ','), *role, *path;
+	struct rte_kvargs *kv = NULL;
+	int fd = -1;
+
+	if (strncmp(device, "net_memif", 9) == 0 && args != NULL)
+		kv = rte_kvargs_parse(args + 1, NULL);
+	if (kv == NULL)
+		return;
+	role = rte_kvargs_get(kv, "role");
+	path = rte_kvargs_get(kv, "socket");
+	if (role != NULL && path != NULL && strcmp(role, "server") == 0 &&
+		strlen(path) < sizeof(un.sun_path)) {
+		memcpy(un.sun_path, path, strlen(path));
+		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	}
+	/* Refused: a socket, and nobody behind it. */
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&un, sizeof(un)) != 0 && errno == ECONNREFUSED)
+		unlink(un.sun_path);
+	if (fd >= 0)
+		close(fd);
+	rte_kvargs_free(kv);
+}
+
 static int port_open(struct ports *p, uint16_t i, const struct config *c, char *error)
 {
 	struct ports_port *q = &p->port[i];
 	const char *step = "";
-	int status = rte_dev_probe(q->config->device);
+	int status;
+
+	memif_socket_clear(q->config->device);
+	status = rte_dev_probe(q->config->device);
 
 	q->ethdev = RTE_MAX_ETHPORTS;
 	if (status == 0) {
@@ -326,9 +361,21 @@ uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max
 	return rte_eth_rx_burst(p->port[port].ethdev, 0, pkts, max);
 }
 
+/* For drivers that take no chains. Headers are made in buffers that have room for a whole frame. */
+static void flatten(struct rte_mbuf **pkts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		if (pkts[i]->nb_segs > 1 && rte_pktmbuf_linearize(pkts[i]) != 0)
+			log_line(LOG_DEBUG, "a frame of %u bytes has no room to lie in one piece",
+				rte_pktmbuf_pkt_len(pkts[i]));
+	}
+}
+
 uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct ports *p = ctx;
 
+	if (p->port[port].one_segment)
+		flatten(pkts, n);
 	return rte_eth_tx_burst(p->port[port].ethdev, 0, pkts, n);
 }
