@@ -29,6 +29,7 @@
 #define TICK_MS 100 /* of what is looked at again and again while there are programs */
 #define EVENTS 64
 #define LOCK_TRIES 100
+#define LOCK_TRIES_ANSWERED 10
 #define LOCK_TRY_US 50000
 
 struct conn {
@@ -92,7 +93,8 @@ static int name_lock(struct service *s, const struct sockaddr_un *un, char *erro
 	for (int i = 0; i < LOCK_TRIES; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 			return 0;
-		if (somebody_answers(un))
+		/* One that was just killed seems to answer until the kernel has taken it apart. */
+		if (i >= LOCK_TRIES_ANSWERED && somebody_answers(un))
 			return listen_fail(s, error, "an engine of this name is running already");
 		usleep(LOCK_TRY_US);
 	}
