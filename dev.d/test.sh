@@ -5,7 +5,8 @@
 #   build     gcc and clang builds of everything, without a warning
 #   unit      unit tests, release and sanitizer builds
 #   world     engines on a virtual clock, release and sanitizer builds
-#   fuzz      the fuzz targets on a fixed number of inputs, release and sanitizer builds
+#   fuzz      the fuzz targets on a fixed number of inputs, release and sanitizer builds; then each for 10 s by
+#             libFuzzer (FUZZ_SECONDS)
 #   docs      what is generated from the code is up to date
 #   diff      the differential cases, on the kernel and under the preload
 #   programs  real programs on engines: tests/programs/*.sh (`programs/NAME` runs one)
@@ -127,7 +128,20 @@ run_executables() {
 }
 group_unit() { run_executables unit; }
 group_world() { run_executables world; }
-group_fuzz() { run_executables fuzz; }
+group_fuzz() {
+	local fuzzer found=0 seconds=${FUZZ_SECONDS:-10} inputs
+	run_executables fuzz
+	build_kind fuzz >/dev/null || die "the fuzz build failed"
+	make_scratch inputs
+	for fuzzer in "$CULVERT_ROOT/$(build_directory fuzz)"/tests/fuzz/fuzzer_*; do
+		[[ -f $fuzzer && -x $fuzzer ]] || continue
+		found=1
+		mkdir "$inputs/${fuzzer##*/}"
+		run_one "fuzz libFuzzer ${fuzzer##*/fuzzer_}" $((seconds + 60)) "$fuzzer" -max_total_time="$seconds" -seed=1 \
+			-artifact_prefix="$inputs/" "$inputs/${fuzzer##*/}"
+	done
+	((found)) || die "no fuzzer was built"
+}
 
 group_docs() {
 	run_one 'docs made from the code are up to date' 30 "$CULVERT_ROOT/dev.d/pages.py" --check
