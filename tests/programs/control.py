@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""control.py SOCKET VERSION CASE SEED: a peer of the control socket (stack/api/control.h) that means no good.
+
+Prints what it did; ends with 0 when the engine answered as it must, else with a line that says what it did not do.
+"""
+import array
+import fcntl
+import mmap
+import os
+import random
+import socket
+import struct
+import sys
+
+REQUEST = struct.Struct("=IIIi16sI1024s")
+REPLY = struct.Struct("=IiIIQ16s128s")
+HELLO, FORK, ATTACH, RETAIN, LANE_OPEN, LANE_CLOSE, SET_OPEN, SET_CLOSE, QUERY = range(1, 10)
+path, version, case, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+rng = random.Random(seed)
+
+
+def connected(blocking=True):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(10 if blocking else 0)
+    s.connect(path)
+    return s
+
+
+def request(op, arg=0, text=b"", text_len=None, token=b"", pid=None, ver=None):
+    return REQUEST.pack(op, version if ver is None else ver, arg, os.getpid() if pid is None else pid, token,
+                        len(text) if text_len is None else text_len, text)
+
+
+def send(s, data, fds=()):
+    s.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+
+
+def ask(s, *args, fds=(), **words):
+    """(result, value, proc, size, token, text, descriptors)"""
+    send(s, request(*args, **words), fds)
+    data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(64))
+    assert len(data) == REPLY.size, f"the reply has {len(data)} bytes"
+    got = array.array("i")
+    for _, _, content in ancillary:
+        got.frombytes(content[: len(content) - len(content) % got.itemsize])
+    op, result, value, proc, size, token, text = REPLY.unpack(data)
+    assert op == args[0], f"the reply to {args[0]} is one to {op}"
+    return result, value, proc, size, token, text.split(b"\0")[0], list(got)
+
+
+def is_over(s):
+    try:
+        return s.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def refused(what, reply):
+    assert reply[0] < 0, f"{what} is granted"
+
+
+def close(fds):
+    for fd in fds:
+        os.close(fd)
+
+
+def lengths():
+    """A message of another length than a request's ends the connection, and only that."""
+    other = connected()
+    for n in list(range(1, 40)) + [REQUEST.size - 1, REQUEST.size + 1, 4096, 65536]:
+        s = connected()
+        send(s, rng.randbytes(n))
+        assert is_over(s), f"{n} bytes: the connection goes on"
+        s.close()
+    assert ask(other, QUERY, text=b"version")[0] == 0
+
+
+def nonsense():
+    """Requests of the right length with random fields: an answer to each."""
+    s, taken = connected(), 0
+    for i in range(3000):
+        if i % 300 == 0:
+            s.close()
+            s = connected()
+        reply = ask(s, rng.choice([rng.randrange(0, 12), rng.getrandbits(32)]),
+                    arg=rng.choice([0, 1, rng.getrandbits(16), rng.getrandbits(32), 2**32 - 1, 2**31]),
+                    text=rng.randbytes(rng.choice([0, 4, 64, 1024])),
+                    text_len=rng.choice([0, 4, 1024, 1025, 2**32 - 1, rng.getrandbits(32)]),
+                    token=rng.randbytes(16), pid=rng.choice([0, -1, 1, os.getpid(), 2**31 - 1]),
+                    ver=rng.choice([version] * 9 + [0, version + 1]))
+        taken += reply[0] == 0
+        close(reply[6])
+    print(f"{taken} of 3000 were sensible")
+
+
+def order():
+    """Every operation where it does not belong."""
+    s = connected()
+    for op in (ATTACH, RETAIN, LANE_CLOSE, SET_CLOSE, 0, 10, 2**32 - 1):
+        refused(f"operation {op} without HELLO", ask(s, op))
+    bell = os.eventfd(0, os.EFD_NONBLOCK)
+    for op in (LANE_OPEN, SET_OPEN):
+        refused(f"operation {op} without HELLO", ask(s, op, fds=[bell]))
+    refused("FORK with a wrong token", ask(s, FORK, token=rng.randbytes(16)))
+    refused("another version", ask(s, HELLO, ver=version + 1))
+    hello = ask(s, HELLO)
+    assert hello[0] == 0 and len(hello[6]) >= 3, f"HELLO: {hello[0]}, {len(hello[6])} descriptors"
+    refused("HELLO twice", ask(s, HELLO))
+    child = connected()
+    for parent in (hello[2] + 1, 65535, 2**31 - 1, 2**31, 2**32 - 1):
+        refused(f"FORK of process {parent}, which is not there", ask(child, FORK, arg=parent, token=hello[4]))
+    assert ask(child, FORK, arg=hello[2], token=hello[4])[0] == 0, "FORK in order is refused"
+    refused("FORK twice", ask(child, FORK, arg=hello[2], token=hello[4]))
+    for arg, text_len in ((257, 1028), (256, 4), (1, 8), (2**30, 0), (2**32 - 1, 0)):
+        refused(f"RETAIN of {arg} in {text_len} bytes", ask(s, RETAIN, arg=arg, text_len=text_len))
+    for op in (LANE_CLOSE, SET_CLOSE):
+        for arg in (0, 65536, 2**32 - 1):
+            refused(f"closing {arg}, which is not open", ask(s, op, arg=arg))
+    index = ask(s, SET_OPEN, fds=[bell])
+    assert index[0] == 0, "SET_OPEN in order is refused"
+    refused("closing another process's set", ask(child, SET_CLOSE, arg=index[1]))
+    refused("closing a set as a lane", ask(s, LANE_CLOSE, arg=index[1]))
+    assert ask(s, SET_CLOSE, arg=index[1])[0] == 0
+    refused("closing a set twice", ask(s, SET_CLOSE, arg=index[1]))
+    for text in (b"", b"ss\0x"[:2] + b"x", b"../../etc/passwd", b"x" * 1024):
+        refused(f"QUERY {text[:20]!r}", ask(s, QUERY, text=text))
+
+
+def doorbells():
+    """Only an eventfd is taken for a doorbell; no descriptor, two, or another kind is refused, and closed."""
+    s = connected()
+    ask(s, HELLO)
+    r, w = os.pipe()
+    a, b = socket.socketpair()
+    own = connected()
+    for op in (LANE_OPEN, SET_OPEN):
+        refused("no doorbell", ask(s, op))
+        for fd in (r, w, a.fileno(), own.fileno(), os.open("/dev/zero", os.O_RDWR), os.open("/", os.O_RDONLY)):
+            refused("a doorbell that is no eventfd", ask(s, op, fds=[fd]))
+    # More descriptors than anybody asked for: the first counts, none stays.
+    bells = [os.eventfd(0) for _ in range(16)]
+    reply = ask(s, SET_OPEN, fds=bells)
+    assert reply[0] == 0
+    assert fcntl.fcntl(bells[0], fcntl.F_GETFL) & os.O_NONBLOCK, "the doorbell can block"
+    os.close(w)
+    assert os.read(r, 1) == b"", "the engine keeps a descriptor that it refused"
+
+
+def sets():
+    """As many sets as there are, then no more; all come back with the process."""
+    bell = os.eventfd(0)
+    for _ in range(3):
+        s, n = connected(), 0
+        ask(s, HELLO)
+        while n < 3000 and ask(s, SET_OPEN, fds=[bell])[0] == 0:
+            n += 1
+        assert n > 10, f"only {n} sets"
+        s.close()
+    print(f"{n} sets")
+
+
+def seals():
+    """The segment keeps its size, the page its content."""
+    s = connected()
+    _, _, _, size, _, _, fds = ask(s, HELLO)
+    segment, page = fds[0], fds[1]
+    length = os.fstat(page).st_size
+    for what, act in (
+            ("shrinking the segment", lambda: os.ftruncate(segment, 0)),
+            ("growing the segment", lambda: os.ftruncate(segment, size + 4096)),
+            ("shrinking the page", lambda: os.ftruncate(page, 0)),
+            ("writing the page", lambda: os.pwrite(page, b"x", 0)),
+            ("mapping the page writable", lambda: mmap.mmap(page, length)),
+            ("another seal", lambda: fcntl.fcntl(segment, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)),
+            ("opening the page anew", lambda: mmap.mmap(os.open(f"/proc/self/fd/{page}", os.O_RDWR), length))):
+        try:
+            act()
+        except PermissionError:
+            continue
+        raise AssertionError(f"{what} works")
+
+
+def deaf():
+    """Peers that ask and never read: they are dropped, nobody waits for them."""
+    for _ in range(8):
+        s, n = connected(), 0
+        s.setblocking(False)
+        try:
+            while n < 20000:
+                send(s, request(QUERY, text=b"stat"))
+                n += 1
+        except BlockingIOError:
+            # Full: the engine drops us once it cannot answer.
+            s.settimeout(10)
+            try:
+                while True:
+                    send(s, request(QUERY, text=b"stat"))
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        s.close()
+
+
+def crowd():
+    """More connections than programs may be; those who stay get through."""
+    first = connected()
+    assert ask(first, HELLO)[0] == 0
+    held, hellos = [], 0
+    for _ in range(400):
+        s = connected()
+        held.append(s)
+        reply = ask(s, HELLO)
+        hellos += reply[0] == 0
+        close(reply[6])
+    assert 10 < hellos < 400, f"{hellos} of 400 programs at once are taken"
+    assert ask(first, QUERY, text=b"version")[0] == 0
+    print(f"{hellos} groups")
+
+
+try:
+    globals()[case]()
+except AssertionError as e:
+    sys.exit(f"{case}: {e}")

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The control socket against peers that talk nonsense: every one is answered or dropped, the engine goes on, and what it
+# held for them comes back.
+. "$(dirname "$0")/lib.sh"
+[[ $KIND == culvert ]] || {
+	echo "skip control: needs an engine"
+	exit 0
+}
+
+world_tap
+version=$(sed -n 's/^#define CV_API_VERSION \([0-9]*\).*/\1/p' "$CULVERT_ROOT"/stack/api/*.h)
+start survivor on_engine python3 -u -m http.server --bind "$ENGINE_ADDR" 8080
+wait_served 8080
+
+descriptors() {
+	local all=("/proc/${engine_pid[$ENGINE]}/fd"/*)
+	printf '%d' ${#all[@]}
+}
+# What stays: the survivor's. A query is itself a connection while it looks.
+only_survivor() { [[ $(engine_counter "$ENGINE" '[.groups, .processes]') == '[1,1]' && $(descriptors) -le $1 ]]; }
+
+against() { # CASE
+	local before
+	wait_until 10 only_survivor 100000 || fail "before: $("$CULVERT" stat --engine "$ENGINE")"
+	before=$(descriptors)
+	on_kernel timeout 60 python3 "$PROGRAMS/control.py" "/run/culvert/$ENGINE.sock" "$version" "$1" 1
+	engine_running "$ENGINE" || fail "the engine fell"
+	wait_until 10 only_survivor "$before" ||
+		fail "$before descriptors before, $(descriptors) after; $("$CULVERT" stat --engine "$ENGINE")"
+	on_kernel curl -sS --max-time 10 "http://$ENGINE_ADDR:8080/" >/dev/null || fail "the other program is not served"
+}
+for case in lengths nonsense order doorbells sets seals deaf crowd; do
+	check "control socket: $case" against "$case"
+done
+checks_done
