@@ -8,7 +8,8 @@
  * Engine sockets are members of our own list. A wait looks at both halves and sleeps in the
  * kernel's.
  *
- * Files: epoll.c (create, ctl, the hooks of wait.h), epoll_wait.c (looking and sleeping),
+ * Files: epoll_instance.c (create, locks, the set at the engine), epoll.c (ctl, the hooks of
+ * wait.h), epoll_call.c (the waits as the program calls them), epoll_wait.c (looking and sleeping),
  * epoll_fork.c (instances inherited over fork). Called by: the program, poll.c.
  *
  * Locks: mux_lock() over all instances guards membership (items, files' lists, the kernel's half);
@@ -21,6 +22,7 @@
 #ifndef CULVERT_SHIM_EPOLL_H
 #define CULVERT_SHIM_EPOLL_H
 
+#include <errno.h>
 #include <sys/epoll.h>
 
 #include "shim/wait.h"
@@ -106,6 +108,17 @@ struct ep {
 /* The instance behind a descriptor, usable until ep_leave; NULL: none that we know. */
 struct ep *ep_enter(int epfd, struct mux_file **file);
 void ep_leave(struct ep *ep, struct mux_file *file);
+/* The same for one that we did not see being made (exec, a descriptor received): known to the
+ * kernel only until now. NULL: it is no epoll instance, or no memory. */
+struct ep *ep_enter_unknown(int epfd, struct mux_file **file);
+/* A result of ours as the program gets it: -errno becomes -1 and errno. */
+static inline int ep_result(int result)
+{
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
 
 /* Whether the kernel's half alone does not tell its readiness. Any context. */
 bool ep_has_members(const struct ep *ep);

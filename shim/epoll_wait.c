@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * epoll_wait, epoll_pwait, epoll_pwait2: looking at both halves of an instance and sleeping in the
- * kernel's. Owns: the ready list and the ring's head. See epoll.h for the whole.
+ * Waiting on an instance: looking at both halves of it and sleeping in the kernel's. Called by
+ * epoll_call.c and poll.c. Owns: the ready list and the ring's head. See epoll.h for the whole.
  *
  * A look at our half costs the events that arrived and the items on the ready list, whatever the
  * number of members. The kernel's half is looked at when ours has nothing, and at least every
@@ -15,7 +15,6 @@
 #include "shim/real.h"
 
 #define KERNEL_LOOK_NS 50000
-#define EVENTS_MAX ((int)(INT_MAX / sizeof(struct epoll_event)))
 /* Bits of epoll_event.events that are readiness, and those that are always of interest. */
 #define EVENT_BITS 0xffffu
 #define EVENT_ALWAYS (EPOLLERR | EPOLLHUP)
@@ -586,113 +585,4 @@ int ep_kernel_wait_end(struct ep *ep, int epfd, struct epoll_event *out, int n)
 	}
 	errno = saved;
 	return n;
-}
-
-/* --- the calls ------------------------------------------------------------------------------- */
-
-static uint64_t deadline_of_ms(int timeout_ms)
-{
-	if (timeout_ms == 0)
-		return 0;
-	return timeout_ms < 0 ? WAIT_FOREVER : wait_deadline((uint64_t)timeout_ms * 1000000u);
-}
-
-static uint64_t deadline_of(const struct timespec *timeout)
-{
-	if (!timeout)
-		return WAIT_FOREVER;
-	if (timeout->tv_sec == 0 && timeout->tv_nsec == 0)
-		return 0;
-	if (timeout->tv_sec > (time_t)(WAIT_FOREVER / 4 / 1000000000u))
-		return WAIT_FOREVER;
-	return wait_deadline((uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec);
-}
-
-/* How the program asked; the kernel gets the same when it alone is concerned. */
-struct call {
-	enum { CALL_WAIT, CALL_PWAIT, CALL_PWAIT2 } kind;
-	int timeout_ms;
-	const struct timespec *timeout;
-	const sigset_t *mask;
-};
-
-static int call_real(const struct call *call, int epfd, struct epoll_event *out, int max)
-{
-	switch (call->kind) {
-	case CALL_WAIT:
-		return real_epoll_wait(epfd, out, max, call->timeout_ms);
-	case CALL_PWAIT:
-		return real_epoll_pwait(epfd, out, max, call->timeout_ms, call->mask);
-	case CALL_PWAIT2:
-		break;
-	}
-	return real_epoll_pwait2(epfd, out, max, call->timeout, call->mask);
-}
-
-static bool call_is_bad(const struct call *call, const struct epoll_event *out, int max)
-{
-	const struct timespec *t = call->timeout;
-
-	return max <= 0 || max > EVENTS_MAX || !out ||
-	       (t && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000));
-}
-
-static int call_ep(
-	const struct call *call, struct ep *ep, int epfd, struct epoll_event *out, int max)
-{
-	uint64_t deadline;
-	int n;
-
-	if (call_is_bad(call, out, max))
-		return call_real(call, epfd, out, max);
-	deadline = call->kind == CALL_PWAIT2 ? deadline_of(call->timeout)
-					     : deadline_of_ms(call->timeout_ms);
-	if (ep_kernel_wait_begin(ep)) {
-		int came = call_real(call, epfd, out, max);
-
-		n = ep_kernel_wait_end(ep, epfd, out, came);
-		if (came < 0 || n > 0 || !ep_has_members(ep))
-			return n;
-	}
-	n = ep_wait(ep, epfd, out, max, deadline, call->mask);
-	if (n >= 0)
-		return n;
-	errno = -n;
-	return -1;
-}
-
-static int call_any(const struct call *call, int epfd, struct epoll_event *out, int max)
-{
-	struct mux_file *file;
-	struct ep *ep = ep_enter(epfd, &file);
-	int n;
-
-	if (!ep)
-		return call_real(call, epfd, out, max);
-	n = call_ep(call, ep, epfd, out, max);
-	ep_leave(ep, file);
-	return n;
-}
-
-int shim_epoll_wait(int epfd, struct epoll_event *out, int max, int timeout_ms)
-{
-	struct call call = {.kind = CALL_WAIT, .timeout_ms = timeout_ms};
-
-	return call_any(&call, epfd, out, max);
-}
-
-int shim_epoll_pwait(
-	int epfd, struct epoll_event *out, int max, int timeout_ms, const sigset_t *mask)
-{
-	struct call call = {.kind = CALL_PWAIT, .timeout_ms = timeout_ms, .mask = mask};
-
-	return call_any(&call, epfd, out, max);
-}
-
-int shim_epoll_pwait2(int epfd, struct epoll_event *out, int max, const struct timespec *timeout,
-	const sigset_t *mask)
-{
-	struct call call = {.kind = CALL_PWAIT2, .timeout = timeout, .mask = mask};
-
-	return call_any(&call, epfd, out, max);
 }
