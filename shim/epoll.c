@@ -405,6 +405,19 @@ static void ep_close(struct ep *ep)
 	ep->closed = true;
 }
 
+void mux_file_kick(struct mux_file *f)
+{
+	bool locked = mux_lock();
+
+	for (struct mux_item *item = f->items; item; item = item->file_next) {
+		if (item->kind != ITEM_OURS)
+			continue;
+		item->fresh = true;
+		ep_item_kick(item->ep, item);
+	}
+	mux_unlock(locked);
+}
+
 void mux_file_closed(struct mux_file *f)
 {
 	bool locked;

@@ -209,6 +209,9 @@ uint64_t lane_buffer(struct lane *lane, uint32_t bytes, uint32_t *size)
 	uint64_t offset;
 
 	collect(lane);
+	/* As many as there are completions for: beyond, the engine would leave the whole lane waiting. */
+	if (lane->pool.used + 2 >= seg->comp_entries)
+		return TXBUF_NONE;
 	offset = txbuf_take(&lane->pool, bytes, size);
 	if (offset == TXBUF_NONE)
 		return offset;

@@ -167,6 +167,8 @@ static ssize_t stream_send(struct file *f, const struct msghdr *msg, int flags)
 			wait_want_room(rec);
 			if (state == 0 && n == -EAGAIN && room(rec) > 0)
 				continue;
+			if (n == -ENOBUFS)
+				mux_file_kick(&f->mux);
 			return done ? (ssize_t)done : -EAGAIN;
 		}
 		if (deadline == 0)
@@ -281,6 +283,8 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 			return sent;
 		if (!sock_waits(f, flags)) {
 			wait_want_room(f->mux.rec);
+			if (sent == -ENOBUFS)
+				mux_file_kick(&f->mux);
 			return -EAGAIN;
 		}
 		error = stream_wait(f, sent, deadline);

@@ -160,6 +160,9 @@ void mux_sock_undecided_gone(struct mux_file *f);
 /* The last descriptor of the file in this process is being closed; before CV_CMD_CLOSE is posted
  * and before the number is free. Leaves all sets; frees an epoll instance. */
 void mux_file_closed(struct mux_file *f);
+/* The sets that f is a member of look at it again, as if it had changed: what it waits for is no event of the
+ * engine's (send buffers of this thread). */
+void mux_file_kick(struct mux_file *f);
 /* Around fork, as pthread_atfork's; in the child after its link, before any other call. */
 void mux_fork_prepare(void);
 void mux_fork_parent(void);

@@ -112,6 +112,11 @@ int sock_send(struct sock *sk, struct txbuf *b)
 	return sk->proto->send(sk, b);
 }
 
+int sock_extend(struct sock *sk, struct txbuf *b, uint32_t n, uint32_t flags)
+{
+	return sk->proto->extend ? sk->proto->extend(sk, b, n, flags) : -CV_EINVAL;
+}
+
 void sock_shutdown_wr(struct sock *sk)
 {
 	sk->proto->shutdown_wr(sk);

@@ -87,6 +87,7 @@ struct sock_proto {
 	int (*connect)(struct sock *sk, const struct cv_endpoint *peer);
 	int (*disconnect)(struct sock *sk);
 	int (*send)(struct sock *sk, struct txbuf *b);
+	int (*extend)(struct sock *sk, struct txbuf *b, uint32_t n, uint32_t flags); /* may be NULL */
 	void (*shutdown_wr)(struct sock *sk);
 	void (*close)(struct sock *sk, bool abort);
 	void (*consumed)(struct sock *sk, uint32_t bytes);
@@ -107,6 +108,9 @@ int sock_disconnect(struct sock *sk); /* connect(AF_UNSPEC) */
 /* Queues b. On success b belongs to the socket until release; on error nothing was kept. Accepts
  * beyond sndbuf (the user's side holds to it); -CV_EPIPE, -CV_ENOTCONN, -CV_EMSGSIZE ... */
 int sock_send(struct sock *sk, struct txbuf *b);
+/* b, which sock_send() took, has n bytes more at its end. -CV_EINVAL when it is not the last one that waits to be
+ * acknowledged any more, and as sock_send(). Streams only. */
+int sock_extend(struct sock *sk, struct txbuf *b, uint32_t n, uint32_t flags);
 void sock_shutdown_wr(struct sock *sk);
 /* The user lets go of the socket for good: sk->user = NULL. Unread data or abort: RST. The object
  * lives on until the protocol is done and must not be touched by the user again. A listener takes

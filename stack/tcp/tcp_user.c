@@ -234,6 +234,20 @@ static int tcp_send(struct sock *sk, struct txbuf *b)
 	return 0;
 }
 
+static int tcp_extend(struct sock *sk, struct txbuf *b, uint32_t n, uint32_t flags)
+{
+	struct tcp_sock *tp = tcp_of(sk);
+
+	if (tp->fin_queued || list_empty(&tp->txq) || tp->txq.prev != &b->node)
+		return -CV_EINVAL;
+	b->len += n;
+	b->flags = flags;
+	tp->snd_end += n;
+	sk->tx_taken += n;
+	sock_output_later(sk);
+	return 0;
+}
+
 void tcp_fin_queue(struct tcp_sock *tp)
 {
 	tp->fin_queued = 1;
@@ -294,6 +308,7 @@ const struct sock_proto tcp_proto = {
 	.connect = tcp_connect,
 	.disconnect = tcp_disconnect,
 	.send = tcp_send,
+	.extend = tcp_extend,
 	.shutdown_wr = tcp_shutdown_wr,
 	.close = tcp_close,
 	.consumed = tcp_consumed,

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "stack/base/pool.h"
 #include "stack/sock/sock.h"
 #include "stack/user/arena.h"
 #include "stack/user/user.h"
@@ -28,6 +29,9 @@
 #define USER_LANE_BUDGET 64u        /* commands of one lane in one turn */
 #define USER_STARVED_BUDGET 64u     /* sockets looked at again in one turn */
 #define USER_BACKLOG_MAX 4096u      /* as Linux's somaxconn */
+#define USER_COPY_MAX 2048u         /* a stream's SEND up to this is copied, see send.c */
+#define USER_CHUNK_BYTES 4096u
+#define USER_CHUNKS_MAX 65536u      /* of a group: 256 MiB, touched as used */
 #define USER_DGRAM_MAX 65527u /* of UDP on IPv6; the protocol knows better */
 #define USER_REUSE_DISTANCE 64u     /* free records before an index is used again: generations
 				       are 12 bits and must not come round while an event waits */
@@ -41,6 +45,15 @@ struct user_sock;
 struct user_txbuf {
 	struct txbuf b;
 	struct user_txbuf *next; /* free list */
+};
+
+/* Small sends of one stream, copied one behind the other: the program's buffers are free at once, and many small
+ * messages that a peer does not read do not use up what one lane has. */
+struct user_chunk {
+	struct txbuf b;
+	struct user_group *g;
+	struct user_sock *us; /* whose open chunk it is; NULL: nobody's any more */
+	uint8_t data[];
 };
 
 enum lane_state {
@@ -70,6 +83,7 @@ struct user_lane {
 	uint64_t busy_bytes;
 	struct user_txbuf *bufs; /* comp_entries of them, from the lane's first opening */
 	struct user_txbuf *free_bufs;
+	uint32_t bufs_fresh; /* from here on never used */
 	uint32_t active_slot; /* in g->active */
 };
 
@@ -158,6 +172,7 @@ struct user_sock {
 	uint32_t rx_seg_off;      /* from here */
 
 	/* send */
+	struct user_chunk *chunk; /* that the next small SEND may go on in; NULL: none */
 	uint64_t tx_taken; /* bytes of SENDs carried out, failed ones too */
 	uint32_t tx_served; /* the value of tx_want that was answered */
 
@@ -204,7 +219,8 @@ struct user_group {
 	struct user_watch *watches;
 	uint32_t watches_max, watches_fresh, watches_free, watches_n;
 
-	uint32_t busy; /* send buffers under way, all lanes */
+	struct pool chunks;
+	uint32_t busy; /* send buffers under way, all lanes, and chunks */
 	uint64_t violations, refused;
 	bool closing;
 	void (*done)(void *arg);
@@ -249,6 +265,8 @@ void user_send(struct user_lane *l, struct user_sock *us, const struct cv_comman
 /* The completion ring has room for one more buffer. */
 bool user_lane_has_room(struct user_lane *l);
 void user_completion_post(struct user_lane *l, uint64_t off);
+/* The socket sends no more: what is under way goes on. */
+void user_chunk_close(struct user_sock *us);
 
 /* record.c */
 struct user_sock *user_sock_alloc(struct user_group *g);

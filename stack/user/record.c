@@ -99,6 +99,7 @@ void user_sock_end(struct user_sock *us, bool abort)
 	if (us->listener)
 		user_rx_accepted(us);
 	user_watch_drop_sock(us);
+	user_chunk_close(us);
 	user_rx_end(us);
 	sk->user = NULL;
 	sock_close(sk, abort || (us->flags & US_TX_BROKEN));

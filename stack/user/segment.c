@@ -10,13 +10,15 @@
 /* Memory is touched only when used: these are addresses, not bytes. */
 #define SOCKS_DEFAULT 65536u
 #define RXDS_DEFAULT 262144u
-#define LANES_DEFAULT 128u
-#define SETS_DEFAULT 1024u
+#define LANES_DEFAULT 512u
+#define SETS_DEFAULT 4096u
 #define CMD_ENTRIES_DEFAULT 256u
-#define COMP_ENTRIES_DEFAULT 1024u
+/* Send buffers of one thread under way, and their memory: what peers that do not read keep away from those that
+ * do, so there is plenty. */
+#define COMP_ENTRIES_DEFAULT 262144u
 #define SET_ENTRIES_DEFAULT 4096u
 #define RX_BYTES_DEFAULT (256ull << 20)
-#define TX_BYTES_LANE_DEFAULT (32ull << 20)
+#define TX_BYTES_LANE_DEFAULT (1ull << 30)
 
 static uint32_t pick(uint32_t wanted, uint32_t standard, uint32_t min, uint32_t max)
 {
@@ -27,7 +29,7 @@ static uint32_t pick(uint32_t wanted, uint32_t standard, uint32_t min, uint32_t 
 
 static uint32_t pick_pow2(uint32_t wanted, uint32_t standard)
 {
-	uint32_t v = pick(wanted, standard, 4, 1u << 16);
+	uint32_t v = pick(wanted, standard, 4, 1u << 18);
 
 	return 1u << (32 - __builtin_clz(v - 1));
 }
@@ -133,7 +135,8 @@ int user_group_memory_init(struct user_group *g)
 	g->rxd_own = calloc(g->geo.rxds_max, sizeof(*g->rxd_own));
 	g->watches = calloc(g->watches_max, sizeof(*g->watches));
 	if (!g->socks || !g->rxd_own || !g->watches || lanes_init(g) != 0 ||
-		arena_init(&g->arena, g->geo.rx_bytes) != 0)
+		arena_init(&g->arena, g->geo.rx_bytes) != 0 ||
+		pool_init(&g->chunks, sizeof(struct user_chunk) + USER_CHUNK_BYTES, USER_CHUNKS_MAX) != 0)
 		return -1;
 	/* Index 0 means none in the contract. */
 	g->socks_fresh = 1;
@@ -161,4 +164,5 @@ void user_group_memory_fini(struct user_group *g)
 	free(g->rxd_own);
 	free(g->watches);
 	arena_fini(&g->arena);
+	pool_fini(&g->chunks);
 }

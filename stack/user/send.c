@@ -7,6 +7,7 @@
  * Invariant: buffers under way and completions not yet taken never exceed the completion ring.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "stack/user/priv.h"
 
@@ -65,20 +66,28 @@ int user_txbufs_init(struct user_lane *l)
 	l->bufs = calloc(n, sizeof(*l->bufs));
 	if (!l->bufs)
 		return -1;
-	/* The first is given out first: memory that no burst needed stays untouched. */
-	for (uint32_t i = n; i-- > 0;) {
-		l->bufs[i].next = l->free_bufs;
-		l->free_bufs = &l->bufs[i];
-	}
 	return 0;
+}
+
+/* Memory that no burst needed stays untouched. NULL: all are under way, which the completion ring forbids. */
+static struct user_txbuf *txbuf_get_free(struct user_lane *l)
+{
+	struct user_txbuf *ub = l->free_bufs;
+
+	if (ub) {
+		l->free_bufs = ub->next;
+		return ub;
+	}
+	return l->bufs_fresh < l->g->geo.comp_entries ? &l->bufs[l->bufs_fresh++] : NULL;
 }
 
 static int txbuf_queue(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
 {
-	struct user_txbuf *ub = l->free_bufs;
+	struct user_txbuf *ub = txbuf_get_free(l);
 	int r;
 
-	l->free_bufs = ub->next;
+	if (!ub)
+		return -CV_ENOBUFS;
 	ub->b = (struct txbuf){.data = l->g->seg + cmd->off,
 		.len = cmd->len,
 		.flags = cmd->flags & (CV_F_MORE | CV_F_URGENT),
@@ -103,6 +112,75 @@ static int txbuf_queue(struct user_lane *l, struct user_sock *us, const struct c
 	return r;
 }
 
+void user_chunk_close(struct user_sock *us)
+{
+	if (us->chunk)
+		us->chunk->us = NULL;
+	us->chunk = NULL;
+}
+
+static void chunk_released(struct txbuf *b, void *ctx)
+{
+	struct user_chunk *c = ctx;
+	struct user_group *g = c->g;
+
+	(void)b;
+	if (c->us)
+		c->us->chunk = NULL;
+	pool_put(&g->chunks, c);
+	g->busy--;
+}
+
+static int chunk_begin(struct user_sock *us, const uint8_t *bytes, uint32_t n, uint32_t flags)
+{
+	struct user_group *g = us->g;
+	struct user_chunk *c = pool_get(&g->chunks);
+	int r;
+
+	if (!c)
+		return -CV_ENOBUFS;
+	*c = (struct user_chunk){.g = g, .us = us};
+	c->b = (struct txbuf){
+		.data = c->data, .len = n, .flags = flags, .release = chunk_released, .ctx = c};
+	memcpy(c->data, bytes, n);
+	g->busy++;
+	r = sock_send(us->sk, &c->b);
+	if (r != 0) {
+		pool_put(&g->chunks, c);
+		g->busy--;
+		return r;
+	}
+	user_chunk_close(us);
+	us->chunk = c;
+	return 0;
+}
+
+/* -CV_ENOBUFS: no chunk is free. */
+static int chunk_send(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
+{
+	const uint8_t *bytes = l->g->seg + cmd->off;
+	uint32_t flags = cmd->flags & CV_F_MORE;
+	struct user_chunk *c = us->chunk;
+	int r;
+
+	if (c && c->b.len + cmd->len <= USER_CHUNK_BYTES) {
+		memcpy(c->data + c->b.len, bytes, cmd->len);
+		if (sock_extend(us->sk, &c->b, cmd->len, flags) == 0) {
+			user_completion_post(l, cmd->off);
+			return 0;
+		}
+	}
+	r = chunk_begin(us, bytes, cmd->len, flags);
+	if (r == 0)
+		user_completion_post(l, cmd->off);
+	return r;
+}
+
+static bool is_small(const struct user_sock *us, const struct cv_command *cmd)
+{
+	return us->sk->type == CV_STREAM && cmd->len <= USER_COPY_MAX && !(cmd->flags & CV_F_URGENT);
+}
+
 /* Tells the program why its bytes went nowhere. A stream that is over has said why already, and a
  * race of close with send is not news. A stream that is alive must not lose bytes in the middle:
  * from then on it only ends by RST. */
@@ -121,7 +199,14 @@ static void send_failed(struct user_sock *us, int result)
 
 void user_send(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
 {
-	int r = us->flags & US_TX_BROKEN ? -CV_EPIPE : txbuf_queue(l, us, cmd);
+	int r = us->flags & US_TX_BROKEN ? -CV_EPIPE : -CV_ENOBUFS;
+
+	if (r == -CV_ENOBUFS && is_small(us, cmd))
+		r = chunk_send(l, us, cmd);
+	if (r == -CV_ENOBUFS) {
+		user_chunk_close(us); /* what follows comes behind this one */
+		r = txbuf_queue(l, us, cmd);
+	}
 
 	us->tx_taken += cmd->len;
 	l->g->epoch++;

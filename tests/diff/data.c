@@ -571,6 +571,29 @@ CASE(oob__inline__in_the_stream_and_sockatmark)
 	same_bytes(text, "!", 1);
 }
 
+/* --- peers that do not read ---------------------------------------------------------------------- */
+
+CASE(send_nonblocking__many_small_to_peers_that_do_not_read__eagain_and_others_go_on)
+{
+	enum { PEERS = 20 };
+	char message[100] = "m", byte;
+	int client[PEERS], server[PEERS], other_client, other_server;
+
+	for (int i = 0; i < PEERS; i++) {
+		int n = 0;
+
+		diff_pair(&client[i], &server[i]);
+		while (send(server[i], message, sizeof(message), MSG_DONTWAIT) > 0 && n < 1000000)
+			n++;
+		is(errno == EAGAIN && n > 0 && n < 1000000);
+	}
+	diff_pair(&other_client, &other_server);
+	for (int i = 0; i < 100; i++) {
+		diff_write_all(other_server, "x", 1);
+		diff_read_all(other_client, &byte, 1);
+	}
+}
+
 /* --- stdio -------------------------------------------------------------------------------------- */
 
 CASE(fdopen__lines_both_ways__fclose_is_the_end)

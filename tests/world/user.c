@@ -401,6 +401,34 @@ static void send__full_and_wanted__tells_when_there_is_room(void **state)
 	pair_end(&t);
 }
 
+static void small_sends__unacknowledged__buffers_are_back_and_bytes_arrive(void **state)
+{
+	struct pair t;
+	uint32_t listener, client, server;
+	uint8_t text[900], got[900];
+	uint32_t n = 0;
+
+	(void)state;
+	pair_start(&t, 14, &small);
+	connect_pair(&t, &listener, &client, &server);
+	for (uint32_t i = 0; i < sizeof(text); i++)
+		text[i] = pattern(i);
+	for (uint32_t i = 0; i < sizeof(text); i += 9)
+		assert_int_equal(program_send(&t.a, client, text + i, 9, NULL), 9);
+	world_run(t.w, 0, NULL, NULL);
+	program_collect(&t.a);
+	assert_true(program_record(&t.a, client)->tx_acked < program_record(&t.a, client)->tx_pos);
+	assert_int_equal(t.a.slots_used, 0);
+	while (n < sizeof(got)) {
+		run_ms(&t, 50);
+		n += program_recv(&t.b, server, got + n, (uint32_t)sizeof(got) - n, NULL);
+	}
+	assert_memory_equal(got, text, sizeof(text));
+	run_ms(&t, 200);
+	assert_int_equal(program_info(t.ga).txbufs_used, 0);
+	pair_end(&t);
+}
+
 static void commands__stale_foreign_or_nonsense__refused(void **state)
 {
 	struct pair t;
@@ -535,6 +563,7 @@ int main(void)
 		cmocka_unit_test(watch__events__come_once_until_read_and_ring_once_for_each_arming),
 		cmocka_unit_test(watch__more_than_one_socket_may_have__set_is_told_of_everything),
 		cmocka_unit_test(send__full_and_wanted__tells_when_there_is_room),
+		cmocka_unit_test(small_sends__unacknowledged__buffers_are_back_and_bytes_arrive),
 		cmocka_unit_test(commands__stale_foreign_or_nonsense__refused),
 		cmocka_unit_test(hostile__noise_over_its_segment__other_transfer_intact),
 	};
