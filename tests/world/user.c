@@ -405,7 +405,7 @@ static void small_sends__unacknowledged__buffers_are_back_and_bytes_arrive(void 
 {
 	struct pair t;
 	uint32_t listener, client, server;
-	uint8_t text[900], got[900];
+	uint8_t text[450], got[450];
 	uint32_t n = 0;
 
 	(void)state;
