@@ -94,7 +94,8 @@ static int scan_line(struct parser *p, struct scan *s, char *text)
 
 static int scan_file(struct parser *p, struct scan *s)
 {
-	char text[1024];
+	char *text = NULL;
+	size_t size = 0;
 	int status = 0;
 	FILE *f = fopen(p->path, "re");
 
@@ -106,12 +107,17 @@ static int scan_file(struct parser *p, struct scan *s)
 		fclose(f);
 		return fail(p, "memfd_create: %s", strerror(errno));
 	}
-	while (status == 0 && fgets(text, sizeof(text), f) != NULL) {
+	while (status == 0 && getline(&text, &size, f) >= 0) {
 		p->line++;
 		status = scan_line(p, s, text);
 	}
+	if (status == 0 && !feof(f)) {
+		p->line = 0;
+		status = fail(p, "cannot be read: %s", strerror(errno));
+	}
+	free(text);
 	fclose(f);
-	if (fflush(s->copy) != 0)
+	if (status == 0 && fflush(s->copy) != 0)
 		status = fail(p, "%s", strerror(errno));
 	return status;
 }

@@ -201,6 +201,24 @@ static void long_lines__are_refused_with_their_number(void **state)
 	refused(text, 4, "longer than");
 }
 
+static void long_comment__is_a_comment(void **state)
+{
+	char text[4096], *end;
+
+	(void)state;
+	end = text + sprintf(text, "# ");
+	memset(end, 'x', 3000);
+	strcpy(end + 3000, "\n" GOOD "mtu=1\n");
+	refused(text, 5, "mtu=1");
+}
+
+static void directory__cannot_be_read(void **state)
+{
+	(void)state;
+	assert_int_equal(config_load(&config, "/tmp", error), -1);
+	assert_non_null(strstr(error, "cannot be read"));
+}
+
 /* --- values ------------------------------------------------------------------------------------ */
 
 static void engine__says_what_would_be_right(void **state)
@@ -344,6 +362,8 @@ int main(void)
 		cmocka_unit_test(form__line_is_named),
 		cmocka_unit_test(missing_file__is_named),
 		cmocka_unit_test(long_lines__are_refused_with_their_number),
+		cmocka_unit_test(long_comment__is_a_comment),
+		cmocka_unit_test(directory__cannot_be_read),
 		cmocka_unit_test(engine__says_what_would_be_right),
 		cmocka_unit_test(port__says_what_would_be_right),
 		cmocka_unit_test(address__says_what_would_be_right),
