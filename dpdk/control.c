@@ -26,7 +26,6 @@
 #include "stack/tcp/tcp.h"
 
 #define BACKLOG 512
-#define TICK_MS 100 /* of what is looked at again and again while there are programs */
 #define EVENTS 64
 #define LOCK_TRIES 100
 #define LOCK_TRIES_ANSWERED 10
@@ -44,8 +43,6 @@ struct control {
 	struct service *s;
 	int epoll, signals;
 	int starter; /* pidfd of the process that wanted a private engine; -1: none, or gone */
-	uint32_t ringing, ticks; /* bell_watch() */
-	uint64_t turns;
 	uint32_t conns_n;
 	struct list conns, ended;
 	struct group_list groups;
@@ -433,22 +430,6 @@ static void conns_forget(struct control *c)
 		free(list_entry(node, struct conn, node));
 }
 
-/* A doorbell that the worker has been in since the last look, at least a tick ago, blocks it. */
-static void bell_watch(struct control *c)
-{
-	uint32_t now = atomic_load_explicit(&c->s->ringing, memory_order_relaxed);
-	uint64_t turns = __atomic_load_n(&c->s->page->worker[0].turns, __ATOMIC_RELAXED);
-
-	if ((now & 1) && now == c->ringing && turns == c->turns) {
-		if (c->ticks++ > 0)
-			pthread_kill(c->s->worker, SERVICE_SIGNAL);
-		return;
-	}
-	c->ringing = now;
-	c->turns = turns;
-	c->ticks = 0;
-}
-
 /* A private engine ends with its last program. What that program still had to send goes out first. */
 static bool is_over(struct control *c)
 {
@@ -476,7 +457,7 @@ static void control_loop(struct control *c)
 	while (!stop) {
 		bool waiting = group_reap(&c->groups) || c->groups.n > 0 ||
 			(c->s->until_idle != 0 && c->starter < 0);
-		int n = epoll_wait(c->epoll, ev, EVENTS, waiting ? TICK_MS : -1);
+		int n = epoll_wait(c->epoll, ev, EVENTS, waiting ? SERVICE_TICK_MS : -1);
 
 		for (int i = 0; i < n; i++) {
 			void *who = ev[i].data.ptr;
@@ -491,7 +472,7 @@ static void control_loop(struct control *c)
 				conn_ready(c, who);
 		}
 		conns_forget(c);
-		bell_watch(c);
+		worker_watch(c->s);
 		stop = stop || is_over(c);
 	}
 }

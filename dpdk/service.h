@@ -21,11 +21,19 @@
 
 /* Interrupts the worker's system call. */
 #define SERVICE_SIGNAL SIGUSR1
+/* Of what the control thread looks at again and again while there are programs. */
+#define SERVICE_TICK_MS 100
 
 struct worker_call {
 	void (*fn)(void *arg);
 	void *arg;
 	sem_t done;
+};
+
+/* What worker_watch() saw last. The control thread's. */
+struct worker_look {
+	uint32_t ringing, ticks;
+	uint64_t turns;
 };
 
 struct service {
@@ -43,6 +51,7 @@ struct service {
 	pthread_t worker;
 	_Atomic uint32_t ringing; /* odd: inside a program's doorbell */
 	int silence;              /* /dev/null */
+	struct worker_look look;
 	/* control */
 	pthread_t control;
 	int control_fd; /* listening */
@@ -60,6 +69,8 @@ int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES]);
 void worker_run(struct service *s);
 /* Runs fn(arg) between two turns and returns when it is done. Control thread only. */
 void worker_call(struct service *s, void (*fn)(void *arg), void *arg);
+/* Once a tick: frees a worker that a program's doorbell holds. Control thread only. */
+void worker_watch(struct service *s);
 /* A doorbell of a program: wakes the worker from its sleep. 0 or -errno. */
 int worker_doorbell_add(struct service *s, int fd);
 

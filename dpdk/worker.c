@@ -239,6 +239,33 @@ void worker_run(struct service *s)
 	(void)call_run(s);
 }
 
+/* A doorbell that the worker has been in since the last look, at least a tick ago, blocks it. */
+void worker_watch(struct service *s)
+{
+	uint32_t now = atomic_load_explicit(&s->ringing, memory_order_relaxed);
+	uint64_t turns = __atomic_load_n(&s->page->worker[0].turns, __ATOMIC_RELAXED);
+
+	if ((now & 1) && now == s->look.ringing && turns == s->look.turns) {
+		if (s->look.ticks++ > 0)
+			pthread_kill(s->worker, SERVICE_SIGNAL);
+		return;
+	}
+	s->look = (struct worker_look){.ringing = now, .turns = turns};
+}
+
+static bool call_done(struct worker_call *c)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += SERVICE_TICK_MS * 1000000l;
+	if (t.tv_nsec >= 1000000000l) {
+		t.tv_nsec -= 1000000000l;
+		t.tv_sec++;
+	}
+	return sem_clockwait(&c->done, CLOCK_MONOTONIC, &t) == 0;
+}
+
 void worker_call(struct service *s, void (*fn)(void *arg), void *arg)
 {
 	const uint64_t one = 1;
@@ -248,7 +275,8 @@ void worker_call(struct service *s, void (*fn)(void *arg), void *arg)
 	atomic_store_explicit(&s->call, &c, memory_order_seq_cst);
 	if (write(s->kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_line(LOG_ERR, "the worker's bell: %s", strerror(errno));
-	while (sem_wait(&c.done) != 0) {
-	}
+	/* The worker may be held by a doorbell, and nobody but this thread frees it. */
+	while (!call_done(&c))
+		worker_watch(s);
 	sem_destroy(&c.done);
 }
