@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -42,6 +43,7 @@ struct conn {
 struct control {
 	struct service *s;
 	int epoll, signals;
+	int spare; /* a descriptor to give up when there are no more; turn_away() */
 	int starter; /* pidfd of the process that wanted a private engine; -1: none, or gone */
 	uint32_t conns_n;
 	struct list conns, ended;
@@ -388,14 +390,30 @@ static void conn_ready(struct control *c, struct conn *conn)
 		conn_end(c, conn);
 }
 
+/* Out of descriptors, with a peer at the door that would wake us again and again. */
+static void turn_away(struct control *c)
+{
+	int fd;
+
+	close(c->spare);
+	fd = accept4(c->s->control_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	log_line(LOG_WARNING, "a program is turned away: the engine has as many descriptors as it may have");
+}
+
 static void accept_one(struct control *c)
 {
 	int fd = accept4(c->s->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct conn *conn;
 	struct epoll_event ev = {.events = EPOLLIN};
 
-	if (fd < 0)
+	if (fd < 0) {
+		if ((errno == EMFILE || errno == ENFILE) && c->spare >= 0)
+			turn_away(c);
 		return;
+	}
 	conn = c->conns_n < c->s->config.limits.processes ? calloc(1, sizeof(*conn)) : NULL;
 	ev.data.ptr = conn;
 	if (!conn || epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
@@ -498,6 +516,7 @@ static void *control_main(void *arg)
 	list_init(&c.conns);
 	list_init(&c.ended);
 	group_list_init(&c.groups, s);
+	c.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	c.epoll = epoll_create1(EPOLL_CLOEXEC);
 	c.signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->until_idle != 0)
@@ -519,8 +538,21 @@ static void *control_main(void *arg)
 	return NULL;
 }
 
+/* Each thread and each epoll set of a program is a descriptor here; the usual 1024 are soon gone. */
+static void descriptors_raise(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+		log_line(LOG_DEBUG, "setrlimit: %s", strerror(errno));
+}
+
 int control_start(struct service *s)
 {
+	descriptors_raise();
 	s->control_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return s->control_kick < 0 ? -1 : -pthread_create(&s->control, NULL, control_main, s);
 }

@@ -203,6 +203,20 @@ def deaf():
         s.close()
 
 
+def descriptors():
+    """An engine out of descriptors (the test has set its limit) turns peers away: they see the end, at once."""
+    held, turned = [], 0
+    for _ in range(200):
+        s = connected()
+        held.append(s)
+        try:
+            ask(s, QUERY, text=b"version")
+        except (AssertionError, ConnectionResetError, BrokenPipeError):
+            turned += 1
+    assert turned > 0, "the engine has descriptors without end: the test tests nothing"
+    print(f"{turned} turned away")
+
+
 def crowd():
     """More connections than programs may be; those who stay get through."""
     first = connected()

@@ -33,4 +33,16 @@ against() { # CASE
 for case in lengths nonsense order doorbells sets seals deaf crowd; do
 	check "control socket: $case" against "$case"
 done
+
+# The limit is the engine's own, taken back afterwards.
+out_of_descriptors() {
+	local pid=${engine_pid[$ENGINE]} hard
+	hard=$(prlimit --pid "$pid" --nofile --output HARD --noheadings | tr -d ' ')
+	[[ $(prlimit --pid "$pid" --nofile --output SOFT --noheadings | tr -d ' ') == "$hard" ]] ||
+		fail "the engine does not use all the descriptors that it may have"
+	prlimit --pid "$pid" --nofile=$(($(descriptors) + 50)):"$hard"
+	at_exit prlimit --pid "$pid" --nofile="$hard:$hard"
+	against descriptors
+}
+check 'control socket: out of descriptors' out_of_descriptors
 checks_done
