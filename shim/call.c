@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim/pass.h"
@@ -291,6 +290,17 @@ ssize_t shim_sendfile64(int out, int in, off_t *offset, size_t n)
 	return shim_sendfile(out, in, offset, n);
 }
 
+/* The kernel would move the shadow's bytes, of which there are none. EINVAL is what Linux gives for
+ * a file that cannot be spliced, and sends programs back to reading and writing. */
+ssize_t shim_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags)
+{
+	struct file *f = engine_file(in);
+
+	if (!f)
+		f = engine_file(out);
+	return f ? call_end_size(f, -EINVAL) : real_splice(in, in_at, out, out_at, n, flags);
+}
+
 /* --- options ---------------------------------------------------------------------------------- */
 
 int shim_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
@@ -338,27 +348,21 @@ int shim_close(int fd)
 	return real_close(fd);
 }
 
-static int next_kept(int from, int last)
-{
-	while (from <= last && !fd_is_internal(from))
-		from++;
-	return from;
-}
-
+/* Our own descriptors stay: a program that closes what it does not know has not meant them. */
 int shim_close_range(unsigned first, unsigned last, int flags)
 {
-	int at, end = last > 1048575 ? 1048575 : (int)last, result = 0;
+	unsigned at = first, end = last == UINT_MAX ? last : last + 1;
+	int result = 0;
 
 	if (flags != 0 || first > last)
 		return real_close_range(first, last, flags);
-	for (at = (int)(first > 1048575 ? 1048575 : first); at <= end;) {
-		int kept = next_kept(at, end);
+	while (at < end && result == 0) {
+		unsigned kept = fd_internal_next(at, end);
 
-		for (int fd = at; fd < kept; fd++)
-			fd_remove(fd);
+		fd_remove_range(at, kept);
 		if (kept > at)
-			result = real_close_range((unsigned)at, (unsigned)kept - 1, 0);
-		at = kept + 1;
+			result = real_close_range(at, kept - 1, 0);
+		at = kept < end ? kept + 1 : end;
 	}
 	return result;
 }
@@ -501,34 +505,4 @@ int shim_sockatmark(int fd)
 	int value;
 
 	return shim_ioctl(fd, SIOCATMARK, &value) < 0 ? -1 : value;
-}
-
-/* io_uring would bypass us: ENOSYS once the engine serves sockets, so that programs fall back. */
-long shim_syscall(long number, ...)
-{
-	va_list list;
-	long a[6];
-
-	va_start(list, number);
-	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(list, long);
-	va_end(list);
-	switch (number) {
-	case SYS_io_uring_setup:
-		if (!link_now())
-			break;
-		errno = ENOSYS;
-		return -1;
-	case SYS_close:
-		return shim_close((int)a[0]);
-	case SYS_read:
-		return shim_read((int)a[0], (void *)a[1], (size_t)a[2]);
-	case SYS_write:
-		return shim_write((int)a[0], (const void *)a[1], (size_t)a[2]);
-	case SYS_accept4:
-		return shim_accept4((int)a[0], (struct sockaddr *)a[1], (socklen_t *)a[2], (int)a[3]);
-	default:
-		break;
-	}
-	return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

@@ -16,7 +16,7 @@
 /* Address space only: pages that no descriptor uses are never touched. */
 #define FDS_MAX (1u << 20)
 #define FILES_A_TIME 64
-#define INTERNAL_MAX 256
+#define INTERNAL_ROOM 256 /* numbers that we want above INTERNAL_LOWEST */
 #define INTERNAL_LOWEST 1000
 
 #define LOAD(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
@@ -28,8 +28,7 @@ static struct file *free_files;
 static struct ep_lock_word {
 	uint32_t held;
 } files_lock;
-static int internal[INTERNAL_MAX]; /* number + 1; 0: free */
-static uint32_t internal_n;
+static uint64_t internal[FDS_MAX / 64]; /* a bit a number: ours, hidden from the program */
 
 /* Held for a few instructions; signals are not blocked, so nothing in it may be called twice by a
  * handler: files are made and freed only in socket, accept, epoll_create and close. */
@@ -176,6 +175,14 @@ bool fd_remove(int fd)
 	return true;
 }
 
+void fd_remove_range(uint32_t first, uint32_t end)
+{
+	uint32_t known = LOAD(table_end);
+
+	for (uint32_t fd = first; fd < end && fd < known; fd++)
+		fd_remove((int)fd);
+}
+
 void fd_forget(struct file *f)
 {
 	for (uint32_t fd = 0; fd < LOAD(table_end); fd++) {
@@ -215,22 +222,32 @@ void fd_each(void (*each)(int fd, struct file *f, void *arg), void *arg)
 
 bool fd_is_internal(int fd)
 {
-	if (LOAD(internal_n) == 0 || fd < 0)
+	if ((uint32_t)fd >= FDS_MAX)
 		return false;
-	for (uint32_t i = 0; i < INTERNAL_MAX; i++) {
-		if (LOAD(internal[i]) == fd + 1)
-			return true;
+	return (LOAD(internal[(uint32_t)fd / 64]) >> ((uint32_t)fd % 64)) & 1;
+}
+
+uint32_t fd_internal_next(uint32_t from, uint32_t end)
+{
+	while (from < end && from < FDS_MAX) {
+		uint64_t rest = LOAD(internal[from / 64]) >> (from % 64);
+
+		if (rest != 0) {
+			from += (uint32_t)__builtin_ctzll(rest);
+			return from < end ? from : end;
+		}
+		from = (from / 64 + 1) * 64;
 	}
-	return false;
+	return end;
 }
 
 static int high_number(int fd)
 {
-	struct rlimit limit = {.rlim_cur = INTERNAL_LOWEST + INTERNAL_MAX};
+	struct rlimit limit = {.rlim_cur = INTERNAL_LOWEST + INTERNAL_ROOM};
 	int lowest = INTERNAL_LOWEST, moved;
 
 	getrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < INTERNAL_LOWEST + INTERNAL_MAX)
+	if (limit.rlim_cur < INTERNAL_LOWEST + INTERNAL_ROOM)
 		lowest = (int)(limit.rlim_cur / 2);
 	moved = real_fcntl(fd, F_DUPFD_CLOEXEC, lowest);
 	if (moved < 0)
@@ -244,15 +261,8 @@ int mux_internal_fd(int fd)
 	if (fd < 0)
 		return fd;
 	fd = high_number(fd);
-	for (uint32_t i = 0; i < INTERNAL_MAX; i++) {
-		int none = 0;
-
-		if (__atomic_compare_exchange_n(&internal[i], &none, fd + 1, false,
-			    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-			__atomic_add_fetch(&internal_n, 1, __ATOMIC_ACQ_REL);
-			break;
-		}
-	}
+	if ((uint32_t)fd < FDS_MAX)
+		__atomic_fetch_or(&internal[fd / 64], UINT64_C(1) << (fd % 64), __ATOMIC_ACQ_REL);
 	return fd;
 }
 
@@ -260,15 +270,9 @@ void mux_internal_close(int fd)
 {
 	if (fd < 0)
 		return;
-	for (uint32_t i = 0; i < INTERNAL_MAX; i++) {
-		int expected = fd + 1;
-
-		if (__atomic_compare_exchange_n(&internal[i], &expected, 0, false,
-			    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-			__atomic_sub_fetch(&internal_n, 1, __ATOMIC_ACQ_REL);
-			break;
-		}
-	}
+	if ((uint32_t)fd < FDS_MAX)
+		__atomic_fetch_and(
+			&internal[fd / 64], ~(UINT64_C(1) << (fd % 64)), __ATOMIC_ACQ_REL);
 	real_close(fd);
 }
 

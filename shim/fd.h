@@ -52,6 +52,8 @@ bool fd_alias(int fd, struct file *f);
 /* Takes fd out of the table; ends what is behind it with the last descriptor. Not the descriptor
  * itself, which the caller closes next. False: it was not ours. */
 bool fd_remove(int fd);
+/* The same for all numbers from first to end - 1. */
+void fd_remove_range(uint32_t first, uint32_t end);
 /* Makes the numbers of f ordinary kernel descriptors (it was decided so). */
 void fd_forget(struct file *f);
 /* In a fork's child: the parent's calls under way are none of its own. */
@@ -60,5 +62,7 @@ void fd_fork_child(void);
 void fd_each(void (*each)(int fd, struct file *f, void *arg), void *arg);
 /* Whether the number is one of our own, which the program must not touch. */
 bool fd_is_internal(int fd);
+/* The first such number from `from` on, end if there is none below it. */
+uint32_t fd_internal_next(uint32_t from, uint32_t end);
 
 #endif

@@ -131,8 +131,13 @@ static uint8_t family_of(const struct cv_endpoint *end)
 		       ? CV_AF_INET : CV_AF_INET6;
 }
 
-static void to_kernel(struct file *f)
+/* Told at CULVERT_LOG=info: what the engine does not serve is never so unseen. */
+static void to_kernel(int fd, struct file *f, const char *why)
 {
+	char text[96];
+
+	snprintf(text, sizeof(text), "descriptor %d goes to the kernel: %s", fd, why);
+	link_say(LINK_INFO, text);
 	mux_sock_undecided_gone(&f->mux);
 	fd_forget(f);
 }
@@ -253,7 +258,7 @@ static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, sockle
 		if (real_bind(fd, addr, len) != 0)
 			return -errno;
 		if (!l || bind_both(fd, f, l) == -ENETDOWN)
-			to_kernel(f);
+			to_kernel(fd, f, l ? "the engine is gone" : "no engine, or not its family");
 		else if (!f->mux.rec)
 			return -EADDRINUSE;
 		return 0;
@@ -261,7 +266,7 @@ static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, sockle
 	if (link_side_of(l, end.addr, true) == LINK_KERNEL) {
 		if (real_bind(fd, addr, len) != 0)
 			return -errno;
-		to_kernel(f);
+		to_kernel(fd, f, "bound to an address that is not the engine's");
 		return 0;
 	}
 	error = to_engine(fd, f, l);
@@ -501,7 +506,7 @@ static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t
 static int kernel_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
 {
 	if (!f->mux.rec) {
-		to_kernel(f);
+		to_kernel(fd, f, "connected to an address that the engine does not serve");
 	} else {
 		/* A wildcard datagram socket that now speaks to a kernel address only. */
 		mux_file_closed(&f->mux);

@@ -3,6 +3,7 @@
  * (fcntl(2), dup(2), close_range(2), unix(7)). */
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "tests/diff/diff.h"
@@ -181,6 +182,61 @@ CASE(close_range__cloexec__only_marks)
 	same(works(fcntl(300, F_GETFD)), FD_CLOEXEC);
 	ping(300, server);
 	fails(close_range(5, 4, 0), EINVAL);
+}
+
+CASE(syscall__numbers_of_socket_calls__act_on_the_socket)
+{
+	int client, server, copy;
+	char byte = 0;
+	struct iovec part = {&byte, 1};
+	struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
+	struct pollfd look = {.events = POLLIN};
+	struct timespec soon = {3, 0};
+
+	diff_pair(&client, &server);
+	same(syscall(SYS_sendto, client, "s", 1, 0, NULL, 0), 1);
+	look.fd = server;
+	same(syscall(SYS_ppoll, &look, 1, &soon, NULL, 0), 1);
+	same(syscall(SYS_recvmsg, server, &msg, 0), 1);
+	same(byte, 's');
+	copy = (int)works(syscall(SYS_dup, client));
+	works(syscall(SYS_close, client));
+	ping(copy, server);
+	fails(syscall(SYS_recvfrom, copy, &byte, 1, MSG_DONTWAIT, NULL, NULL), EAGAIN);
+	works(syscall(SYS_shutdown, copy, SHUT_WR));
+	ended(server);
+	works(syscall(SYS_close_range, copy, copy, 0));
+	fails(send(copy, "x", 1, 0), EBADF);
+}
+
+/* Descriptors that no server of sockets may keep for itself, with many threads behind it. */
+static void *one_byte_each(void *arg)
+{
+	const int *fd = arg;
+	char byte;
+
+	same(recv(fd[0], &byte, 1, 0), 1);
+	return NULL;
+}
+
+CASE(close_range__after_many_threads_waited__others_still_work)
+{
+	enum { THREADS = 64 };
+	pthread_t thread[THREADS];
+	int client, server, other_client, other_server;
+
+	diff_pair(&client, &server);
+	for (int i = 0; i < THREADS; i++)
+		thread[i] = diff_thread(one_byte_each, &server);
+	for (int i = 0; i < THREADS; i++)
+		same(send(client, "x", 1, 0), 1);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	diff_pair(&other_client, &other_server);
+	is(other_client < 64 && other_server < 64);
+	works(close_range(64, ~0u, 0));
+	ping(other_client, other_server);
+	ping(client, server);
 }
 
 CASE(closefrom__sockets_work_again_afterwards)
