@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include <rte_cfgfile.h>
 
+#include "stack/base/addr.h"
+
 #define LINES_MAX 512
 #define KEYS_PER_SECTION 64
 
@@ -195,9 +197,8 @@ static int address(struct parser *p, const char *key, const char *value, bool v6
 						  "an IPv4 address, as 10.0.0.1"));
 	if (slash != NULL && number(p, key, slash, 1, prefix, &prefix) != 0)
 		return -1;
-	if (v6 ? (a->addr[0] == 0xff || IN6_IS_ADDR_UNSPECIFIED((struct in6_addr *)a->addr) ||
-			IN6_IS_ADDR_LOOPBACK((struct in6_addr *)a->addr) ||
-			IN6_IS_ADDR_V4MAPPED((struct in6_addr *)a->addr)) :
+	if (v6 ? (addr_is_multicast(a->addr) || addr_is_any(a->addr) || addr_is_loopback(a->addr) ||
+			 addr_is_v4(a->addr)) :
 		 (a->addr[12] == 0 || a->addr[12] == 127 || a->addr[12] >= 224))
 		return fail(p, "%s=%s: must be a unicast address that is not loopback", key, value);
 	a->prefix = (uint8_t)prefix;
