@@ -74,3 +74,8 @@ bool address_is_any(const struct cv_endpoint *end)
 	return memcmp(end->addr, zero, 16) == 0 ||
 	       (memcmp(end->addr, mapped_prefix, 12) == 0 && memcmp(end->addr + 12, zero, 4) == 0);
 }
+
+uint8_t address_family(const struct cv_endpoint *end)
+{
+	return memcmp(end->addr, mapped_prefix, sizeof(mapped_prefix)) == 0 ? CV_AF_INET : CV_AF_INET6;
+}

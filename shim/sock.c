@@ -125,12 +125,6 @@ void sock_close(struct file *f)
 
 /* --- the decision ----------------------------------------------------------------------------- */
 
-static uint8_t family_of(const struct cv_endpoint *end)
-{
-	return IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)end->addr)
-		       ? CV_AF_INET : CV_AF_INET6;
-}
-
 /* Told at CULVERT_LOG=info: what the engine does not serve is never so unseen. */
 static void to_kernel(int fd, struct file *f, const char *why)
 {
@@ -210,7 +204,7 @@ static int shadow_flag(int fd, int level, int name)
 
 static int engine_bind(int fd, struct file *f, const struct cv_endpoint *end)
 {
-	struct cv_command c = {.op = CV_CMD_BIND, .peer = *end, .family = family_of(end)};
+	struct cv_command c = {.op = CV_CMD_BIND, .peer = *end, .family = address_family(end)};
 
 	c.arg = (shadow_flag(fd, SOL_SOCKET, SO_REUSEADDR) ? CV_BIND_REUSEADDR : 0u) |
 		(shadow_flag(fd, SOL_SOCKET, SO_REUSEPORT) ? CV_BIND_REUSEPORT : 0u);
@@ -541,7 +535,7 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 			return error == -ENETDOWN ? kernel_connect(fd, f, addr, len) : error;
 		decided(fd, f, false);
 	}
-	return engine_connect(f, &end, family_of(&end));
+	return engine_connect(f, &end, address_family(&end));
 }
 
 int shim_connect(int fd, const struct sockaddr *addr, socklen_t len)

@@ -61,5 +61,7 @@ int address_in(const struct sockaddr *addr, socklen_t len, struct cv_endpoint *e
 /* As a socket of that family sees it; cut to *len as Linux does. */
 void address_out(const struct cv_endpoint *end, int family, struct sockaddr *addr, socklen_t *len);
 bool address_is_any(const struct cv_endpoint *end);
+/* enum cv_family: of the address, not of a socket that may hold mapped ones. */
+uint8_t address_family(const struct cv_endpoint *end);
 
 #endif

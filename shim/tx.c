@@ -276,8 +276,7 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 		return -EMSGSIZE;
 	for (;;) {
 		ssize_t sent = datagram_put(f, msg, n, msg->msg_name ? &to : NULL,
-			IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)to.addr)
-				? CV_AF_INET : CV_AF_INET6);
+			address_family(&to));
 
 		if (sent != -EAGAIN && sent != -ENOBUFS)
 			return sent;
