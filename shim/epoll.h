@@ -102,6 +102,7 @@ struct ep {
 	/* sharing out between the halves */
 	bool kernel_turn;
 	uint32_t batch;
+	uint32_t kernel_skipped; /* looks since the kernel's half was last looked at */
 	uint64_t kernel_looked_ns;
 };
 

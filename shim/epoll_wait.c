@@ -4,9 +4,9 @@
  * epoll_call.c and poll.c. Owns: the ready list and the ring's head. See epoll.h for the whole.
  *
  * A look at our half costs the events that arrived and the items on the ready list, whatever the
- * number of members. The kernel's half is looked at when ours has nothing, and at least every
- * KERNEL_LOOK_NS while ours is busy; who goes first alternates, so that neither starves, even with
- * room for one event.
+ * number of members. The kernel's half is looked at when ours has nothing, and while ours is busy
+ * every KERNEL_LOOK_NS, or after KERNEL_LOOK_LOOKS looks that were faster than that; who goes first
+ * alternates, so that neither starves, even with room for one event.
  */
 #include <errno.h>
 #include <limits.h>
@@ -15,6 +15,7 @@
 #include "shim/real.h"
 
 #define KERNEL_LOOK_NS 50000
+#define KERNEL_LOOK_LOOKS 16
 /* Bits of epoll_event.events that are readiness, and those that are always of interest. */
 #define EVENT_BITS 0xffffu
 #define EVENT_ALWAYS (EPOLLERR | EPOLLHUP)
@@ -441,7 +442,9 @@ static int ep_look(struct ep *ep, int epfd, struct epoll_event *out, int max, ui
 	if (LOAD(ep->kernel_n) > 0) {
 		uint64_t now = wait_now_ns();
 
-		due = now - LOAD(ep->kernel_looked_ns) >= KERNEL_LOOK_NS;
+		due = now - LOAD(ep->kernel_looked_ns) >= KERNEL_LOOK_NS ||
+		      LOAD(ep->kernel_skipped) >= KERNEL_LOOK_LOOKS;
+		STORE(ep->kernel_skipped, due ? 0 : LOAD(ep->kernel_skipped) + 1);
 		if (due)
 			STORE(ep->kernel_looked_ns, now);
 		kernel_first = due && !LOAD(ep->kernel_turn);
