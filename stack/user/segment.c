@@ -10,7 +10,7 @@
 /* Memory is touched only when used: these are addresses, not bytes. */
 #define SOCKS_DEFAULT 65536u
 #define RXDS_DEFAULT 262144u
-#define LANES_DEFAULT 512u
+#define LANES_DEFAULT 128u
 #define SETS_DEFAULT 4096u
 #define CMD_ENTRIES_DEFAULT 256u
 /* Send buffers of one thread under way, and their memory: what peers that do not read keep away from those that
@@ -18,7 +18,7 @@
 #define COMP_ENTRIES_DEFAULT 262144u
 #define SET_ENTRIES_DEFAULT 4096u
 #define RX_BYTES_DEFAULT (256ull << 20)
-#define TX_BYTES_LANE_DEFAULT (1ull << 30)
+#define TX_BYTES_LANE_DEFAULT (32ull << 20) /* times the lanes: what a hostile program can make real */
 
 static uint32_t pick(uint32_t wanted, uint32_t standard, uint32_t min, uint32_t max)
 {
