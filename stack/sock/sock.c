@@ -8,7 +8,7 @@
 #include "stack/base/compiler.h"
 
 #define RCVBUF_DEFAULT 1048576u
-#define SNDBUF_DEFAULT 2621440u
+#define SNDBUF_DEFAULT 524288u
 
 #define RX_FAIR_SHARE 64u /* packets that a socket may hold however short buffers are */
 

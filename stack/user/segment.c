@@ -18,7 +18,7 @@
 #define COMP_ENTRIES_DEFAULT 262144u
 #define SET_ENTRIES_DEFAULT 4096u
 #define RX_BYTES_DEFAULT (256ull << 20)
-#define TX_BYTES_LANE_DEFAULT (32ull << 20) /* times the lanes: what a hostile program can make real */
+#define TX_BYTES_LANE_DEFAULT (64ull << 20) /* times the lanes: what a hostile program can make real */
 
 static uint32_t pick(uint32_t wanted, uint32_t standard, uint32_t min, uint32_t max)
 {
