@@ -111,6 +111,7 @@ static void limits_fill(const struct config_limits *c, struct user_limits *l)
 		.rxds_max = (uint32_t)c->descriptors,
 		.lanes_max = (uint32_t)c->lanes,
 		.sets_max = (uint32_t)c->sets,
+		.comp_entries = (uint32_t)c->send_buffers,
 		.rx_bytes = c->receive_memory,
 		.tx_bytes_lane = c->send_memory};
 }

@@ -219,9 +219,15 @@ ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 	struct file *f = sending_file(fd, call_bad_pointer(msg) ? NULL : msg->msg_name);
 
 	if (!f) {
-		if (!call_bad_pointer(msg))
-			pass_sent(msg);
-		return real_sendmsg(fd, msg, flags);
+		ssize_t n;
+
+		if (call_bad_pointer(msg))
+			return real_sendmsg(fd, msg, flags);
+		pass_sent(msg);
+		n = real_sendmsg(fd, msg, flags);
+		if (n < 0)
+			pass_failed(msg);
+		return n;
 	}
 	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
 		return call_end(f, -EMSGSIZE);

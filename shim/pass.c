@@ -8,6 +8,7 @@
  * Owns: the tag, and shadows of accepted connections, which share one until they must be told apart.
  * Called by: call.c (sendmsg, recvmsg), exec.c.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -85,6 +86,27 @@ void pass_sent(const struct msghdr *msg)
 {
 	if (link_now() && msg->msg_control && msg->msg_controllen > 0)
 		each_right(msg, send_one);
+}
+
+/* It stays here: what was held for the way is let go. */
+static void unsend_one(int fd)
+{
+	struct file *f = fd_get(fd);
+	struct cv_command c = {.op = CV_CMD_TAKE};
+
+	if (f && f->mux.rec && !sock_is_dead(f))
+		sock_call(f, &c, NULL, NULL);
+	if (f)
+		file_put(f);
+}
+
+void pass_failed(const struct msghdr *msg)
+{
+	int saved = errno;
+
+	if (link_now() && msg->msg_control && msg->msg_controllen > 0)
+		each_right(msg, unsend_one);
+	errno = saved;
 }
 
 /* The socket of our group that the tag names; false: none. */

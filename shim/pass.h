@@ -7,8 +7,9 @@
 
 /* Gives f's numbers a kernel socket of their own, so that it can be told from others. */
 void pass_own_shadow(struct file *f);
-/* Before a message goes out over a kernel socket, and after one has come. */
+/* Before a message goes out over a kernel socket, when it could not, and after one has come. errno stays. */
 void pass_sent(const struct msghdr *msg);
+void pass_failed(const struct msghdr *msg);
 void pass_received(const struct msghdr *msg);
 
 #endif

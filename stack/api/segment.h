@@ -33,7 +33,6 @@
 #define CV_SOCK_INDEX_BITS 20
 #define CV_SOCK_GEN_BITS 11
 #define CV_SOCK_INDEX(handle) ((handle) & ((1u << CV_SOCK_INDEX_BITS) - 1))
-#define CV_SOCK_GEN(handle) ((handle) >> CV_SOCK_INDEX_BITS)
 #define CV_SOCK_GEN_MASK ((1u << CV_SOCK_GEN_BITS) - 1)
 #define CV_SOCK_HANDLE(index, gen) ((((gen) & CV_SOCK_GEN_MASK) << CV_SOCK_INDEX_BITS) | (index))
 #define CV_SOCK_NONE 0u
@@ -130,8 +129,7 @@ struct cv_sock {
 	uint64_t sndtimeo_ns;
 	uint32_t linger_on;
 	uint32_t linger_s;
-	uint64_t shadow_ino; /* inode of the shadow descriptor, by which exec finds it; 0 if none */
-	uint64_t spare3[3];
+	uint64_t spare3[4];
 };
 static_assert(sizeof(struct cv_sock) == 256, "cv_sock is 256 bytes");
 static_assert(offsetof(struct cv_sock, local) == 64, "line 1");

@@ -7,7 +7,6 @@
 
 #define cv_likely(x) __builtin_expect(!!(x), 1)
 #define cv_unlikely(x) __builtin_expect(!!(x), 0)
-#define CV_MUST_USE __attribute__((warn_unused_result))
 
 /* The object of `type` whose `member` is at ptr. */
 #define cv_container_of(ptr, type, member)                                                         \

@@ -45,7 +45,6 @@ struct engine_config {
 	uint32_t udp_max;       /* UDP sockets */
 	uint32_t neigh_max;     /* neighbour cache entries */
 	uint32_t neigh_queue;   /* frames that wait for one unresolved neighbour */
-	uint32_t txbuf_max;     /* send buffers under way, all sockets */
 	struct rte_mempool *pkt_pool; /* where headers and small packets are made; data room for a
 					 full frame of every port; priv_size >= sizeof(struct pkt) */
 	bool loopback; /* 127.0.0.0/8 and ::1 are the engine's own */

@@ -70,7 +70,6 @@ struct sock {
 
 	/* send: bytes taken by sock_send() and acknowledged (datagram: gone) since the start */
 	uint64_t tx_taken, tx_acked;
-	bool tx_full;   /* the user waits for room: report when there is */
 	uint64_t rx_urgent_pos; /* stream position of the urgent byte, with CV_ST_URGENT */
 
 	/* listener */

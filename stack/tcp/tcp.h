@@ -42,7 +42,6 @@
 #define TCP_RETRIES 15u
 #define TCP_ORPHAN_RETRIES 8u
 #define TCP_RCVBUF_MAX (6u << 20)
-#define TCP_SNDBUF_MAX (4u << 20)
 #define TCP_OOO_MAX 4096u /* segments that wait for a gap to close */
 #define TCP_COPY_MAX 256u /* payload up to this is copied behind the header */
 #define TCP_PIECES_MAX 6u

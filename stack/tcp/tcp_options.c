@@ -234,7 +234,7 @@ static int get_socket(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		*v = tp->pmtu != 0 ? tp->pmtu : tp->path.mtu;
 		return tp->state >= TCP_ESTABLISHED ? 0 : -CV_ENOTCONN;
 	case CV_OPT_UNSENT:
-		*v = (int)(tp->snd_end - tp->snd_nxt);
+		*v = (int)(tp->snd_end - seq_min(tp->snd_nxt, tp->snd_end));
 		return 0;
 	case CV_OPT_OUTQ:
 		*v = (int)(tp->sk.tx_taken - tp->sk.tx_acked);

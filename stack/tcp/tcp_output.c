@@ -55,8 +55,9 @@ static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 
 		if (tp->fin_sent)
 			break;
-		if (!tp->in_recovery && !tp->rto_recovery && tp->dupacks < 3)
-			cwnd += tp->dupacks * mss; /* limited transmit */
+		/* Limited transmit (RFC3042); with SACK the pipe is less by what has left already. */
+		if (!tp->sack_ok && !tp->in_recovery && !tp->rto_recovery && tp->dupacks < 3)
+			cwnd += tp->dupacks * mss;
 		if (seq_gt(tp->snd_nxt + len, end))
 			len = seq_lt(tp->snd_nxt, end) ? end - tp->snd_nxt : 0;
 		if (len > mss)

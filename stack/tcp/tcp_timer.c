@@ -187,7 +187,8 @@ static void keep_timeout(struct tcp_sock *tp)
 		tcp_timer_set(tp, TCP_T_KEEP, idle - quiet);
 		return;
 	}
-	if (tp->snd_max != tp->snd_una || tp->snd_nxt != tp->snd_end) {
+	/* Behind a FIN snd_nxt is beyond snd_end: there is nothing to send, and the peer is asked. */
+	if (tp->snd_max != tp->snd_una || seq_lt(tp->snd_nxt, tp->snd_end)) {
 		tcp_timer_set(tp, TCP_T_KEEP, idle); /* the retransmission timer watches */
 		return;
 	}

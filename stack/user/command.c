@@ -176,6 +176,8 @@ static int32_t sock_command(
 	case CV_CMD_UNWATCH:
 		return do_watch(l, us, cmd);
 	case CV_CMD_PASS:
+		if (us->passed >= USER_PASSED_MAX)
+			return -CV_ENOBUFS;
 		us->holders++;
 		us->passed++;
 		return 0;
@@ -301,15 +303,14 @@ uint32_t user_lane_run(struct user_lane *l, uint32_t budget)
 	if (!user_lane_ready(l))
 		return 0;
 	l->blocked = false;
+	/* As it was before the look that may say `wait`, so that a change since then is one. */
+	l->blocked_comp_head = SEG_LOAD(&l->shared->comp_head);
 	for (uint32_t tail = lane_tail(l); l->cmd_head != tail && done < budget; done++) {
-		struct cv_command cmd = l->cmds[l->cmd_head & (l->g->geo.cmd_entries - 1)];
+		struct cv_command cmd = user_command_copy(l);
 
-		/* From here on only the copy counts: the program may write on. */
-		__asm__ volatile("" : "+m"(cmd) : : "memory");
 		if (command(l, &cmd) == CMD_WAIT) {
 			l->blocked = true;
 			l->blocked_epoch = l->g->epoch;
-			l->blocked_comp_head = SEG_LOAD(&l->shared->comp_head);
 			break;
 		}
 		l->cmd_head++;

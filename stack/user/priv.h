@@ -25,6 +25,7 @@
 #define SEG_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 #define USER_PROCS_MAX 1024u
+#define USER_PASSED_MAX 65536u /* times that one socket is under way between processes */
 #define USER_WATCHES_PER_SOCK 256u  /* the list of one socket is walked; beyond: the set is deaf */
 #define USER_LANE_BUDGET 64u        /* commands of one lane in one turn */
 #define USER_STARVED_BUDGET 64u     /* sockets looked at again in one turn */
@@ -252,6 +253,14 @@ void user_group_free(struct user_group *g);
 void user_proc_close_all(struct user_group *g);
 
 /* command.c */
+/* The program may write on: from here on only the copy counts, and the compiler must not look again. */
+static inline struct cv_command user_command_copy(const struct user_lane *l)
+{
+	struct cv_command cmd = l->cmds[l->cmd_head & (l->g->geo.cmd_entries - 1)];
+
+	__asm__ volatile("" : "+m"(cmd) : : "memory");
+	return cmd;
+}
 /* Carries out up to budget commands of a lane; returns how many. */
 uint32_t user_lane_run(struct user_lane *l, uint32_t budget);
 /* True when user_lane_run would do something. */

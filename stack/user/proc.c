@@ -268,7 +268,7 @@ static void lane_cut(struct user_lane *l)
 	struct user_group *g = l->g;
 
 	for (; l->cmd_head != l->close_tail; l->cmd_head++) {
-		struct cv_command cmd = l->cmds[l->cmd_head & (g->geo.cmd_entries - 1)];
+		struct cv_command cmd = user_command_copy(l);
 		struct user_sock *us = user_sock_find(g, cmd.sock);
 
 		if (cmd.op == CV_CMD_SEND && us && user_proc_holds(g, l->proc, us))

@@ -201,13 +201,6 @@ void user_sock_foreach(struct user_group *g,
 	}
 }
 
-int32_t user_sock_pid(const struct sock *sk)
-{
-	const struct user_sock *us = sk->user;
-
-	return us ? first_pid(us->g, us) : 0;
-}
-
 bool user_sock_info(const struct sock *sk, struct user_sock_info *info)
 {
 	if (!sk->user)

@@ -104,9 +104,7 @@ struct user_sock_info {
 void user_group_foreach(struct user *u, void (*f)(struct user_group *g, void *arg), void *arg);
 void user_sock_foreach(struct user_group *g,
 	void (*f)(const struct user_sock_info *info, void *arg), void *arg);
-/* The first process that holds the socket, 0 if none (closed, unaccepted, not a program's). */
-int32_t user_sock_pid(const struct sock *sk);
-/* The same for all of it; false if no group has the socket. */
+/* Of one socket; false if no group has it. */
 bool user_sock_info(const struct sock *sk, struct user_sock_info *info);
 
 #endif

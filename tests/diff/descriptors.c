@@ -347,6 +347,31 @@ CASE(scm_rights__kernel_descriptors__still_pass)
 	ping(got, ends[0]);
 }
 
+CASE(scm_rights__message_that_does_not_go__holds_nothing)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {0}, chunk[4096] = {0};
+	struct iovec part = {chunk, sizeof(chunk)};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	struct cmsghdr *head;
+	int channel[2], client, server;
+
+	diff_pair(&client, &server);
+	works(socketpair(AF_UNIX, SOCK_DGRAM, 0, channel));
+	while (sendmsg(channel[0], &message, MSG_DONTWAIT) > 0)
+		;
+	same(errno, EAGAIN);
+	message.msg_control = control;
+	message.msg_controllen = sizeof(control);
+	head = CMSG_FIRSTHDR(&message);
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(head), &server, sizeof(int));
+	fails(sendmsg(channel[0], &message, MSG_DONTWAIT), EAGAIN);
+	works(close(server));
+	ended(client);
+}
+
 CASE(scm_rights__connection_to_a_child__both_hold_it)
 {
 	int channel[2], client, server;

@@ -499,6 +499,29 @@ T(keepalive__no_answer__probes_then_timed_out)
 	script_free(s);
 }
 
+T(fin_wait_2__keepalive_no_answer__probes_then_timed_out)
+{
+	START;
+	struct sock *sk = script_established_passive(s, NULL);
+	int on = 1, idle = 10, interval = 2, count = 3;
+
+	assert_int_equal(sock_setopt(sk, CV_OPT_KEEPIDLE, &idle, sizeof(idle)), 0);
+	assert_int_equal(sock_setopt(sk, CV_OPT_KEEPINTVL, &interval, sizeof(interval)), 0);
+	assert_int_equal(sock_setopt(sk, CV_OPT_KEEPCNT, &count, sizeof(count)), 0);
+	assert_int_equal(sock_setopt(sk, CV_OPT_KEEPALIVE, &on, sizeof(on)), 0);
+	sock_shutdown_wr(sk);
+	script_expect(s, TCP_FIN | TCP_ACK, 1, 1, 0);
+	script_send(s, TCP_ACK, 1, 2, NULL, 0);
+	script_is(sk, FIN_WAIT_2);
+	for (int i = 0; i < count; i++)
+		assert_int_equal(script_next(s, 11 * SEC)->seq, 1); /* one before what is next */
+	assert_true(script_next(s, 3 * SEC)->h.flags & TCP_RST);
+	script_is(sk, CLOSED);
+	assert_int_equal(sk->error, CV_ETIMEDOUT);
+	sock_close(sk, false);
+	script_free(s);
+}
+
 T(keepalive__answered__lives_on)
 {
 	START;
@@ -605,6 +628,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(nodelay__each_write_at_once),
 		cmocka_unit_test(cork__held_for_200_ms_at_most),
 		cmocka_unit_test(keepalive__no_answer__probes_then_timed_out),
+		cmocka_unit_test(fin_wait_2__keepalive_no_answer__probes_then_timed_out),
 		cmocka_unit_test(keepalive__answered__lives_on),
 		cmocka_unit_test(keepalive__peer_has_forgotten__reset),
 		cmocka_unit_test(peers_numbers_wrap__data_in_order),
