@@ -152,6 +152,7 @@ bench_usage() {
 
 dev_bench() {
 	local json='' link workload round rounds=5 wanted=()
+	if [[ ${1:-} == micro ]]; then . "$CULVERT_ROOT/dev.d/bench_micro.sh" && bench_micro "${@:2}" && return; fi
 	bench_pings=20000 bench_seconds=3
 	while (($# > 0)); do
 		case $1 in

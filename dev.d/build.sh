@@ -14,6 +14,7 @@ build_directory() {
 build_options() {
 	case $1 in
 	release) say -Dbuildtype=release ;;
+	profile) printf '%s\n' -Dbuildtype=release -Ddebug=true -Db_ndebug=true -Dtests=false ;;
 	clang) say -Dbuildtype=release ;;
 	debug) printf '%s\n' -Dbuildtype=debug -Dchecks=true ;;
 	asan) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true -Db_sanitize=address -Db_lundef=false ;;
@@ -36,7 +37,7 @@ build_kind() {
 	shift
 	dir=$CULVERT_ROOT/$(build_directory "$kind")
 	mapfile -t options < <(build_options "$kind")
-	((${#options[@]} > 0)) || die "no build kind '$kind' (release, debug, asan, ubsan, tsan, fuzz, coverage)"
+	((${#options[@]} > 0)) || die "no build kind '$kind' (release, profile, debug, asan, ubsan, tsan, fuzz, coverage)"
 	case $kind in
 	fuzz | clang) compiler=${CC:-clang} ;;
 	esac
