@@ -3,197 +3,277 @@
 # ./dev bench: the same programs on the kernel and on Culvert, in one run, alternating. The client is on core 0 and the
 # server on core 1 everywhere; engines go where the scheduler puts them. The busy time of all cores is counted.
 #
-# Links, as "LINK HOSTING":
-#   veth kernel     both ends on the kernel, each in its namespace
-#   memif service   both ends under the preload, two engines joined by memif
-#   tap service     the server under the preload, the client on the kernel, joined by a TAP
+#   bench.d/links.sh      what joins the two sides
+#   bench.d/workloads.sh  what runs over it, and what is read off
+#   bench.d/report.sh     numbers to JSON, tables and plots
 #
-# --json writes a list of objects: workload, metric, unit, link, hosting, median, min, max, cpu_cores, ratio. The ratio is
-# to the kernel's median, and above 1 is better.
-
-bench_workloads=(pingpong-1 pingpong-64 pingpong-1024 pingpong-16384 iperf3-1 iperf3-8)
-bench_links=(veth memif tap)
-declare -A bench_values bench_cpu bench_server bench_client bench_address bench_hosting
-
-# --- the links: words before a server's and a client's command ----------------------------------
-
-bench_link_veth() {
-	space_new bench_veth_server vs
-	space_new bench_veth_client vc
-	ip link add cvb0 netns "$bench_veth_client" type veth peer name cvb1 netns "$bench_veth_server"
-	ip -n "$bench_veth_client" addr add 10.77.0.1/24 dev cvb0
-	ip -n "$bench_veth_server" addr add 10.77.0.2/24 dev cvb1
-	ip -n "$bench_veth_client" link set cvb0 up
-	ip -n "$bench_veth_server" link set cvb1 up
-	bench_hosting[veth]=kernel
-	bench_address[veth]=10.77.0.2
-	bench_server[veth]="ip netns exec $bench_veth_server"
-	bench_client[veth]="ip netns exec $bench_veth_client"
-}
-bench_link_memif() {
-	local one two
-	space_new bench_memif memif
-	one=$(engine_name bone) two=$(engine_name btwo)
-	engine_pair "$bench_memif" "$one" "$two" "$bench_dir"
-	bench_hosting[memif]=service
-	bench_address[memif]=$PAIR_ADDR1
-	bench_server[memif]="ip netns exec $bench_memif $CULVERT run --engine $one --"
-	bench_client[memif]="ip netns exec $bench_memif $CULVERT run --engine $two --"
-}
-bench_link_tap() {
-	local engine
-	space_new bench_tap tap
-	engine=$(engine_name btap)
-	engine_tap "$bench_tap" "$engine" "$bench_dir"
-	bench_hosting[tap]=service
-	bench_address[tap]=$ENGINE_ADDR
-	bench_server[tap]="ip netns exec $bench_tap $CULVERT run --engine $engine --"
-	bench_client[tap]="ip netns exec $bench_tap"
-}
-
-# Servers that stay for all rounds.
-bench_servers() { # LINK
-	local words
-	read -ra words <<<"${bench_server[$1]}"
-	"${words[@]}" taskset -c 1 "$CULVERT_BUILD/bench/pingpong" server "${bench_address[$1]}" 7400 \
-		</dev/null >"$bench_dir/pingpong-$1.log" 2>&1 &
-	at_exit stop_process "$!" 2
-	"${words[@]}" taskset -c 1 iperf3 -s -B "${bench_address[$1]}" -p 5201 </dev/null >"$bench_dir/iperf3-$1.log" 2>&1 &
-	at_exit stop_process "$!" 2
-	read -ra words <<<"${bench_client[$1]}"
-	bench_answers() { "${words[@]}" "$CULVERT_BUILD/bench/pingpong" client "${bench_address[$1]}" 7400 1 10; }
-	wait_until 15 bench_answers "$1" || die "the ping-pong server on $1 does not answer: $(cat "$bench_dir/pingpong-$1.log")"
-	bench_answers_too() { "${words[@]}" iperf3 -c "${bench_address[$1]}" -p 5201 -n 1K; }
-	wait_until 15 bench_answers_too "$1" || die "iperf3 on $1 does not answer: $(cat "$bench_dir/iperf3-$1.log")"
-}
-
-# --- one measurement -----------------------------------------------------------------------------
-
-# Ticks in which any core was busy, of all that were.
-bench_busy() { awk '/^cpu / {print $2 + $3 + $4 + $7 + $8}' /proc/stat; }
-
-# bench_record WORKLOAD METRIC LINK VALUE
-bench_record() { bench_values[$1 $2 $3]+=" $4"; }
-
-bench_measure() { # WORKLOAD LINK
-	local workload=$1 link=$2 words busy begin took hz out=$bench_dir/out.json
-	hz=$(getconf CLK_TCK)
-	read -ra words <<<"${bench_client[$link]} taskset -c 0"
-	busy=$(bench_busy) begin=$(now_ms)
-	case $workload in
-	pingpong-*)
-		"${words[@]}" timeout 120 "$CULVERT_BUILD/bench/pingpong" client "${bench_address[$link]}" 7400 \
-			"${workload#*-}" "$bench_pings" >"$out" || die "$workload over $link failed"
-		;;
-	iperf3-*)
-		"${words[@]}" timeout 60 iperf3 -J -c "${bench_address[$link]}" -p 5201 -t "$bench_seconds" -P "${workload#*-}" \
-			>"$out" || die "$workload over $link failed: $(jq -r .error "$out")"
-		;;
-	esac
-	took=$(($(now_ms) - begin))
-	bench_cpu[$workload $link]+=" $(awk "BEGIN {print ($(bench_busy) - $busy) / $hz / ($took / 1000)}")"
-	case $workload in
-	pingpong-*)
-		for metric in p50 p99 p99.9; do
-			bench_record "$workload" "$metric" "$link" "$(jq -r ".\"$metric\"" "$out")"
-		done
-		;;
-	iperf3-*)
-		bench_record "$workload" throughput "$link" \
-			"$(jq -r '.end.sum_received.bits_per_second / 1e9' "$out")"
-		;;
-	esac
-}
-
-# --- the report ----------------------------------------------------------------------------------
-
-# Numbers on standard input -> "median min max".
-bench_summary() { tr ' ' '\n' | grep . | sort -g | awk '{v[NR] = $1} END {
-	m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2; print m, v[1], v[NR]}'; }
-
-bench_rows() { # one JSON object a line
-	local key workload metric link median min max cpu kernel unit better
-	for key in "${!bench_values[@]}"; do
-		read -r workload metric link <<<"$key"
-		read -r median min max < <(bench_summary <<<"${bench_values[$key]}")
-		read -r cpu _ < <(bench_summary <<<"${bench_cpu[$workload $link]}")
-		read -r kernel _ < <(bench_summary <<<"${bench_values[$workload $metric veth]:-0}")
-		case $metric in
-		p*) unit=us better=lower ;;
-		*) unit=Gbit/s better=higher ;;
-		esac
-		jq -cn --arg workload "$workload" --arg metric "$metric" --arg unit "$unit" --arg link "$link" \
-			--arg hosting "${bench_hosting[$link]}" --argjson median "$median" --argjson min "$min" \
-			--argjson max "$max" --argjson cpu_cores "$cpu" --argjson kernel "$kernel" --arg better "$better" \
-			'{workload: $workload, metric: $metric, unit: $unit, link: $link, hosting: $hosting, median: $median,
-			min: $min, max: $max, cpu_cores: $cpu_cores,
-			ratio: (if $kernel == 0 or $median == 0 then null
-				elif $better == "lower" then $kernel / $median else $median / $kernel end)}'
-	done
-}
-
-bench_table() {
-	printf '%-16s %-11s %-7s %-8s %10s %10s %10s %-7s %6s %7s\n' \
-		workload metric link hosting median min max unit cores ratio
-	jq -r '.[] | [.workload, .metric, .link, .hosting, .median, .min, .max, .unit, .cpu_cores, .ratio] | @tsv' "$1" |
-		while IFS=$'\t' read -r workload metric link hosting median min max unit cpu ratio; do
-			printf '%-16s %-11s %-7s %-8s %10.2f %10.2f %10.2f %-7s %6.2f %7.2f\n' "$workload" "$metric" \
-				"$link" "$hosting" "$median" "$min" "$max" "$unit" "$cpu" "${ratio:-0}"
-		done
-}
+# This file owns the order of things: rounds, servers, links, workloads; progress; and what happens when one of them fails.
+# A server's workloads over one link run in a shell of its own, with a link of its own: nothing of another link is there
+# while one is measured, and nothing stays when it fails.
+# shellcheck disable=SC2034,SC2154 # shared with the files of bench.d
 
 bench_usage() {
 	cat <<-END
-	usage: ./dev bench [--quick] [--json FILE] [--links LINK,...] [--rounds N] [WORKLOAD...]
-	  workloads: ${bench_workloads[*]}
-	  links: ${bench_links[*]}
+	usage: ./dev bench [WORKLOAD...] [--links LINK,...] [--rounds N] [--quick] [--json FILE]
+	       ./dev bench --list             the workloads
+	       ./dev bench micro              instructions per packet (--help)
+	  WORKLOAD also is the beginning of some: nginx, redis-get, iperf3-1
+	  --links   of ${links_all[*]}; default all
+	  --rounds  default 5; medians are of that many
+	  --quick   3 minutes in all: shorter runs, as many rounds as fit (at most 3), links ${links_main[*]} if none are named
 	END
 }
+bench_wrong() {
+	bench_usage >&2
+	warn "$1"
+	exit 2
+}
 
-dev_bench() {
-	local json='' link workload round rounds=5 wanted=()
-	if [[ ${1:-} == micro ]]; then . "$CULVERT_ROOT/dev.d/bench_micro.sh" && bench_micro "${@:2}" && return; fi
-	bench_pings=20000 bench_seconds=3
+# Workloads named, or whose name begins so, go to bench_workloads in the order of the list.
+bench_choose() { # NAME...
+	local name workload found
+	for name in "$@"; do
+		found=0
+		for workload in "${workloads_all[@]}"; do
+			[[ $workload != "$name" && $workload != "$name"-* ]] || found=1
+		done
+		((found)) || bench_wrong "no workload '$name'"
+	done
+	bench_workloads=()
+	for workload in "${workloads_all[@]}"; do
+		(($# > 0)) || bench_workloads+=("$workload")
+		for name in "$@"; do
+			[[ $workload != "$name" && $workload != "$name"-* ]] || {
+				bench_workloads+=("$workload")
+				break
+			}
+		done
+	done
+}
+
+bench_arguments() {
+	local link names=()
+	bench_rounds=5 bench_json='' bench_quick=0 bench_limit=60
+	# Of one measurement; what counts requests takes its number from it.
+	bench_ms=2000
+	bench_links=()
 	while (($# > 0)); do
 		case $1 in
-		--quick) rounds=3 bench_pings=4000 bench_seconds=1 ;;
-		--json) json=${2:?--json FILE} && shift ;;
-		--rounds) rounds=${2:?--rounds N} && shift ;;
-		--links) IFS=, read -ra bench_links <<<"${2:?--links LINK,...}" && shift ;;
-		-h | --help) bench_usage && return ;;
-		*)
-			[[ " ${bench_workloads[*]} " == *" $1 "* ]] || {
-				bench_usage >&2
-				die "no workload '$1'"
-			}
-			wanted+=("$1")
+		--quick) bench_quick=1 bench_rounds=3 bench_ms=1000 bench_limit=15 ;;
+		--json | --rounds | --links)
+			(($# > 1)) || bench_wrong "$1 needs a value"
+			case $1 in
+			--links) IFS=, read -ra bench_links <<<"$2" ;;
+			*) printf -v "bench_${1#--}" '%s' "$2" ;;
+			esac
+			shift
 			;;
+		--list) printf '%s\n' "${workloads_all[@]}" && exit 0 ;;
+		-h | --help) bench_usage && exit 0 ;;
+		-*) bench_wrong "no option '$1'" ;;
+		*) names+=("$1") ;;
 		esac
 		shift
 	done
-	((${#wanted[@]} > 0)) || wanted=("${bench_workloads[@]}")
-	need_root
-	# shellcheck source=dev.d/build.sh
-	. "$CULVERT_ROOT/dev.d/build.sh"
-	dev_build release >/dev/null
-	# shellcheck source=dev.d/net.sh
-	. "$CULVERT_ROOT/dev.d/net.sh"
-	make_scratch bench_dir
+	[[ $bench_rounds =~ ^[1-9][0-9]*$ ]] || bench_wrong "--rounds is a number from 1"
+	bench_choose "${names[@]}"
 	for link in "${bench_links[@]}"; do
-		declare -F "bench_link_$link" >/dev/null || die "no link '$link': ${bench_links[*]}"
-		"bench_link_$link"
-		bench_servers "$link"
+		[[ " ${links_all[*]} " == *" $link "* ]] || bench_wrong "no link '$link'"
 	done
-	for ((round = 1; round <= rounds; round++)); do
-		for workload in "${wanted[@]}"; do
-			for link in "${bench_links[@]}"; do
-				printf '\r%-70s' "round $round of $rounds: $workload, $link" >&2
-				bench_measure "$workload" "$link"
-			done
+	((${#bench_links[@]} > 0)) || bench_links=("${links_all[@]}")
+	if ((bench_quick)) && [[ ${bench_links[*]} == "${links_all[*]}" ]]; then bench_links=("${links_main[@]}"); fi
+}
+
+# --- what is to be done, and how far we are --------------------------------------------------------
+
+# Lines "SERVER MTU": what workloads share a server over one link. In the order of the workloads.
+bench_groups() {
+	local workload
+	for workload in "${bench_workloads[@]}"; do
+		say "$(workload_server "$workload") $(workload_mtu "$workload")"
+	done | uniq
+}
+# The workloads of one such line over a link that are still good go to bench_pending.
+bench_take() { # SERVER MTU LINK
+	local workload
+	bench_pending=()
+	for workload in "${bench_workloads[@]}"; do
+		[[ $(workload_server "$workload") == "$1" && $(workload_mtu "$workload") == "$2" &&
+			-z ${bench_failed[$workload $3]:-} ]] || continue
+		bench_pending+=("$workload")
+	done
+}
+
+# About the seconds of one workload, its share of the link's and the server's start included.
+bench_nominal_ms() { say $((bench_ms + 800)); }
+
+bench_left_text() { # of the time so far and the share that is done
+	local elapsed=$(($(now_ms) - bench_begin)) left
+	left=$(((bench_steps - bench_step) * $(bench_nominal_ms) / 1000))
+	((bench_step == 0)) || left=$((elapsed * (bench_steps - bench_step) / bench_step / 1000))
+	if ((left >= 120)); then
+		printf 'about %d min left' $(((left + 30) / 60))
+	else
+		printf 'about %d s left' "$left"
+	fi
+}
+bench_progress() { # WORKLOAD LINK
+	if [[ -t $bench_terminal ]]; then
+		printf '\r\033[K%s, %s, round %d of %d, %s' "$1" "$2" "$bench_round" "$bench_rounds" "$(bench_left_text)" \
+			>&"$bench_terminal"
+	fi
+}
+bench_progress_clear() { [[ ! -t $bench_terminal ]] || printf '\r\033[K' >&"$bench_terminal"; }
+
+# --- running -------------------------------------------------------------------------------------
+
+# The shell of a server's workloads over one link. What was done is in the file `done`, a line a workload.
+bench_shell() { # SERVER MTU LINK WORKLOAD...
+	local server=$1 mtu=$2
+	bench_link=$3
+	shift 3
+	undo_list=()
+	trap undo_all EXIT
+	trap 'exit 143' TERM INT HUP
+	set -e
+	bench_progress "$1" "$bench_link"
+	link_up "$bench_link" "$mtu"
+	"server_$server"
+	say ready >>"$bench_dir/done"
+	for bench_workload in "$@"; do
+		bench_progress "$bench_workload" "$bench_link"
+		"client_$server" "$bench_workload"
+		say "$bench_workload" >>"$bench_dir/done"
+		bench_step=$((bench_step + 1))
+	done
+	link_alive
+}
+
+# Why it did not work: the last lines of all that ran.
+bench_say_why() { # WHAT [WORD]
+	local file engine
+	bench_progress_clear
+	printf '%-7s %s\n' "${2:-FAILED}" "$1"
+	for file in "$bench_run"/{shell.log,client.err,client.out,server.log}; do
+		[[ ! -s $file ]] || tail -n 8 "$file" | sed "s|^|        ${file##*/}: |"
+	done
+	for engine in "$bench_run"/t*.log; do
+		[[ ! -s $engine ]] || tail -n 4 "$engine" | sed 's|^|        engine: |'
+	done
+}
+
+# All workloads that share a server, over one link. What fails is not tried again, the others go on with a new server.
+bench_group() { # SERVER MTU LINK
+	local server=$1 mtu=$2 link=$3 workload status done_lines failed
+	bench_take "$@"
+	while ((${#bench_pending[@]} > 0)); do
+		rm -rf "$bench_run"
+		mkdir -m 755 "$bench_run"
+		: >"$bench_dir/done"
+		bench_shell "$server" "$mtu" "$link" "${bench_pending[@]}" >"$bench_run/shell.log" 2>&1 &
+		bench_child=$!
+		status=0
+		wait "$bench_child" || status=$?
+		bench_child=
+		mapfile -t done_lines <"$bench_dir/done"
+		if ((status == 0)); then
+			[[ ! -s $bench_run/shell.log ]] || bench_say_why "$server over $link: something was wrong at the end" note
+			break
+		fi
+		if ((${#done_lines[@]} == 0)); then
+			bench_say_why "$server over $link, MTU $mtu: it does not start"
+			failed=("${bench_pending[@]}") bench_pending=()
+		else
+			bench_step=$((bench_step + ${#done_lines[@]} - 1))
+			bench_pending=("${bench_pending[@]:${#done_lines[@]}-1}")
+			failed=("${bench_pending[0]:-the end of $server}")
+			bench_say_why "${failed[0]} over $link"
+			bench_pending=("${bench_pending[@]:1}")
+		fi
+		for workload in "${failed[@]}"; do bench_failed[$workload $link]=1; done
+		bench_step=$((bench_step + ${#failed[@]}))
+	done
+	bench_step=$((bench_step + ${#bench_pending[@]}))
+}
+bench_child_stop() { [[ -z $bench_child ]] || stop_process "$bench_child" 10; }
+
+# Takes out what cannot be here: a link that is not built in, frames larger than a device has.
+bench_leave_out() {
+	local link workload why links=()
+	for link in "${bench_links[@]}"; do
+		why=$(link_left_out "$link")
+		if [[ -n $why ]]; then
+			say "$link is left out: $why"
+			continue
+		fi
+		links+=("$link")
+		for workload in "${bench_workloads[@]}"; do
+			(($(workload_mtu "$workload") <= $(link_mtu_max "$link"))) && continue
+			say "$workload over $link is left out: the device takes no more than $(link_mtu_max "$link") bytes"
+			bench_failed[$workload $link]=1
 		done
 	done
-	printf '\r%-70s\r' '' >&2
-	bench_rows | jq -s 'sort_by(.workload, .metric, .link)' >"$bench_dir/result.json"
-	bench_table "$bench_dir/result.json"
-	[[ -z $json ]] || cp "$bench_dir/result.json" "$json"
+	bench_links=("${links[@]}")
+}
+
+# A round more than the time allows is not begun.
+bench_time_is_up() {
+	local elapsed=$(($(now_ms) - bench_begin))
+	((bench_quick && bench_round > 1 && elapsed + elapsed / (bench_round - 1) > 170000))
+}
+
+bench_run_rounds() {
+	local server mtu link
+	bench_begin=$(now_ms) bench_step=0
+	bench_steps=$((bench_rounds * (${#bench_workloads[@]} * ${#bench_links[@]} - ${#bench_failed[@]})))
+	for ((bench_round = 1; bench_round <= bench_rounds; bench_round++)); do
+		if bench_time_is_up; then break; fi
+		[[ -t $bench_terminal ]] || say "round $bench_round of $bench_rounds, $(bench_left_text)"
+		while read -r server mtu; do
+			for link in "${bench_links[@]}"; do
+				bench_group "$server" "$mtu" "$link"
+			done
+		done < <(bench_groups)
+	done
+	bench_rounds=$((bench_round - 1))
+	bench_progress_clear
+}
+
+dev_bench() {
+	local left_out
+	if [[ ${1:-} == micro ]]; then . "$CULVERT_ROOT/dev.d/bench_micro.sh" && bench_micro "${@:2}" && return; fi
+	exec {bench_terminal}>&2
+	# shellcheck source=dev.d/net.sh
+	. "$CULVERT_ROOT/dev.d/net.sh"
+	# shellcheck source=dev.d/bench.d/links.sh
+	. "$CULVERT_ROOT/dev.d/bench.d/links.sh"
+	# shellcheck source=dev.d/bench.d/workloads.sh
+	. "$CULVERT_ROOT/dev.d/bench.d/workloads.sh"
+	# shellcheck source=dev.d/bench.d/report.sh
+	. "$CULVERT_ROOT/dev.d/bench.d/report.sh"
+	declare -gA bench_failed=()
+	bench_child=''
+	bench_arguments "$@"
+	need_root
+	# shellcheck source=dev.d/setup.sh
+	. "$CULVERT_ROOT/dev.d/setup.sh"
+	# shellcheck source=dev.d/build.sh
+	. "$CULVERT_ROOT/dev.d/build.sh"
+	packages_run+=("${packages_bench[@]}")
+	dev_setup
+	[[ $CULVERT_BUILD != "$CULVERT_ROOT/build" ]] || build_kind release >/dev/null || die "the build failed: ./dev build"
+	make_scratch bench_dir
+	bench_run=$bench_dir/run
+	at_exit spaces_of_run_remove "$CULVERT_RUN_ID"
+	at_exit bench_child_stop
+	: >"$bench_dir/values"
+	# Descriptors for a thousand connections and more, for both sides.
+	ulimit -n 65536 2>/dev/null || true
+	bench_leave_out
+	left_out=${#bench_failed[@]}
+	bench_run_rounds
+	report_json >"$bench_dir/result.json"
+	report_table "$bench_dir/result.json"
+	[[ -z $bench_json ]] || cp "$bench_dir/result.json" "$bench_json"
+	((${#bench_failed[@]} == left_out))
 }

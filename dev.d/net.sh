@@ -143,9 +143,9 @@ engine_tap() {
 	}
 }
 
-# engine_pair SPACE ENGINE1 ENGINE2 DIR
+# engine_pair SPACE ENGINE1 ENGINE2 DIR [LINE]: the line is appended to both configurations.
 engine_pair() {
-	local space=$1 one=$2 two=$3 dir=$4
+	local space=$1 one=$2 two=$3 dir=$4 line=${5:-}
 	engine_configure "$one" "$dir" <<-END
 	[engine]
 	name=$one
@@ -154,6 +154,7 @@ engine_pair() {
 	[port memif]
 	device=net_memif0,role=server,id=0,socket=$dir/memif.sock,socket-abstract=no
 	address=$PAIR_ADDR1/24
+	$line
 	END
 	engine_configure "$two" "$dir" <<-END
 	[engine]
@@ -163,6 +164,7 @@ engine_pair() {
 	[port memif]
 	device=net_memif0,role=client,id=0,socket=$dir/memif.sock,socket-abstract=no
 	address=$PAIR_ADDR2/24
+	$line
 	END
 	engine_start "$space" "$one" && engine_start "$space" "$two"
 }
