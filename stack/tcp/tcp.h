@@ -177,6 +177,7 @@ struct tcp {
 	struct pool socks, tws;
 	struct list *flows; /* buckets */
 	uint32_t flow_mask;
+	uint32_t flows_gen; /* changes when a flow comes or goes */
 	struct list binds[TCP_BINDS]; /* bound sockets and listeners by local port */
 	struct tcp_port_use *ports;   /* by local port */
 	struct siphash_key key;
@@ -240,6 +241,15 @@ void tcp_flow_add(struct engine *e, struct tcp_flow *f);
 void tcp_flow_del(struct engine *e, struct tcp_flow *f);
 struct tcp_flow *tcp_flow_find(
 	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
+/* The same in two steps, for bursts. */
+uint32_t tcp_flow_hash(
+	const struct tcp *t, const struct cv_endpoint *local, const struct cv_endpoint *peer);
+struct tcp_flow *tcp_flow_at(const struct tcp *t, uint32_t hash, const struct cv_endpoint *local,
+	const struct cv_endpoint *peer);
+static inline struct list *tcp_flow_bucket(const struct tcp *t, uint32_t hash)
+{
+	return &t->flows[hash & t->flow_mask];
+}
 struct tcp_sock *tcp_listener_find(
 	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local);

@@ -3,6 +3,13 @@
 #include "stack/base/addr.h"
 #include "stack/tcp/tcp.h"
 
+/* A segment of a burst. */
+struct arrival {
+	struct tcp_seg s;
+	uint32_t hash;
+	bool again; /* between the same ends as the one before */
+};
+
 static bool segment_parse(struct engine *e, struct rte_mbuf *m, struct tcp_seg *s)
 {
 	struct pkt *p = pkt_of(m);
@@ -13,7 +20,7 @@ static bool segment_parse(struct engine *e, struct rte_mbuf *m, struct tcp_seg *
 	}
 	p->src.port = s->h.sport;
 	p->dst.port = s->h.dport;
-	pkt_cut_front(m, s->h.header_bytes);
+	rte_pktmbuf_adj(m, s->h.header_bytes);
 	s->m = m;
 	s->seq = s->h.seq;
 	s->len = rte_pktmbuf_pkt_len(m);
@@ -38,31 +45,85 @@ static void no_connection(struct engine *e, const struct pkt *p, struct tcp_seg 
 	tcp_rst_reply(e, p, s);
 }
 
-static void input_one(struct engine *e, struct rte_mbuf *m)
+static void deliver(struct engine *e, struct tcp_flow *f, struct tcp_seg *s)
 {
-	struct tcp_seg s;
-	struct tcp_flow *f;
-	const struct pkt *p = pkt_of(m);
+	const struct pkt *p = pkt_of(s->m);
 
-	if (!segment_parse(e, m, &s)) {
-		rte_pktmbuf_free(m);
-		return;
+	if (cv_likely(f != NULL && !f->is_tw))
+		tcp_steps(cv_container_of(f, struct tcp_sock, flow), s);
+	else if (f == NULL || !tcp_tw_input(e, cv_container_of(f, struct tcp_tw, flow), s))
+		no_connection(e, p, s);
+	if (s->m != NULL)
+		rte_pktmbuf_free(s->m);
+}
+
+static bool same_ends(const struct pkt *a, const struct pkt *b)
+{
+	return a->src.port == b->src.port && a->dst.port == b->dst.port &&
+		addr_equal(a->src.addr, b->src.addr) && addr_equal(a->dst.addr, b->dst.addr);
+}
+
+/* The connection that most likely has this hash: what a segment reads and writes of it. */
+static void flow_prefetch(const struct tcp *t, uint32_t hash)
+{
+	const struct tcp_flow *f = list_entry(tcp_flow_bucket(t, hash)->next, struct tcp_flow, node);
+	const char *tp = (const char *)cv_container_of(f, struct tcp_sock, flow);
+
+	for (size_t at = 0; at < offsetof(struct tcp_sock, cc); at += RTE_CACHE_LINE_SIZE)
+		__builtin_prefetch(tp + at);
+}
+
+/* Parses the burst and asks for the memory of the connections that it will meet, so that one waits for
+ * all and not for each. Returns how many are segments at all. */
+static uint16_t arrive(
+	struct engine *e, struct rte_mbuf **pkts, uint16_t n, struct arrival *burst)
+{
+	const struct tcp *t = e->tcp;
+	const struct pkt *last = NULL;
+	uint16_t k = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		const struct pkt *p = pkt_of(pkts[i]);
+		struct arrival *a = &burst[k];
+
+		if (cv_unlikely(!segment_parse(e, pkts[i], &a->s))) {
+			rte_pktmbuf_free(pkts[i]);
+			continue;
+		}
+		a->again = last != NULL && same_ends(last, p);
+		if (a->again) {
+			a->hash = burst[k - 1].hash;
+		} else {
+			a->hash = tcp_flow_hash(t, &p->dst, &p->src);
+			__builtin_prefetch(tcp_flow_bucket(t, a->hash));
+		}
+		last = p;
+		k++;
 	}
-	e->counters.tcp_in++;
-	f = tcp_flow_find(e, &p->dst, &p->src);
-	if (f == NULL) {
-		no_connection(e, p, &s);
-	} else if (!f->is_tw) {
-		tcp_steps(cv_container_of(f, struct tcp_sock, flow), &s);
-	} else if (!tcp_tw_input(e, cv_container_of(f, struct tcp_tw, flow), &s)) {
-		no_connection(e, p, &s);
+	e->counters.tcp_in += k;
+	for (uint16_t i = 0; k > 1 && i < k; i++) {
+		if (!burst[i].again)
+			flow_prefetch(t, burst[i].hash);
 	}
-	if (s.m != NULL)
-		rte_pktmbuf_free(s.m);
+	return k;
 }
 
 void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n)
 {
-	for (uint16_t i = 0; i < n; i++)
-		input_one(e, pkts[i]);
+	const struct tcp *t = e->tcp;
+	struct arrival burst[ENGINE_BURST];
+	struct tcp_flow *f = NULL;
+	uint32_t gen = t->flows_gen;
+
+	n = arrive(e, pkts, n, burst);
+	for (uint16_t i = 0; i < n; i++) {
+		struct arrival *a = &burst[i];
+		const struct pkt *p = pkt_of(a->s.m);
+
+		/* What came before may have begun or ended connections. */
+		if (!a->again || gen != t->flows_gen)
+			f = tcp_flow_at(t, a->hash, &p->dst, &p->src);
+		gen = t->flows_gen;
+		deliver(e, f, &a->s);
+	}
 }

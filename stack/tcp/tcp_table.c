@@ -8,7 +8,8 @@
 #define EPHEMERAL_LO 32768u
 #define EPHEMERAL_N 28232u /* to 60999, as Linux */
 
-static uint64_t flow_hash(
+/* What a stranger may see: sequence numbers, timestamps. */
+static uint64_t ends_secret(
 	const struct tcp *t, const struct cv_endpoint *local, const struct cv_endpoint *peer)
 {
 	uint64_t w[5];
@@ -19,6 +20,23 @@ static uint64_t flow_hash(
 	return siphash(&t->key, w, 5);
 }
 
+/* IPv4's 12 bytes say all there is to say of a mapped address. */
+uint32_t tcp_flow_hash(
+	const struct tcp *t, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	uint32_t ports = (uint32_t)local->port << 16 | peer->port;
+	uint64_t w[4];
+
+	if (cv_likely(addr_is_v4(local->addr))) {
+		memcpy(w, local->addr + 12, 4);
+		memcpy((uint8_t *)w + 4, peer->addr + 12, 4);
+		return (uint32_t)siphash13(&t->key, w, 1, ports);
+	}
+	memcpy(&w[0], local->addr, 16);
+	memcpy(&w[2], peer->addr, 16);
+	return (uint32_t)siphash13(&t->key, w, 4, ports);
+}
+
 static bool endpoint_equal(const struct cv_endpoint *a, const struct cv_endpoint *b)
 {
 	return a->port == b->port && addr_equal(a->addr, b->addr);
@@ -26,11 +44,11 @@ static bool endpoint_equal(const struct cv_endpoint *a, const struct cv_endpoint
 
 void tcp_flow_add(struct engine *e, struct tcp_flow *f)
 {
-	uint64_t h = flow_hash(e->tcp, &f->local, &f->peer);
+	struct tcp *t = e->tcp;
+	struct tcp_port_use *use = &t->ports[f->local.port];
 
-	struct tcp_port_use *use = &e->tcp->ports[f->local.port];
-
-	list_add_head(&e->tcp->flows[h & e->tcp->flow_mask], &f->node);
+	list_add_head(tcp_flow_bucket(t, tcp_flow_hash(t, &f->local, &f->peer)), &f->node);
+	t->flows_gen++;
 	use->all++;
 	use->no_reuseaddr += !f->reuseaddr;
 	use->no_reuseport += !f->reuseport;
@@ -41,36 +59,41 @@ void tcp_flow_del(struct engine *e, struct tcp_flow *f)
 	struct tcp_port_use *use = &e->tcp->ports[f->local.port];
 
 	list_del(&f->node);
+	e->tcp->flows_gen++;
 	use->all--;
 	use->no_reuseaddr -= !f->reuseaddr;
 	use->no_reuseport -= !f->reuseport;
 }
 
-struct tcp_flow *tcp_flow_find(
-	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+struct tcp_flow *tcp_flow_at(const struct tcp *t, uint32_t hash, const struct cv_endpoint *local,
+	const struct cv_endpoint *peer)
 {
-	struct list *bucket = &e->tcp->flows[flow_hash(e->tcp, local, peer) & e->tcp->flow_mask];
-
-	list_for_each(node, bucket)
+	list_for_each(node, tcp_flow_bucket(t, hash))
 	{
 		struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
 
-		if (endpoint_equal(&f->local, local) && endpoint_equal(&f->peer, peer))
+		if (endpoint_equal(&f->peer, peer) && endpoint_equal(&f->local, local))
 			return f;
 	}
 	return NULL;
+}
+
+struct tcp_flow *tcp_flow_find(
+	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	return tcp_flow_at(e->tcp, tcp_flow_hash(e->tcp, local, peer), local, peer);
 }
 
 uint32_t tcp_isn(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p)
 {
 	struct tcp *t = e->tcp;
 
-	return (uint32_t)(flow_hash(t, l, p) >> 32) + (uint32_t)(e->now_ns >> 12); /* 4 us ticks */
+	return (uint32_t)(ends_secret(t, l, p) >> 32) + (uint32_t)(e->now_ns >> 12); /* 4 us ticks */
 }
 
 uint32_t tcp_ts_offset(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p)
 {
-	return (uint32_t)flow_hash(e->tcp, l, p);
+	return (uint32_t)ends_secret(e->tcp, l, p);
 }
 
 static struct list *bind_bucket(struct tcp *t, uint16_t port)
@@ -85,7 +108,7 @@ struct tcp_sock *tcp_listener_find(
 	struct list *bucket = bind_bucket(e->tcp, local->port);
 	struct tcp_sock *best = NULL;
 	int best_score = 0;
-	uint32_t twins = 0, pick = (uint32_t)(flow_hash(e->tcp, local, peer) >> 32);
+	uint32_t twins = 0, pick = tcp_flow_hash(e->tcp, local, peer);
 
 	list_for_each(node, bucket)
 	{

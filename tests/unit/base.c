@@ -127,6 +127,18 @@ static void siphash__reference_vectors(void **state)
 	assert_true(siphash(&key, words, 1) == 0x93f5f5799a932462ull);
 }
 
+/* As CPython computes hash(bytes(range(12))) and hash(bytes(range(36))) with PYTHONHASHSEED=0, whose key is 0. */
+static void siphash13__other_implementations_vectors(void **state)
+{
+	const struct siphash_key key = {0, 0};
+	const uint64_t words[] = {0x0706050403020100ull, 0x0f0e0d0c0b0a0908ull, 0x1716151413121110ull,
+		0x1f1e1d1c1b1a1918ull};
+
+	(void)state;
+	assert_true(siphash13(&key, words, 1, 0x0b0a0908) == 0xa6baf4fb0f9fe1c2ull);
+	assert_true(siphash13(&key, words, 4, 0x23222120) == 0xac77921fcc642bd3ull);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +148,7 @@ int main(void)
 		cmocka_unit_test(bytes__read_beyond_the_end__is_zero_and_remembered),
 		cmocka_unit_test(addr__kinds),
 		cmocka_unit_test(siphash__reference_vectors),
+		cmocka_unit_test(siphash13__other_implementations_vectors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
