@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,30 +15,27 @@
 
 static const char usage[] =
 	"Usage: culvert run [--engine NAME|SOCKET] [--config FILE] -- PROGRAM [ARGS...]\n"
+	"       culvert run --inline [--config FILE] -- PROGRAM [ARGS...]\n"
 	"\n"
 	"Runs PROGRAM with its TCP and UDP sockets on a Culvert engine. When no engine of that name\n"
 	"runs, a private one is started, with FILE or else with the default configuration (a TAP\n"
 	"device: the engine is 10.88.0.2, this machine 10.88.0.1), and ends with its last program.\n"
 	"\n"
+	"With --inline the engine is a part of PROGRAM's own process, started with FILE or the default\n"
+	"configuration at its first internet socket: the lowest latency, for one process at a time.\n"
+	"\n"
 	"  -e, --engine NAME|SOCKET   the engine; default: CULVERT_ENGINE, then `culvert`\n"
 	"  -c, --config FILE          the configuration of a private engine\n"
+	"  -i, --inline               the engine runs inside the program\n"
 	"  -h, --help                 print this\n"
 	"\n"
-	"Environment of the program: CULVERT_LOG=off|warn|info|debug, CULVERT_SPIN_US=MICROSECONDS.\n"
+	"Environment of the program: CULVERT_LOG=off|warn|info|debug, CULVERT_SPIN_US=MICROSECONDS; with --inline\n"
+	"CULVERT_EXIT_MS=MILLISECONDS that the program's end waits for what it sent to be acknowledged.\n"
 	"Exit code: the program's; 1 the engine cannot run, 2 wrong usage, 126 or 127 as a shell's.\n";
-
-static const char default_config[] =
-	"[engine]\n"
-	"name=%s\n"
-	"hugepages=no\n"
-	"idle=adaptive\n"
-	"[port tap]\n"
-	"device=net_tap0,iface=culvert0\n"
-	"address=10.88.0.2/24\n"
-	"host_address=10.88.0.1/24\n";
 
 struct options {
 	const char *engine, *config;
+	bool inside;
 };
 
 /* -1: go on; else the exit code. */
@@ -46,18 +44,22 @@ static int options_read(struct options *o, int argc, char **argv)
 	static const struct option names[] = {
 		{"engine", required_argument, NULL, 'e'},
 		{"config", required_argument, NULL, 'c'},
+		{"inline", no_argument, NULL, 'i'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "+e:c:h", names, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+e:c:ih", names, NULL)) != -1) {
 		switch (c) {
 		case 'e':
 			o->engine = optarg;
 			break;
 		case 'c':
 			o->config = optarg;
+			break;
+		case 'i':
+			o->inside = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -66,6 +68,8 @@ static int options_read(struct options *o, int argc, char **argv)
 			return usage_error("run", "that cannot be");
 		}
 	}
+	if (o->inside && o->engine != NULL)
+		return usage_error("run", "either --inline or --engine");
 	if (optind == argc)
 		return usage_error("run", "which program?");
 	return -1;
@@ -119,43 +123,22 @@ static int config_socket(const char *culvertd, const char *config, char *path, s
 	return code;
 }
 
-static int default_config_write(const char *name, char *path)
-{
-	int fd = mkstemp(path);
-
-	if (fd < 0 || dprintf(fd, default_config, name) < 0) {
-		fprintf(stderr, "culvert run: %s: %s\n", path, strerror(errno));
-		return EXIT_FAILED;
-	}
-	close(fd);
-	return EXIT_OK;
-}
-
-static int engine_start(const char *culvertd, const char *config)
+/* A private engine: option is "--config" or "--default", with its file or name. */
+static int engine_start(const char *culvertd, const char *option, const char *value)
 {
 	char pid[32];
-	char *argv[] = {"culvertd", "--config", (char *)(uintptr_t)config, "--until-idle", pid, NULL};
+	char *argv[] = {"culvertd", (char *)(uintptr_t)option, (char *)(uintptr_t)value, "--until-idle", pid, NULL};
 
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	return culvertd_run(culvertd, argv, NULL, 0);
 }
 
-/* A private engine named `name`, of the default configuration. */
 static int engine_start_default(const char *culvertd, const char *name)
 {
-	char path[] = "/tmp/culvert-XXXXXX";
-	int code;
-
-	if (strchr(name, '/') != NULL) {
-		fprintf(stderr, "culvert run: no engine answers at %s, and only one with a name can be started\n",
-			name);
-		return EXIT_FAILED;
-	}
-	code = default_config_write(name, path);
-	if (code == EXIT_OK)
-		code = engine_start(culvertd, path);
-	unlink(path);
-	return code;
+	if (strchr(name, '/') == NULL)
+		return engine_start(culvertd, "--default", name);
+	fprintf(stderr, "culvert run: no engine answers at %s, and only one with a name can be started\n", name);
+	return EXIT_FAILED;
 }
 
 /* Sees to it that an engine runs; its name or socket in *name. */
@@ -179,7 +162,39 @@ static int engine_ready(const struct options *o, const char **name)
 	if (code != EXIT_OK)
 		return code;
 	*name = socket_path;
-	return engine_answers(*name) ? EXIT_OK : engine_start(culvertd, o->config);
+	return engine_answers(*name) ? EXIT_OK : engine_start(culvertd, "--config", o->config);
+}
+
+/* The program starts its engine itself; a mistake in its configuration is told now. */
+static int inline_ready(const struct options *o)
+{
+	char ignored[256], path[PATH_MAX];
+	const char *culvertd = path_culvertd();
+	int code;
+
+	setenv("CULVERT_MODE", "inline", 1);
+	unsetenv("CULVERT_ENGINE");
+	unsetenv("CULVERT_CONFIG");
+	if (o->config == NULL)
+		return EXIT_OK;
+	if (realpath(o->config, path) == NULL) {
+		fprintf(stderr, "culvert run: %s: %s\n", o->config, strerror(errno));
+		return EXIT_USAGE;
+	}
+	code = culvertd != NULL ? config_socket(culvertd, path, ignored, sizeof(ignored)) : EXIT_OK;
+	setenv("CULVERT_CONFIG", path, 1);
+	return code;
+}
+
+static int service_ready(const struct options *o)
+{
+	const char *name;
+	int code = engine_ready(o, &name);
+
+	unsetenv("CULVERT_MODE");
+	if (code == EXIT_OK)
+		setenv("CULVERT_ENGINE", name, 1);
+	return code;
 }
 
 static void preload_set(const char *library)
@@ -202,7 +217,7 @@ static void preload_set(const char *library)
 int cli_run(int argc, char **argv)
 {
 	struct options o = {0};
-	const char *library = path_library(), *name;
+	const char *library = path_library();
 	int code = options_read(&o, argc, argv);
 
 	if (code >= 0)
@@ -211,10 +226,9 @@ int cli_run(int argc, char **argv)
 		fputs("culvert run: libculvert.so is not to be found\n", stderr);
 		return EXIT_FAILED;
 	}
-	code = engine_ready(&o, &name);
+	code = o.inside ? inline_ready(&o) : service_ready(&o);
 	if (code != EXIT_OK)
 		return code;
-	setenv("CULVERT_ENGINE", name, 1);
 	preload_set(library);
 	execvp(argv[optind], argv + optind);
 	code = errno == ENOENT ? 127 : 126;

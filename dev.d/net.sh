@@ -6,8 +6,10 @@
 #   space_new VARIABLE [WORD]       a namespace with loopback up; its name goes to VARIABLE
 #   inside SPACE COMMAND...         runs it there
 #   engine_tap SPACE ENGINE [LINE...]   a culvertd on a TAP: engine 10.88.0.2, kernel 10.88.0.1
+#   engine_tap_configure ENGINE DIR [LINE...]   only its configuration file
 #   engine_pair SPACE ENGINE1 ENGINE2   two culvertd joined by memif: 10.99.0.1 and 10.99.0.2
 #   served SPACE ENGINE COMMAND...  runs a program under `culvert run`
+#   served_inline SPACE ENGINE COMMAND...   with the configured engine inside the program
 #   engine_name WORD                this run's name for an engine
 
 ENGINE_ADDR=10.88.0.2
@@ -84,6 +86,12 @@ served() {
 	ip netns exec "$space" "$CULVERT" run --engine "$engine" -- "$@"
 }
 
+served_inline() {
+	local space=$1 engine=$2
+	shift 2
+	ip netns exec "$space" "$CULVERT" run --inline --config "${engine_config_file[$engine]}" -- "$@"
+}
+
 engine_answers() { "$CULVERT" stat --engine "$1" --json; }
 
 engine_running() { ! process_gone "${engine_pid[$1]}"; }
@@ -115,10 +123,10 @@ engine_configure() {
 	at_exit engine_files_remove "$1"
 }
 
-# engine_tap SPACE ENGINE DIR [LINE...]: further lines are appended to the configuration.
-engine_tap() {
-	local space=$1 engine=$2 dir=$3
-	shift 3
+# Further lines are appended to the configuration.
+engine_tap_configure() {
+	local engine=$1 dir=$2
+	shift 2
 	# Not a pipe: what engine_configure notes must stay in this shell.
 	engine_configure "$engine" "$dir" < <(
 		cat <<-END
@@ -135,6 +143,13 @@ engine_tap() {
 		END
 		(($# == 0)) || printf '%s\n' "$@"
 	)
+}
+
+# engine_tap SPACE ENGINE DIR [LINE...]
+engine_tap() {
+	local space=$1 engine=$2 dir=$3
+	shift 3
+	engine_tap_configure "$engine" "$dir" "$@"
 	engine_start "$space" "$engine" || return 1
 	wait_until 10 inside "$space" ping -c 1 -W 1 "$ENGINE_ADDR" || {
 		warn "engine $engine answers its control socket but not ping at $ENGINE_ADDR; its log:"

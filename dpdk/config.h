@@ -61,5 +61,7 @@ struct config {
 void config_init(struct config *c);
 /* Reads path into *c. 0, or -1 with one line in error ("FILE:LINE: ..."). */
 int config_load(struct config *c, const char *path, char error[CONFIG_ERROR_BYTES]);
+/* The configuration of an engine `name` that was given none: a TAP. */
+int config_load_default(struct config *c, const char *name, char error[CONFIG_ERROR_BYTES]);
 
 #endif

@@ -73,6 +73,14 @@ static bool somebody_answers(const struct sockaddr_un *un)
 	return yes;
 }
 
+bool control_answers(const char *path)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+	return somebody_answers(&un);
+}
+
 static int listen_fail(struct service *s, char *error, const char *what)
 {
 	snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", s->config.control, what);
@@ -518,12 +526,13 @@ static void *control_main(void *arg)
 	group_list_init(&c.groups, s);
 	c.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	c.epoll = epoll_create1(EPOLL_CLOEXEC);
-	c.signals = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	c.signals = s->inside ? -1 : signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->until_idle != 0)
 		c.starter = pidfd_open(s->until_idle, 0);
 	if (c.starter >= 0)
 		(void)watch(&c, c.starter, &c.starter);
-	if (watch(&c, s->control_fd, &s->control_fd) == 0 && watch(&c, c.signals, &c.signals) == 0 &&
+	if (watch(&c, s->control_fd, &s->control_fd) == 0 &&
+		(s->inside || watch(&c, c.signals, &c.signals) == 0) &&
 		watch(&c, s->control_kick, &s->control_kick) == 0)
 		control_loop(&c);
 	else
@@ -552,7 +561,8 @@ static void descriptors_raise(void)
 
 int control_start(struct service *s)
 {
-	descriptors_raise();
+	if (!s->inside)
+		descriptors_raise();
 	s->control_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return s->control_kick < 0 ? -1 : -pthread_create(&s->control, NULL, control_main, s);
 }

@@ -5,25 +5,37 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static bool to_syslog;
-
-void log_to_syslog(bool yes)
+static void to_stderr(int priority, const char *line)
 {
-	if (yes && !to_syslog)
-		openlog("culvertd", LOG_PID, LOG_DAEMON);
-	to_syslog = yes;
+	(void)priority;
+	fprintf(stderr, "culvertd: %s\n", line);
+}
+
+static void to_syslog(int priority, const char *line)
+{
+	syslog(priority, "%s", line);
+}
+
+static void (*sink)(int priority, const char *line) = to_stderr;
+
+void log_to_syslog(void)
+{
+	openlog("culvertd", LOG_PID, LOG_DAEMON);
+	sink = to_syslog;
+}
+
+void log_to(void (*to)(int priority, const char *line))
+{
+	sink = to;
 }
 
 void log_line(int priority, const char *fmt, ...)
 {
+	char line[1024];
 	va_list ap;
+
 	va_start(ap, fmt);
-	if (to_syslog) {
-		vsyslog(priority, fmt, ap);
-	} else {
-		char line[1024];
-		vsnprintf(line, sizeof(line), fmt, ap);
-		fprintf(stderr, "culvertd: %s\n", line);
-	}
+	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	sink(priority, line);
 }

@@ -16,12 +16,13 @@
 #include "dpdk/service.h"
 
 static const char usage[] =
-	"Usage: culvertd --config FILE [--foreground]\n"
+	"Usage: culvertd --config FILE|--default NAME [--foreground]\n"
 	"\n"
 	"Runs an engine: a TCP and UDP stack on the ports that FILE names, for the programs that\n"
 	"`culvert run` starts.\n"
 	"\n"
 	"  -c, --config FILE   the configuration (docs/configuration.md)\n"
+	"      --default NAME  a TAP: engine NAME is 10.88.0.2, this machine 10.88.0.1\n"
 	"  -f, --foreground    stay in the foreground, messages on standard error; else it returns\n"
 	"                      when the engine is ready, and messages go to syslog\n"
 	"      --check         check FILE, print the control socket that it names, and end\n"
@@ -33,7 +34,7 @@ static const char usage[] =
 	"Exit code: 0 ended by SIGTERM or SIGINT, 1 cannot run, 2 wrong usage or configuration.\n";
 
 struct options {
-	const char *config;
+	const char *config, *name;
 	bool foreground, check, verbose;
 	int until_idle; /* a pid; 0: run on */
 };
@@ -43,6 +44,7 @@ static int options_read(struct options *o, int argc, char **argv)
 {
 	static const struct option names[] = {
 		{"config", required_argument, NULL, 'c'},
+		{"default", required_argument, NULL, 'd'},
 		{"foreground", no_argument, NULL, 'f'},
 		{"check", no_argument, NULL, 'k'},
 		{"until-idle", required_argument, NULL, 'u'},
@@ -57,6 +59,9 @@ static int options_read(struct options *o, int argc, char **argv)
 		switch (c) {
 		case 'c':
 			o->config = optarg;
+			break;
+		case 'd':
+			o->name = optarg;
 			break;
 		case 'f':
 			o->foreground = true;
@@ -81,10 +86,10 @@ static int options_read(struct options *o, int argc, char **argv)
 			return 2;
 		}
 	}
-	if (optind < argc || !o->config) {
+	if (optind < argc || !o->config == !o->name) {
 		fprintf(stderr, "culvertd: %s\nTry `culvertd --help`.\n",
 			optind < argc ? "there are no arguments besides options"
-				      : "--config FILE is missing");
+				      : "either --config FILE or --default NAME is needed");
 		return 2;
 	}
 	return -1;
@@ -140,38 +145,13 @@ static void become_daemon(void)
 {
 	int null = open("/dev/null", O_RDWR);
 
-	log_to_syslog(true);
+	log_to_syslog();
 	for (int fd = 0; null >= 0 && fd < 3; fd++)
 		dup2(null, fd);
 	if (null > 2)
 		close(null);
 	if (chdir("/") != 0)
 		log_line(LOG_DEBUG, "chdir: %s", strerror(errno));
-}
-
-/* 0, or the exit code. */
-static int service_start(struct service *s, bool verbose, char *error)
-{
-	int code;
-
-	if (control_listen(s, error) != 0)
-		return 1;
-	code = ports_eal_init(&s->config, verbose, error);
-	if (code != 0)
-		return -code;
-	if (ports_open(&s->ports, &s->config, error) != 0)
-		return 2;
-	if (page_make(s) != 0) {
-		snprintf(error, CONFIG_ERROR_BYTES, "no memory for the page: %s", strerror(errno));
-		return 1;
-	}
-	if (worker_prepare(s, error) != 0)
-		return 1;
-	if (control_start(s) != 0) {
-		snprintf(error, CONFIG_ERROR_BYTES, "no control thread: %s", strerror(errno));
-		return 1;
-	}
-	return 0;
 }
 
 int main(int argc, char **argv)
@@ -184,7 +164,9 @@ int main(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	config_init(&s.config);
-	if (config_load(&s.config, o.config, error) != 0) {
+	code = o.config ? config_load(&s.config, o.config, error)
+			: config_load_default(&s.config, o.name, error);
+	if (code != 0) {
 		fprintf(stderr, "culvertd: %s\n", error);
 		return 2;
 	}

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <net/if.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,10 +62,25 @@ static bool hugepages_exist(void)
 	return total > 0;
 }
 
-int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_BYTES])
+/* The cores that this process may use, as a list: taskset's word holds for an engine too. */
+static void cores_allowed(char *text, size_t size)
 {
-	char prefix[64], memory[32], lcores[96];
-	char *argv[16];
+	cpu_set_t set;
+	size_t n = 0;
+
+	CPU_ZERO(&set);
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		CPU_SET(0, &set);
+	text[0] = '\0';
+	for (int i = 0; i < CPU_SETSIZE && n + 8 < size; i++)
+		if (CPU_ISSET(i, &set))
+			n += (size_t)snprintf(text + n, size - n, "%s%d", n > 0 ? "," : "", i);
+}
+
+int ports_eal_init(const struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES])
+{
+	char prefix[64], memory[32], allowed[1024], lcores[1056];
+	char *argv[20];
 	int argc = 0;
 	bool pci = false;
 	uint64_t mib = ENGINE_MIB +
@@ -75,10 +91,8 @@ int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_B
 		pci = pci || c->ports[i].pci;
 	snprintf(prefix, sizeof(prefix), "--file-prefix=culvert-%s", c->name);
 	snprintf(memory, sizeof(memory), "%llu", (unsigned long long)mib);
-	if (c->cores[0] != '\0')
-		snprintf(lcores, sizeof(lcores), "--lcores=0@(%s)", c->cores);
-	else
-		snprintf(lcores, sizeof(lcores), "--lcores=0@(0-%ld)", sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	cores_allowed(allowed, sizeof(allowed));
+	snprintf(lcores, sizeof(lcores), "--lcores=0@(%s)", c->cores[0] != '\0' ? c->cores : allowed);
 	argv[argc++] = (char *)"culvertd";
 	argv[argc++] = prefix;
 	argv[argc++] = lcores;
@@ -96,6 +110,11 @@ int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_B
 	}
 	if (!pci)
 		argv[argc++] = (char *)"--no-pci";
+	if (inside) {
+		argv[argc++] = (char *)"--no-telemetry";
+		if (!c->hugepages)
+			argv[argc++] = (char *)"--no-shconf";
+	}
 	if (!noise)
 		argv[argc++] = (char *)"--log-level=*:3"; /* its errors are told by us, once */
 	argv[argc] = NULL;

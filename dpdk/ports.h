@@ -32,9 +32,10 @@ struct ports {
 	struct ports_port port[CONFIG_PORTS_MAX];
 };
 
-/* Starts the EAL as the configuration says; the calling thread becomes worker 0. 0, or with one
- * line in error -1 (it does not start) or -2 (the configuration asks for what is not there). */
-int ports_eal_init(const struct config *c, bool noise, char error[CONFIG_ERROR_BYTES]);
+/* Starts the EAL as the configuration says; the calling thread becomes worker 0. inside: in a program's process,
+ * without files and threads that only other processes need. 0, or with one line in error -1 (it does not start)
+ * or -2 (the configuration asks for what is not there). */
+int ports_eal_init(const struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES]);
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
 void ports_close(struct ports *p);

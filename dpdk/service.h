@@ -2,6 +2,8 @@
 /*
  * One running engine: what the worker and the control thread share.
  *
+ * Inside a program (inline.c) the worker is whoever holds the baton.
+ *
  * Owns: the parts and who may touch them. stack/ is the worker's alone; the control thread asks for
  * things by worker_call(). Groups, connections and the control socket are the control thread's.
  */
@@ -36,8 +38,15 @@ struct worker_look {
 	uint64_t turns;
 };
 
+struct worker_idle {
+	uint64_t since;  /* of the last work */
+	uint64_t nap_ns; /* of the next sleep, when a port has no descriptor */
+	uint64_t looked; /* at the ports' links */
+};
+
 struct service {
 	struct config config;
+	bool inside; /* a program's process: its signals and limits are not ours */
 	struct ports ports;
 	struct engine *engine;
 	struct user *user;
@@ -51,6 +60,7 @@ struct service {
 	pthread_t worker;
 	_Atomic uint32_t ringing; /* odd: inside a program's doorbell */
 	int silence;              /* /dev/null */
+	struct worker_idle idle;
 	struct worker_look look;
 	/* control */
 	pthread_t control;
@@ -58,6 +68,10 @@ struct service {
 	int control_kick;
 	int until_idle; /* the engine ends when this process is gone and no program is left; 0: never */
 };
+
+/* service.c: the calling thread becomes the worker. 0, or the exit code with one line in error: 1 it cannot run, 2
+ * the configuration asks for what is not there. */
+int service_start(struct service *s, bool verbose, char error[CONFIG_ERROR_BYTES]);
 
 /* page.c: 0, or -1 with errno. */
 int page_make(struct service *s);
@@ -67,6 +81,15 @@ int page_make(struct service *s);
 int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES]);
 /* Runs until stop; the calling thread is the worker. */
 void worker_run(struct service *s);
+uint64_t worker_now_ns(void);
+/* One turn and what belongs to it; how much work there was. */
+uint32_t worker_turn(struct service *s, uint64_t now);
+/* After a turn without work: when the next one is due at the latest. */
+uint64_t worker_sleep_until(struct service *s);
+/* Whether somebody wants a turn: looked at after saying that we sleep. */
+bool worker_is_called(struct service *s);
+/* Sleeps until a device, a doorbell or the control thread wants a turn. */
+void worker_wait(struct service *s, uint64_t now, uint64_t until);
 /* Runs fn(arg) between two turns and returns when it is done. Control thread only. */
 void worker_call(struct service *s, void (*fn)(void *arg), void *arg);
 /* Once a tick: frees a worker that a program's doorbell holds. Control thread only. */
@@ -75,6 +98,8 @@ void worker_watch(struct service *s);
 int worker_doorbell_add(struct service *s, int fd);
 
 /* control.c */
+/* Whether an engine answers on a control socket. */
+bool control_answers(const char *path);
 /* Binds and listens; 0 or -1 with one line in error. */
 int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES]);
 int control_start(struct service *s);

@@ -5,6 +5,8 @@
  * Idle (design 5): for spin_us after the last work it looks again, giving the core to whoever shares it;
  * then it says on the page that it sleeps, looks once more, and waits for a device, a doorbell or its own
  * next deadline. A device without a descriptor is looked at after naps that grow.
+ *
+ * worker_run is the service's; inline.c has its own way to run worker_turn and to sleep.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +31,7 @@
 #define LINK_LOOK_NS 100000000ull
 #define CPU_EVERY 256u /* turns between looks at which core we are on */
 
-static uint64_t now_ns(void)
+uint64_t worker_now_ns(void)
 {
 	struct timespec t;
 
@@ -95,7 +97,7 @@ static int engine_make(struct service *s, char *error)
 	const struct user_env user_env = {.ctx = s, .ring = ring};
 	const char *why = "";
 
-	s->engine = engine_new(&config, &env, now_ns(), &why);
+	s->engine = engine_new(&config, &env, worker_now_ns(), &why);
 	if (s->engine != NULL)
 		s->user = user_new(s->engine, &user_env);
 	if (s->user == NULL) {
@@ -131,7 +133,9 @@ int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES])
 	s->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->silence = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	s->worker = pthread_self();
-	interruption_prepare();
+	s->idle = (struct worker_idle){.since = worker_now_ns(), .nap_ns = NAP_FIRST_NS};
+	if (!s->inside)
+		interruption_prepare();
 	if (s->epoll < 0 || s->kick < 0 || s->silence < 0 || watch_fd(s, s->kick, EPOLLIN | EPOLLET) != 0) {
 		snprintf(error, CONFIG_ERROR_BYTES, "the worker: %s", strerror(errno));
 		return -1;
@@ -165,86 +169,99 @@ static bool call_run(struct service *s)
 	return true;
 }
 
-/* Sleeps until something happens, at most until `until`. */
-static void worker_sleep(struct service *s, uint64_t now, uint64_t until)
+bool worker_is_called(struct service *s)
 {
-	struct cv_page_worker *w = &s->page->worker[0];
-	struct epoll_event ev[8];
-	struct timespec t;
-
-	if (until <= now)
-		return;
-	if (until - now > SLEEP_MAX_NS)
-		until = now + SLEEP_MAX_NS;
-	__atomic_store_n(&w->armed, 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!user_pending(s->user) && atomic_load(&s->call) == NULL && !atomic_load(&s->stop)) {
-		t.tv_sec = (time_t)((until - now) / 1000000000ull);
-		t.tv_nsec = (long)((until - now) % 1000000000ull);
-		(void)epoll_pwait2(s->epoll, ev, 8, &t, NULL);
-	}
-	__atomic_store_n(&w->armed, 0, __ATOMIC_RELAXED);
+	return user_pending(s->user) || atomic_load(&s->call) != NULL || atomic_load(&s->stop);
 }
 
-struct idle {
-	uint64_t since; /* of the last work */
-	uint64_t nap_ns;
-};
-
-static void idle_step(struct service *s, struct idle *idle, uint64_t now)
+void worker_wait(struct service *s, uint64_t now, uint64_t until)
 {
-	uint64_t deadline = engine_deadline_ns(s->engine);
+	struct epoll_event ev[8];
+	struct timespec t = {0, 0};
 
-	if (s->config.idle == IDLE_MODE_POLL ||
-		now - idle->since < (uint64_t)s->config.spin_us * 1000) {
-		sched_yield();
-		return;
+	if (until > now) {
+		t.tv_sec = (time_t)((until - now) / 1000000000ull);
+		t.tv_nsec = (long)((until - now) % 1000000000ull);
 	}
+	(void)epoll_pwait2(s->epoll, ev, 8, &t, NULL);
+}
+
+uint64_t worker_sleep_until(struct service *s)
+{
+	struct worker_idle *idle = &s->idle;
+	uint64_t now = s->engine->now_ns, until = engine_deadline_ns(s->engine);
+
 	if (!all_ports_wake(s)) {
-		if (deadline > now + idle->nap_ns)
-			deadline = now + idle->nap_ns;
+		if (until > now + idle->nap_ns)
+			until = now + idle->nap_ns;
 		if (idle->nap_ns < NAP_LAST_NS)
 			idle->nap_ns *= 2;
 	}
-	worker_sleep(s, now, deadline);
+	return until > now + SLEEP_MAX_NS ? now + SLEEP_MAX_NS : until;
+}
+
+static void idle_step(struct service *s, uint64_t now)
+{
+	struct cv_page_worker *w = &s->page->worker[0];
+	uint64_t until;
+
+	if (s->config.idle == IDLE_MODE_POLL ||
+		now - s->idle.since < (uint64_t)s->config.spin_us * 1000) {
+		sched_yield();
+		return;
+	}
+	until = worker_sleep_until(s);
+	if (until <= now)
+		return;
+	__atomic_store_n(&w->armed, 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!worker_is_called(s))
+		worker_wait(s, now, until);
+	__atomic_store_n(&w->armed, 0, __ATOMIC_RELAXED);
+}
+
+uint32_t worker_turn(struct service *s, uint64_t now)
+{
+	struct cv_page_worker *w = &s->page->worker[0];
+	uint32_t work = engine_turn(s->engine, now);
+
+	if (call_run(s))
+		work++;
+	if (w->turns++ % CPU_EVERY == 0)
+		w->cpu = (uint32_t)sched_getcpu();
+	if (now - s->idle.looked >= LINK_LOOK_NS) {
+		s->idle.looked = now;
+		ports_link_look(&s->ports, s->engine);
+	}
+	if (work > 0) {
+		s->idle.since = now;
+		s->idle.nap_ns = NAP_FIRST_NS;
+	}
+	return work;
 }
 
 void worker_run(struct service *s)
 {
-	struct cv_page_worker *w = &s->page->worker[0];
-	struct idle idle = {.since = now_ns(), .nap_ns = NAP_FIRST_NS};
-	uint64_t looked = 0;
-
 	prctl(PR_SET_TIMERSLACK, 1000ul);
 	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
-		uint64_t now = now_ns();
-		uint32_t work = engine_turn(s->engine, now);
+		uint64_t now = worker_now_ns();
 
-		if (call_run(s))
-			work++;
-		if (w->turns++ % CPU_EVERY == 0)
-			w->cpu = (uint32_t)sched_getcpu();
-		if (now - looked >= LINK_LOOK_NS) {
-			looked = now;
-			ports_link_look(&s->ports, s->engine);
-		}
-		if (work > 0) {
-			idle.since = now;
-			idle.nap_ns = NAP_FIRST_NS;
-			continue;
-		}
-		idle_step(s, &idle, now);
+		if (worker_turn(s, now) == 0)
+			idle_step(s, now);
 	}
 	/* Who still asks gets an answer. */
 	(void)call_run(s);
 }
 
-/* A doorbell that the worker has been in since the last look, at least a tick ago, blocks it. */
+/* A doorbell that the worker has been in since the last look, at least a tick ago, blocks it. Inside a program
+ * the bells are its own. */
 void worker_watch(struct service *s)
 {
 	uint32_t now = atomic_load_explicit(&s->ringing, memory_order_relaxed);
 	uint64_t turns = __atomic_load_n(&s->page->worker[0].turns, __ATOMIC_RELAXED);
 
+	if (s->inside)
+		return;
 	if ((now & 1) && now == s->look.ringing && turns == s->look.turns) {
 		if (s->look.ticks++ > 0)
 			pthread_kill(s->worker, SERVICE_SIGNAL);

@@ -467,13 +467,30 @@ static int ep_look(struct ep *ep, int epfd, struct epoll_event *out, int max, ui
 	return more < 0 && n == 0 ? more : n + (more > 0 ? more : 0);
 }
 
-static int kernel_sleep(
-	int epfd, struct epoll_event *out, int max, uint64_t deadline_ns, const sigset_t *mask)
+/* Our own engine's sleep besides the program's. */
+static int kernel_sleep_inside(const struct wait_link *link, int epfd, struct epoll_event *out, int max,
+	uint64_t deadline_ns, const sigset_t *mask)
 {
+	struct pollfd fds[2] = {{.fd = epfd, .events = POLLIN}};
+	int n = wait_sleep(link, fds, 1, deadline_ns, mask);
+
+	if (n <= 0 || !fds[0].revents)
+		return n < 0 ? n : 0;
+	n = real_epoll_wait(epfd, out, max, 0);
+	return n < 0 ? -errno : n;
+}
+
+static int kernel_sleep(const struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
+	const sigset_t *mask)
+{
+	const struct wait_link *link = LOAD(ep->link);
 	struct timespec left;
-	const struct timespec *timeout = wait_left(deadline_ns, &left);
+	const struct timespec *timeout;
 	int n;
 
+	if (link && LOAD(link->inside))
+		return kernel_sleep_inside(link, epfd, out, max, deadline_ns, mask);
+	timeout = wait_left(deadline_ns, &left);
 	if (!timeout)
 		n = real_epoll_pwait(epfd, out, max, -1, mask);
 	else
@@ -512,7 +529,7 @@ static int ep_sleep(struct ep *ep, int epfd, struct epoll_event *out, int max, u
 			sync_nested(ep);
 			ep_unlock(&ep->lock, locked);
 		}
-		n = kernel_sleep(epfd, out, max, deadline_ns, mask);
+		n = kernel_sleep(ep, epfd, out, max, deadline_ns, mask);
 		sleeper_count(ep, -1);
 		n = ep_filter(ep, epfd, out, n, batch);
 	} else {
@@ -549,6 +566,8 @@ int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t 
 	struct wait_link *link = LOAD(ep->link);
 	int n = ep_look(ep, epfd, out, max, batch);
 
+	if (n == 0 && deadline_ns == 0 && link && wait_turn(link))
+		n = ep_look(ep, epfd, out, max, batch);
 	if (n != 0)
 		return n;
 	if (link)

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "shim/real.h"
+#include "stack/api/inline.h"
 
 #define DEPTHS 2 /* the thread, and a signal handler that interrupts it inside a lane */
 
@@ -145,12 +146,17 @@ void lane_fork_child(void)
 	mine.depth = 0;
 }
 
-/* The worker may be about to sleep: our command must be seen before its word is read. */
+/* The worker may be about to sleep: our command must be seen before its word is read. An engine in our own process
+ * carries it out at once, on this thread. */
 static void doorbell(struct lane *lane)
 {
 	struct link *l = lane->link;
 	uint32_t worker = lane->wait.worker;
 
+	if (l->wait.inside) {
+		(void)l->wait.inside->turn();
+		return;
+	}
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&l->wait.page->worker[worker].armed, __ATOMIC_RELAXED))
 		wait_bell_write(l->bells[worker]);

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shim/inline.h"
 #include "shim/real.h"
 #include "stack/api/error.h"
 
@@ -78,10 +79,12 @@ void link_say(enum link_log level, const char *text)
 
 static int connect_engine(void)
 {
-	const char *name = getenv("CULVERT_ENGINE");
+	const char *name = inline_wanted() ? inline_start() : getenv("CULVERT_ENGINE");
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	int fd, n;
 
+	if (!name && inline_wanted())
+		return -ENOENT;
 	if (!name || !*name)
 		name = CV_DEFAULT_ENGINE;
 	if (strchr(name, '/'))
@@ -191,6 +194,7 @@ static struct link *link_map(
 		goto fail;
 	l->wait.page = page;
 	l->wait.control_fd = control;
+	l->wait.inside = inline_engine();
 	l->child_fd = -1;
 	l->proc = reply->proc;
 	memcpy(l->token, reply->token, sizeof(l->token));
@@ -356,6 +360,16 @@ void mux_set_close(struct wait_link *link, uint32_t set)
 		link_request((struct link *)(void *)link, &request, -1);
 }
 
+void link_end(void)
+{
+	struct link *l = link_now();
+
+	if (!l)
+		return;
+	__atomic_store_n(&l->wait.dead, 1, __ATOMIC_RELEASE);
+	mux_internal_close(l->wait.control_fd);
+}
+
 /* --- fork ------------------------------------------------------------------------------------- */
 
 void link_fork_prepare(void)
@@ -399,6 +413,8 @@ void link_fork_child(void)
 	if (!lock_word || !l)
 		return;
 	unlock();
+	inline_fork_child();
+	l->wait.inside = NULL;
 	mux_internal_close(l->wait.control_fd);
 	l->wait.control_fd = l->child_fd;
 	l->proc = l->child_proc;

@@ -45,6 +45,8 @@ int64_t link_request(struct link *l, struct cv_request *request, int fd);
 /* After exec: the engine that the old program left us a control connection to, as the link from now on.
  * NULL: it is gone. */
 struct link *link_attach(int control);
+/* The process ends: the engine may close what only it held. */
+void link_end(void);
 void link_fork_prepare(void);
 void link_fork_parent(void);
 void link_fork_child(void);

@@ -41,7 +41,7 @@ struct poll_set {
 	bool nested;            /* an epoll set with engine members is among them */
 	void *memory;           /* of more than SMALL entries */
 	struct mux_file *small_files[SMALL];
-	struct pollfd small_kernel[SMALL + 2];
+	struct pollfd small_kernel[SMALL + WAIT_OWN_FDS];
 	uint32_t small_at[SMALL];
 };
 
@@ -88,13 +88,13 @@ static bool set_memory(struct poll_set *ps)
 	ps->memory = NULL;
 	if (ps->n <= SMALL)
 		return true;
-	at = ps->memory = malloc(ps->n * each + 2 * sizeof(*ps->kernel));
+	at = ps->memory = malloc(ps->n * each + WAIT_OWN_FDS * sizeof(*ps->kernel));
 	if (!at)
 		return false;
 	ps->files = (struct mux_file **)(void *)at;
 	at += ps->n * sizeof(*ps->files);
 	ps->kernel = (struct pollfd *)(void *)at;
-	at += (ps->n + 2) * sizeof(*ps->kernel);
+	at += (ps->n + WAIT_OWN_FDS) * sizeof(*ps->kernel);
 	ps->kernel_at = (uint32_t *)(void *)at;
 	return true;
 }
@@ -280,6 +280,8 @@ static int poll_mixed(
 	if (ps.link)
 		wait_link_check(ps.link);
 	result = set_look(&ps);
+	if (!result && deadline_ns == 0 && ps.link && wait_turn(ps.link))
+		result = set_look(&ps);
 	if (result || deadline_ns == 0) {
 		/* Signals that the mask lets through end a call that finds nothing. */
 		int n_kernel = set_look_kernel(&ps, result ? NULL : mask);

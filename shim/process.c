@@ -10,6 +10,7 @@
 #include "shim/fd.h"
 #include "shim/lane.h"
 #include "shim/real.h"
+#include "shim/sock.h"
 
 pid_t shim_fork(void)
 {
@@ -25,6 +26,7 @@ pid_t shim_fork(void)
 		lane_fork_child();
 	}
 	if (pid == 0) {
+		sock_fork_child();
 		fd_fork_child();
 		mux_fork_child();
 		return pid;

@@ -260,6 +260,7 @@ static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
 	struct cv_sock *rec = f->mux.rec;
 	size_t want = msg_bytes(msg), target = flags & MSG_WAITALL ? want : 1, done = 0;
 	uint64_t deadline = 0;
+	bool turned = false;
 	int state;
 
 	if (want == 0)
@@ -286,8 +287,11 @@ static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
 				continue;
 			return done ? (ssize_t)done : state;
 		}
-		if (!sock_waits(f, flags))
-			return -EAGAIN;
+		if (!sock_waits(f, flags)) {
+			if (turned || !(turned = wait_turn(f->mux.link)))
+				return -EAGAIN;
+			continue;
+		}
 		if (deadline == 0)
 			deadline = wait_deadline(rec->rcvtimeo_ns);
 		state = wait_sock(&f->mux, POLLIN | POLLRDHUP, -1, deadline);
@@ -349,6 +353,7 @@ static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
 static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int flags)
 {
 	uint64_t deadline = wait_deadline(f->mux.rec->rcvtimeo_ns);
+	bool turned = false;
 
 	for (;;) {
 		ssize_t n = sock_is_dead(f) ? -ENETDOWN : datagram_take(f, msg, flags);
@@ -366,8 +371,11 @@ static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int 
 			return -error;
 		if (f->mux.rec->rx_shut)
 			return 0;
-		if (!sock_waits(f, flags))
-			return -EAGAIN;
+		if (!sock_waits(f, flags)) {
+			if (turned || !(turned = wait_turn(f->mux.link)))
+				return -EAGAIN;
+			continue;
+		}
 		error = wait_sock(&f->mux, POLLIN, f->mux.both ? fd : -1, deadline);
 		if (error <= 0)
 			return error == 0 ? -EAGAIN : error;

@@ -71,16 +71,18 @@ bool sock_waits(const struct file *f, int flags)
 	return !(flags & MSG_DONTWAIT) && !(f->mux.rec->flags & O_NONBLOCK);
 }
 
+static __thread uint32_t tid __attribute__((tls_model("initial-exec")));
+
 static uint32_t thread_id(void)
 {
-	static __thread uint32_t tid, pid;
-
-	/* A forked child has its parent's copy. */
-	if (pid != (uint32_t)getpid()) {
-		pid = (uint32_t)getpid();
+	if (tid == 0)
 		tid = (uint32_t)gettid();
-	}
 	return tid;
+}
+
+void sock_fork_child(void)
+{
+	tid = 0;
 }
 
 bool sock_lock(struct file *f, uint32_t *word)
@@ -405,6 +407,7 @@ static int try_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t *
 static int sock_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t *len, int flags)
 {
 	uint64_t deadline = wait_deadline(f->mux.rec->rcvtimeo_ns);
+	bool turned = false;
 
 	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
 		return -EINVAL;
@@ -421,8 +424,11 @@ static int sock_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t 
 		result = try_accept(fd, f, addr, len, flags);
 		if (result != -EAGAIN)
 			return result;
-		if (!sock_waits(f, 0))
-			return -EAGAIN;
+		if (!sock_waits(f, 0)) {
+			if (turned || !(turned = wait_turn(f->mux.link)))
+				return -EAGAIN;
+			continue;
+		}
 		result = wait_sock(&f->mux, POLLIN, f->mux.both ? fd : -1, deadline);
 		if (result <= 0)
 			return result == 0 ? -EAGAIN : result;

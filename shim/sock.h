@@ -36,6 +36,8 @@ int sock_autobind(int fd, struct file *f);
 /* Locks of the record, by thread id. False: given up because of a handler of the same thread. */
 bool sock_lock(struct file *f, uint32_t *word);
 void sock_unlock(uint32_t *word);
+/* The child's one thread has a number of its own. */
+void sock_fork_child(void);
 
 /* --- rx.c, tx.c --- */
 /* A part of it cannot be memory of the program's. */

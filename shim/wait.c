@@ -11,6 +11,7 @@
 
 #include "shim/real.h"
 #include "stack/api/command.h"
+#include "stack/api/inline.h"
 
 /* Measured: bench/pingpong, 64 bytes, median round trip on two cores shared with the engine. Both
  * programs on the engine: 8.6 to 11.2 us without a spin, 6.4 to 7.3 us with 20, and no less with
@@ -18,6 +19,8 @@
  * with more. An answer that is not there after 20 us is worth a sleep, which leaves the core to
  * others. */
 #define SPIN_DEFAULT_US 20
+#define SPIN_INSIDE_US 200
+#define SPIN_YIELD_TURNS 64 /* of our own engine without an answer, between yields */
 #define SPIN_MAX_US 1000000
 #define SPIN_CLOCK_TURNS 64   /* looks between two readings of the clock and yields */
 #define LINK_CHECK_LOOKS 1024 /* calls between two looks at the control connection */
@@ -186,8 +189,8 @@ const struct timespec *wait_left(uint64_t deadline_ns, struct timespec *left)
 	return left;
 }
 
-/* Read once. Two threads may both do it and find the same. */
-static uint64_t spin_ns(void)
+/* Read once. Two threads may both do it and find the same. Where the engine is ours, nobody works while we sleep. */
+static uint64_t spin_ns(bool inside)
 {
 	static uint64_t value = UINT64_MAX;
 	uint64_t ns = LOAD(value);
@@ -196,7 +199,7 @@ static uint64_t spin_ns(void)
 
 	if (ns != UINT64_MAX)
 		return ns;
-	ns = SPIN_DEFAULT_US * 1000;
+	ns = (inside ? SPIN_INSIDE_US : SPIN_DEFAULT_US) * 1000;
 	text = getenv("CULVERT_SPIN_US");
 	if (text && *text) {
 		unsigned long us = strtoul(text, &end, 10);
@@ -211,19 +214,15 @@ static uint64_t spin_ns(void)
 void wait_slow_begin(
 	struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns)
 {
-	uint64_t spin = spin_ns();
-	sigset_t block;
+	const struct cv_inline_engine *inside = link ? LOAD(link->inside) : NULL;
+	uint64_t spin = spin_ns(inside != NULL);
 
-	/* What a fault raises must stay deliverable: blocked it would kill the process unheard. */
-	sigfillset(&block);
-	sigdelset(&block, SIGSEGV);
-	sigdelset(&block, SIGBUS);
-	sigdelset(&block, SIGFPE);
-	sigdelset(&block, SIGILL);
-	sigdelset(&block, SIGTRAP);
-	sigdelset(&block, SIGSYS);
-	pthread_sigmask(SIG_BLOCK, &block, &s->old);
 	s->turns = 0;
+	s->blocked = false;
+	s->inside = inside;
+	s->attends = inside != NULL;
+	if (inside)
+		inside->attend_begin();
 	s->worker = link && link->page ? &link->page->worker[worker % CV_WORKERS_MAX] : NULL;
 	s->end_ns = 0;
 	if (spin == 0 || !s->worker)
@@ -242,7 +241,22 @@ static inline void cpu_pause(void)
 #endif
 }
 
-bool wait_slow_spin(struct wait_slow *s)
+/* Always one turn before the sleep. */
+static bool spin_inside(struct wait_slow *s)
+{
+	uint64_t now = s->inside->turn();
+
+	if (now == 0) {
+		now = wait_now_ns();
+		cpu_pause();
+	}
+	/* Our peer may want this core. */
+	if (++s->turns % SPIN_YIELD_TURNS == 0)
+		sched_yield();
+	return s->turns == 1 || now < s->end_ns;
+}
+
+static bool spin_elsewhere(struct wait_slow *s)
 {
 	if (s->end_ns == 0)
 		return false;
@@ -259,12 +273,53 @@ bool wait_slow_spin(struct wait_slow *s)
 	return wait_now_ns() < s->end_ns;
 }
 
+/* What a fault raises must stay deliverable: blocked it would kill the process unheard. */
+static void signals_block(sigset_t *old)
+{
+	sigset_t block;
+
+	sigfillset(&block);
+	sigdelset(&block, SIGSEGV);
+	sigdelset(&block, SIGBUS);
+	sigdelset(&block, SIGFPE);
+	sigdelset(&block, SIGILL);
+	sigdelset(&block, SIGTRAP);
+	sigdelset(&block, SIGSYS);
+	pthread_sigmask(SIG_BLOCK, &block, old);
+}
+
+static void attend_end(struct wait_slow *s)
+{
+	if (s->attends)
+		s->inside->attend_end();
+	s->attends = false;
+}
+
+bool wait_slow_spin(struct wait_slow *s)
+{
+	if (s->inside ? spin_inside(s) : spin_elsewhere(s))
+		return true;
+	attend_end(s);
+	signals_block(&s->old);
+	s->blocked = true;
+	return false;
+}
+
 void wait_slow_end(struct wait_slow *s)
 {
 	int saved = errno;
 
-	pthread_sigmask(SIG_SETMASK, &s->old, NULL);
+	attend_end(s);
+	if (s->blocked)
+		pthread_sigmask(SIG_SETMASK, &s->old, NULL);
 	errno = saved;
+}
+
+bool wait_turn(const struct wait_link *link)
+{
+	const struct cv_inline_engine *inside = LOAD(link->inside);
+
+	return inside && inside->turn() != 0;
 }
 
 bool wait_restarts(void)
@@ -370,7 +425,7 @@ void wait_link_check(struct wait_link *link)
 {
 	struct pollfd control = {.fd = link->control_fd};
 
-	if (LOAD(link->dead) || ++link->looks % LINK_CHECK_LOOKS != 0)
+	if (LOAD(link->inside) || LOAD(link->dead) || ++link->looks % LINK_CHECK_LOOKS != 0)
 		return;
 	if (wait_kernel_poll(&control, 1) == 1 && control_is_closed(control.revents))
 		mux_link_lost(link);
@@ -404,19 +459,50 @@ void wait_bell_write(int bell)
 /* --- sleeping -----------------------------------------------------------------------------------
  */
 
+static int sleep_once(struct pollfd *fds, nfds_t n, uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct timespec left;
+	int ready = real_ppoll(fds, n, wait_left(deadline_ns, &left), mask);
+
+	return ready < 0 ? -errno : ready;
+}
+
+int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint64_t deadline_ns,
+	const sigset_t *mask)
+{
+	const struct cv_inline_engine *inside = link ? LOAD(link->inside) : NULL;
+	uint64_t until = WAIT_FOREVER;
+	int watch = inside ? inside->watch_begin(&until) : -1, ready;
+
+	if (watch == -2) {
+		inside->turn();
+		for (nfds_t i = 0; i < n; i++)
+			fds[i].revents = 0;
+		return 0;
+	}
+	if (watch < 0)
+		return sleep_once(fds, n, deadline_ns, mask);
+	fds[n] = (struct pollfd){.fd = watch, .events = POLLIN};
+	ready = sleep_once(fds, n + 1, until < deadline_ns ? until : deadline_ns, mask);
+	inside->watch_end();
+	/* A device, a doorbell, or the engine's time. */
+	if (ready == 0 || (ready > 0 && fds[n].revents))
+		inside->turn();
+	return ready > 0 && fds[n].revents ? ready - 1 : ready;
+}
+
 int wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,
 	uint64_t deadline_ns, const sigset_t *mask)
 {
-	struct timespec left;
 	int ready;
 
 	if (!w && link && deadline_ns > wait_now_ns() + NAP_NS)
 		deadline_ns = wait_now_ns() + NAP_NS;
 	fds[n] = (struct pollfd){.fd = w ? w->bell : -1, .events = POLLIN};
 	fds[n + 1] = (struct pollfd){.fd = link ? link->control_fd : -1};
-	ready = real_ppoll(fds, n + 2, wait_left(deadline_ns, &left), mask);
+	ready = wait_sleep(link, fds, n + 2, deadline_ns, mask);
 	if (ready <= 0)
-		return ready < 0 ? -errno : 0;
+		return ready;
 	if (fds[n].revents) {
 		ready--;
 		wait_bell_read(w->bell);
@@ -445,7 +531,7 @@ struct wait_try {
 /* Arms, looks, sleeps. > 0: there; 0: look at the clock and go on; -EINTR. */
 static int try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *mask)
 {
-	struct pollfd fds[3] = {{.fd = t->kernel_fd, .events = (short)t->events}};
+	struct pollfd fds[1 + WAIT_OWN_FDS] = {{.fd = t->kernel_fd, .events = (short)t->events}};
 	nfds_t n = t->kernel_fd >= 0 ? 1 : 0;
 	struct cv_set *set = t->w ? t->w->set : NULL;
 	int result;
@@ -566,7 +652,7 @@ int wait_ring(struct wait_lane *w, uint32_t head)
 		result = look_ring(&t);
 	while (result == 0 && wait_slow_spin(&slow));
 	while (result == 0) {
-		struct pollfd fds[2];
+		struct pollfd fds[WAIT_OWN_FDS];
 
 		wait_lane_sleep(NULL, t.link, fds, 0, WAIT_FOREVER, NULL);
 		result = look_ring(&t);

@@ -11,8 +11,8 @@
  * Invariants
  * - No lost wake-up: armed is written, then a full fence, then the ring is emptied and the records
  *   are looked at; only then does the thread sleep. The engine does it the other way round.
- * - While a thread spins its signals are blocked, so that a handler runs either before the look, or
- *   in the sleep, which it ends with EINTR: no signal is swallowed between two looks.
+ * - From the end of the spin on signals are blocked, so that a handler runs either before the last look, or
+ *   in the sleep, which it ends with EINTR: no signal is swallowed between look and sleep.
  * - Nothing here allocates or locks on a wait (a set's table of watches is mapped once a thread).
  *
  * Values: readiness is poll(2)'s POLL* bits (epoll's are the same numbers). Times are nanoseconds
@@ -31,6 +31,7 @@
 #include "stack/api/segment.h"
 
 struct cv_command;
+struct cv_inline_engine;
 struct wait_link;
 struct wait_lane;
 struct mux_item;
@@ -48,6 +49,7 @@ struct wait_link {
 	int control_fd; /* of this process; renewed after fork */
 	uint32_t dead;  /* non-zero: the engine is gone, all its sockets are in error */
 	uint32_t looks; /* wait.c's */
+	const struct cv_inline_engine *inside; /* the engine runs in this process; NULL: elsewhere */
 };
 
 /* In a lane: the waiting of the thread that owns it. wait_lane_init() fills it in. */
@@ -172,21 +174,26 @@ void mux_fork_child(void);
  */
 
 /*
- * The slow path of a wait, entered when the first look found nothing: the caller's signals are
- *blocked from begin to end, except inside the sleep, which gets `old` (or the program's own mask).
+ * The slow path of a wait, entered when the first look found nothing:
  *	wait_slow_begin(&s, ...);
  *	do look; while (nothing && wait_slow_spin(&s));
  *	arm, look, sleep with s.old, disarm ...
  *	wait_slow_end(&s);
+ * When the spin is over the caller's signals are blocked until the end, except inside the sleep, which gets `old`
+ * (or the program's own mask): a handler that runs before that ran before the call, as far as anybody can tell.
+ * Where the engine is in this process, spinning is running its turns.
  */
 struct wait_slow {
 	sigset_t old;
+	bool blocked, attends;
 	uint64_t end_ns; /* of the spin */
 	uint32_t turns;
 	const struct cv_page_worker *worker;
+	const struct cv_inline_engine *inside;
 };
 void wait_slow_begin(
 	struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns);
+#define WAIT_OWN_FDS 3u
 bool wait_slow_spin(struct wait_slow *s); /* one turn; false: its time is over */
 void wait_slow_end(struct wait_slow *s);  /* pending handlers run in here */
 
@@ -207,7 +214,14 @@ void wait_bell_read(int bell);
 void wait_bell_write(int bell);
 /* For loops that never sleep: looks once in so many calls whether the engine has died. */
 void wait_link_check(struct wait_link *link);
-/* Sleeps on the lane's bell, the control connection and n descriptors of fds (two more entries must
+/* A thread that looks without waiting gives an engine in its own process the occasion to work. False: the engine
+ * works elsewhere, and another look is no use. */
+bool wait_turn(const struct wait_link *link);
+/* The sleep of a thread on fds[0..n), where entry n is free: an engine in this process gets its turns meanwhile.
+ * As ppoll, in fds[0..n); deadline in ns. */
+int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint64_t deadline_ns,
+	const sigset_t *mask);
+/* Sleeps on the lane's bell, the control connection and n descriptors of fds (WAIT_OWN_FDS more entries must
  * be free behind them), with the signal mask. Returns how many of fds are ready (revents set), 0:
  * woken or the deadline passed, -EINTR. w NULL (no lane to be had): naps a millisecond. */
 int wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,

@@ -1,21 +1,32 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# tests/diff/run.sh AREA [CASE...]: the differential cases of one area as a program of an engine, both ends on it.
+# tests/diff/run.sh [--inline] AREA [CASE...]: the differential cases of one area as a program of an engine, both ends
+# on it; with --inline the engine runs inside the program.
 set -euo pipefail
 # shellcheck source=../../dev.d/common.sh
 . "$(dirname "$0")/../../dev.d/common.sh"
 # shellcheck source=../../dev.d/net.sh
 . "$CULVERT_ROOT/dev.d/net.sh"
 
+hosting=service
+if [[ $1 == --inline ]]; then
+	hosting=inline
+	shift
+fi
 area=$1
 shift
 make_scratch scratch
 space_new space diff
 engine=$(engine_name diff)
-engine_tap "$space" "$engine" "$scratch"
 status=0
-DIFF_KIND=culvert DIFF_ADDR=$ENGINE_ADDR DIFF_ADDR6=$ENGINE_ADDR6 served "$space" "$engine" \
-	"$CULVERT_BUILD/tests/diff/diff_$area" "$@" || status=$?
+export DIFF_KIND=culvert DIFF_ADDR=$ENGINE_ADDR DIFF_ADDR6=$ENGINE_ADDR6
+if [[ $hosting == inline ]]; then
+	engine_tap_configure "$engine" "$scratch"
+	served_inline "$space" "$engine" "$CULVERT_BUILD/tests/diff/diff_$area" "$@" || status=$?
+	exit "$status"
+fi
+engine_tap "$space" "$engine" "$scratch"
+served "$space" "$engine" "$CULVERT_BUILD/tests/diff/diff_$area" "$@" || status=$?
 if ! engine_answers "$engine" >/dev/null; then
 	echo "not ok ${area}__engine__still_answers"
 	tail -n 30 "${engine_log[$engine]}"

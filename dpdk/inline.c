@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine inside a program (stack/api/inline.h): the same service, whose worker is whoever holds the baton.
+ *
+ * Owns: the baton, who watches, the module's own thread. Does not own: turns and sleep (worker.c), the rest of the
+ * service, the module's descriptors (inline_fd.c).
+ * Called by: the program's threads, through struct cv_inline_engine; nothing here takes a lock.
+ *
+ * The own thread is the EAL's main thread. It makes the engine, and then looks, once a nap, whether anybody has run
+ * turns since; when nobody has, it is the worker until somebody does.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include <rte_lcore.h>
+
+#include "dpdk/inline.h"
+#include "dpdk/log.h"
+#include "dpdk/service.h"
+#include "stack/tcp/tcp.h"
+
+#define NAP_NS 1000000ull       /* of the own thread, while others run turns */
+#define NAP_LAST_NS 16000000ull /* while one watches */
+#define FINISH_NAP_NS 200000ull
+
+static struct service s = {.control_fd = -1, .inside = true};
+
+static struct {
+	_Alignas(64) _Atomic uint32_t baton; /* 1: somebody runs a turn */
+	_Atomic uint32_t again;              /* somebody wanted to meanwhile */
+	_Alignas(64) _Atomic uint32_t attending;
+	_Atomic uint32_t watching;        /* 1: a thread of the program sleeps for all */
+	_Atomic uint64_t sleeping_until;  /* the earliest that a sleeper wakes by itself; 0: nobody sleeps for all */
+	_Atomic uint64_t turns;
+} word;
+
+/* --- turns --------------------------------------------------------------------------------------- */
+
+static bool baton_take(void)
+{
+	if (atomic_exchange(&word.baton, 1) == 0)
+		return true;
+	/* The holder looks at this word after it has let go: either it sees it, or we get the baton now. */
+	atomic_store(&word.again, 1);
+	return atomic_exchange(&word.baton, 1) == 0;
+}
+
+/* True: the baton was given, and taken back because somebody asked meanwhile. */
+static bool baton_give(void)
+{
+	atomic_store(&word.baton, 0);
+	return atomic_load(&word.again) != 0 && atomic_exchange(&word.baton, 1) == 0;
+}
+
+/* Who sleeps for all went to sleep before this turn set a timer. */
+static void sleeper_hurry(void)
+{
+	const uint64_t one = 1;
+	uint64_t until = atomic_load_explicit(&word.sleeping_until, memory_order_relaxed);
+
+	if (until == 0 || engine_deadline_ns(s.engine) >= until)
+		return;
+	if (write(s.kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_line(LOG_ERR, "the worker's bell: %s", strerror(errno));
+}
+
+/* DPDK keeps a cache of buffers for each lcore; the baton's holder has the engine's. */
+static uint32_t run(uint64_t now)
+{
+	unsigned lcore = RTE_PER_LCORE(_lcore_id);
+	uint32_t work;
+
+	RTE_PER_LCORE(_lcore_id) = 0;
+	atomic_store_explicit(&word.again, 0, memory_order_relaxed);
+	work = worker_turn(&s, now);
+	RTE_PER_LCORE(_lcore_id) = lcore;
+	atomic_store_explicit(
+		&word.turns, atomic_load_explicit(&word.turns, memory_order_relaxed) + 1, memory_order_relaxed);
+	return work;
+}
+
+static uint64_t turn(void)
+{
+	uint64_t now;
+
+	if (!baton_take())
+		return 0;
+	do {
+		now = worker_now_ns();
+		run(now);
+		sleeper_hurry();
+	} while (baton_give());
+	return now;
+}
+
+/* --- who waits ----------------------------------------------------------------------------------- */
+
+static void attend_begin(void)
+{
+	atomic_fetch_add(&word.attending, 1);
+}
+
+static void attend_end(void)
+{
+	atomic_fetch_sub(&word.attending, 1);
+}
+
+/* With the baton: until when a sleep for all may last; 0: a turn is due. */
+static uint64_t sleep_begin(void)
+{
+	uint64_t until = worker_sleep_until(&s);
+
+	if (until <= worker_now_ns())
+		return 0;
+	atomic_store(&word.sleeping_until, until);
+	return worker_is_called(&s) ? 0 : until;
+}
+
+static int watch_begin(uint64_t *until_ns)
+{
+	if (atomic_exchange(&word.watching, 1) != 0)
+		return -1;
+	if (!baton_take()) {
+		atomic_store(&word.watching, 0);
+		return -1;
+	}
+	*until_ns = sleep_begin();
+	if (baton_give())
+		*until_ns = 0, atomic_store(&word.baton, 0);
+	if (*until_ns != 0)
+		return s.epoll;
+	atomic_store(&word.sleeping_until, 0);
+	atomic_store(&word.watching, 0);
+	return -2;
+}
+
+static void watch_end(void)
+{
+	struct epoll_event ev[8];
+
+	atomic_store(&word.sleeping_until, 0);
+	(void)epoll_wait(s.epoll, ev, 8, 0);
+	atomic_store(&word.watching, 0);
+}
+
+/* --- the module's own thread --------------------------------------------------------------------- */
+
+static bool others_at_work(uint64_t *seen)
+{
+	uint64_t turns = atomic_load(&word.turns), before = *seen;
+
+	*seen = turns;
+	return turns != before || atomic_load(&word.attending) != 0 || atomic_load(&word.watching) != 0;
+}
+
+/* As the service's worker. Turns of others meanwhile end it. */
+static void work_alone(uint64_t *seen)
+{
+	while (!atomic_load_explicit(&s.stop, memory_order_relaxed)) {
+		uint64_t now, until = 0;
+		uint32_t work;
+
+		if (others_at_work(seen) || !baton_take())
+			return;
+		now = worker_now_ns();
+		work = run(now);
+		*seen += 1;
+		if (work == 0 && now - s.idle.since >= (uint64_t)s.config.spin_us * 1000)
+			until = sleep_begin();
+		if (baton_give()) {
+			atomic_store(&word.baton, 0);
+			until = 0;
+		}
+		if (until > now)
+			worker_wait(&s, now, until);
+		else if (work == 0)
+			sched_yield();
+		if (atomic_load(&word.watching) == 0)
+			atomic_store(&word.sleeping_until, 0);
+	}
+}
+
+static void nap(uint64_t ns)
+{
+	const struct timespec t = {.tv_nsec = (long)ns};
+
+	nanosleep(&t, NULL);
+}
+
+static void take_over_when_nobody_does(void)
+{
+	uint64_t seen = 0, nap_ns = NAP_NS;
+
+	prctl(PR_SET_TIMERSLACK, 1000ul);
+	while (!atomic_load(&s.stop)) {
+		if (!others_at_work(&seen)) {
+			work_alone(&seen);
+			nap_ns = NAP_NS;
+			continue;
+		}
+		nap(nap_ns);
+		if (atomic_load(&word.watching) == 0)
+			nap_ns = NAP_NS;
+		else if (nap_ns < NAP_LAST_NS)
+			nap_ns *= 2;
+	}
+}
+
+struct start {
+	sem_t done;
+	int code;
+	char *error;
+};
+
+static void *own_thread(void *arg)
+{
+	struct start *start = arg;
+
+	prctl(PR_SET_NAME, "culvert-engine");
+	start->code = service_start(&s, false, start->error);
+	if (start->code == 0)
+		__atomic_store_n(&s.page->worker[0].armed, 1, __ATOMIC_RELAXED);
+	if (start->code != 0 && s.control_fd >= 0)
+		unlink(s.config.control);
+	sem_post(&start->done);
+	if (start->code == 0)
+		take_over_when_nobody_does();
+	return NULL;
+}
+
+/* --- the module's entry -------------------------------------------------------------------------- */
+
+struct alive {
+	uint32_t n;
+};
+
+static void count_alive(void *arg)
+{
+	struct alive *alive = arg;
+	uint32_t time_waits;
+
+	tcp_count(s.engine, &alive->n, &time_waits);
+}
+
+static void finish(uint64_t wait_ns)
+{
+	uint64_t end = worker_now_ns() + wait_ns, now;
+	struct alive alive = {1};
+
+	attend_begin();
+	while (alive.n > 0 && (now = worker_now_ns()) < end) {
+		if (!baton_take()) {
+			sched_yield();
+			continue;
+		}
+		run(now);
+		count_alive(&alive);
+		(void)baton_give();
+		atomic_store(&word.baton, 0);
+		if (s.engine->now_ns - s.idle.since > FINISH_NAP_NS)
+			nap(FINISH_NAP_NS);
+	}
+	attend_end();
+	unlink(s.config.control);
+}
+
+static void forked(void)
+{
+	inline_fd_close_all();
+}
+
+static int name_from(const char *config, char error[CONFIG_ERROR_BYTES])
+{
+	config_init(&s.config);
+	return config != NULL && config[0] != '\0' ? config_load(&s.config, config, error)
+						    : config_load_default(&s.config, "culvert", error);
+}
+
+static int start_service(char *error)
+{
+	struct start start = {.error = error};
+	pthread_t thread;
+	int status;
+
+	sem_init(&start.done, 0, 0);
+	status = pthread_create(&thread, NULL, own_thread, &start);
+	if (status != 0) {
+		snprintf(error, CONFIG_ERROR_BYTES, "no thread for the engine: %s", strerror(status));
+		return -1;
+	}
+	while (sem_wait(&start.done) != 0) {
+	}
+	sem_destroy(&start.done);
+	pthread_detach(thread);
+	return start.code == 0 ? 0 : -1;
+}
+
+static const struct cv_inline_engine calls = {
+	.version = CV_API_VERSION,
+	.turn = turn,
+	.attend_begin = attend_begin,
+	.attend_end = attend_end,
+	.watch_begin = watch_begin,
+	.watch_end = watch_end,
+	.finish = finish,
+	.forked = forked,
+};
+
+__attribute__((visibility("default"))) cv_inline_start culvert_inline_start;
+
+int culvert_inline_start(const struct cv_inline_host *host, const char *config,
+	struct cv_inline_engine *engine, char error[CV_INLINE_ERROR_BYTES])
+{
+	static_assert(CV_INLINE_ERROR_BYTES >= CONFIG_ERROR_BYTES, "an error fits");
+	inline_fd_host(host);
+	log_to(host->say);
+	*engine = calls;
+	if (name_from(config, error) != 0)
+		return -1;
+	memcpy(engine->control, s.config.control, sizeof(engine->control));
+	if (control_answers(s.config.control))
+		return 1;
+	return start_service(error);
+}

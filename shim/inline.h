@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine inside this process (stack/api/inline.h).
+ *
+ * Owns: loading the module, its end, what becomes of it over fork. Does not own: waiting (wait.c), which runs turns.
+ * Called by: link.c, when the first internet socket needs an engine and CULVERT_MODE=inline.
+ */
+#ifndef CULVERT_SHIM_INLINE_H
+#define CULVERT_SHIM_INLINE_H
+
+#include <stdbool.h>
+
+#include "stack/api/inline.h"
+
+/* Whether the environment asks for it. */
+bool inline_wanted(void);
+/* Starts the engine at the first call. The path of the control socket at which it answers, be it ours or one of the
+ * same name that ran already; NULL: there is none, and it has been said why. One thread at a time. */
+const char *inline_start(void);
+/* The engine, as long as this process has it; NULL. */
+const struct cv_inline_engine *inline_engine(void);
+/* In a fork's child: the engine stays with the parent. */
+void inline_fork_child(void);
+
+#endif
