@@ -5,8 +5,8 @@
  *
  * Connections made and ended one after the other, one thread on each side, no data: the server
  * accepts and closes, the client connects, sees the end and closes. Prints one JSON object with the
- * rate. The server closes first, so that what waits in TIME_WAIT is on its side and the client never
- * runs out of ports.
+ * rate. The server closes first, so that what waits in TIME_WAIT is on its side and the client
+ * never runs out of ports.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -17,15 +17,13 @@
 #include <time.h>
 #include <unistd.h>
 
-static _Noreturn void
-die(const char *what)
+static _Noreturn void die(const char *what)
 {
 	perror(what);
 	exit(1);
 }
 
-static void
-serve(struct sockaddr_in *name)
+static void serve(struct sockaddr_in *name)
 {
 	int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
@@ -41,8 +39,7 @@ serve(struct sockaddr_in *name)
 	}
 }
 
-static double
-now_s(void)
+static double now_s(void)
 {
 	struct timespec now;
 
@@ -50,8 +47,7 @@ now_s(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void
-meet(struct sockaddr_in *name)
+static void meet(struct sockaddr_in *name)
 {
 	int link = socket(AF_INET, SOCK_STREAM, 0);
 	char byte;
@@ -63,8 +59,7 @@ meet(struct sockaddr_in *name)
 	close(link);
 }
 
-static void
-ask(struct sockaddr_in *name, double seconds)
+static void ask(struct sockaddr_in *name, double seconds)
 {
 	double begin, took;
 	long count = 0;
@@ -79,8 +74,7 @@ ask(struct sockaddr_in *name, double seconds)
 	printf("{\"connections\": %.1f, \"count\": %ld}\n", (double)count / took, count);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	struct sockaddr_in name = {.sin_family = AF_INET};
 	double seconds = argc == 5 ? atof(argv[4]) : 0;

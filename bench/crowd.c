@@ -4,9 +4,10 @@
  * crowd client ADDRESS PORT IDLE ACTIVE SECONDS
  *
  * What idle connections cost the others. The server echoes, one thread, epoll. The client opens
- * ACTIVE connections, on each of which 64 bytes go there and back for SECONDS; then IDLE connections
- * more, on which nothing goes; then the same again. Prints one JSON object: round trips a second
- * without and with the idle ones. With ACTIVE 0 it says "holding", and holds them for SECONDS.
+ * ACTIVE connections, on each of which 64 bytes go there and back for SECONDS; then IDLE
+ * connections more, on which nothing goes; then the same again. Prints one JSON object: round trips
+ * a second without and with the idle ones. With ACTIVE 0 it says "holding", and holds them for
+ * SECONDS.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -24,15 +25,13 @@
 #define DESCRIPTORS 65536
 #define EVENTS 64
 
-static _Noreturn void
-die(const char *what)
+static _Noreturn void die(const char *what)
 {
 	perror(what);
 	exit(1);
 }
 
-static double
-now_s(void)
+static double now_s(void)
 {
 	struct timespec now;
 
@@ -41,8 +40,7 @@ now_s(void)
 }
 
 /* The socket into the set, with small messages sent at once. */
-static void
-watch(int set, int fd)
+static void watch(int set, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
 	int on = 1;
@@ -52,8 +50,7 @@ watch(int set, int fd)
 		die("crowd: epoll_ctl");
 }
 
-static void
-echo(int fd)
+static void echo(int fd)
 {
 	char data[4096];
 	ssize_t n = recv(fd, data, sizeof(data), 0);
@@ -62,8 +59,7 @@ echo(int fd)
 		close(fd);
 }
 
-static void
-serve(struct sockaddr_in *name)
+static void serve(struct sockaddr_in *name)
 {
 	int listener = socket(AF_INET, SOCK_STREAM, 0), set = epoll_create1(0), on = 1;
 	struct epoll_event events[EVENTS];
@@ -89,8 +85,7 @@ serve(struct sockaddr_in *name)
 	}
 }
 
-static int
-link_new(struct sockaddr_in *name)
+static int link_new(struct sockaddr_in *name)
 {
 	int link = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -100,8 +95,7 @@ link_new(struct sockaddr_in *name)
 }
 
 /* One message of the link came back whole, or a part of it. Returns whether it is whole. */
-static int
-came_back(int link, size_t *missing)
+static int came_back(int link, size_t *missing)
 {
 	char data[MESSAGE_BYTES];
 	ssize_t n = recv(link, data, *missing, 0);
@@ -112,8 +106,7 @@ came_back(int link, size_t *missing)
 	return *missing == 0;
 }
 
-static void
-ask(int link, size_t *missing)
+static void ask(int link, size_t *missing)
 {
 	static const char data[MESSAGE_BYTES] = "are you there?";
 
@@ -122,9 +115,9 @@ ask(int link, size_t *missing)
 	*missing = sizeof(data);
 }
 
-/* Round trips a second over all links of the set, each with one message under way; none is afterwards. */
-static double
-rate(int set, const int *links, int count, size_t *missing, double seconds)
+/* Round trips a second over all links of the set, each with one message under way; none is
+ * afterwards. */
+static double rate(int set, const int *links, int count, size_t *missing, double seconds)
 {
 	struct epoll_event events[EVENTS];
 	double begin = now_s(), took;
@@ -154,8 +147,7 @@ rate(int set, const int *links, int count, size_t *missing, double seconds)
 	return (double)done / took;
 }
 
-static void
-measure(struct sockaddr_in *name, int idle, int active, double seconds)
+static void measure(struct sockaddr_in *name, int idle, int active, double seconds)
 {
 	static size_t missing[DESCRIPTORS]; /* of the message under way, by descriptor */
 	int *links = calloc((size_t)active + 1, sizeof(*links)), set = epoll_create1(0);
@@ -180,19 +172,20 @@ measure(struct sockaddr_in *name, int idle, int active, double seconds)
 	}
 	rate(set, links, active, missing, seconds / 10);
 	with = rate(set, links, active, missing, seconds);
-	printf("{\"without\": %.1f, \"requests\": %.1f, \"share\": %.4f}\n", without, with, with / without);
+	printf("{\"without\": %.1f, \"requests\": %.1f, \"share\": %.4f}\n", without, with,
+		with / without);
 	free(links);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	struct sockaddr_in name = {.sin_family = AF_INET};
 	struct rlimit files = {.rlim_cur = DESCRIPTORS, .rlim_max = DESCRIPTORS};
 	int idle = argc == 7 ? atoi(argv[4]) : -1, active = argc == 7 ? atoi(argv[5]) : -1;
 	double seconds = argc == 7 ? atof(argv[6]) : 0;
 	int is_server = argc == 4 && strcmp(argv[1], "server") == 0,
-	    is_client = argc == 7 && strcmp(argv[1], "client") == 0 && idle >= 0 && active >= 0 && seconds > 0;
+	    is_client = argc == 7 && strcmp(argv[1], "client") == 0 && idle >= 0 && active >= 0 &&
+			seconds > 0;
 
 	if ((!is_server && !is_client) || inet_pton(AF_INET, argv[2], &name.sin_addr) != 1) {
 		fprintf(stderr, "usage: crowd server ADDRESS PORT\n"

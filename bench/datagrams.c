@@ -7,8 +7,8 @@
  * many came, again and again until it answers, and prints one JSON object: datagrams sent and
  * received a second, and the loss in per cent. One datagram a call on both sides.
  *
- * The server counts by run (a number that the client draws), over the time from a run's first to its
- * last datagram.
+ * The server counts by run (a number that the client draws), over the time from a run's first to
+ * its last datagram.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -32,15 +32,13 @@ struct head {
 	uint64_t count, took_ns; /* of an answer */
 };
 
-static _Noreturn void
-die(const char *what)
+static _Noreturn void die(const char *what)
 {
 	perror(what);
 	exit(1);
 }
 
-static uint64_t
-now_ns(void)
+static uint64_t now_ns(void)
 {
 	struct timespec now;
 
@@ -48,8 +46,7 @@ now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static void
-serve(int fd, struct sockaddr_in *name)
+static void serve(int fd, struct sockaddr_in *name)
 {
 	static char data[SIZE_MAX_BYTES];
 	struct head h, sum = {.kind = KIND_ANSWER};
@@ -82,9 +79,9 @@ serve(int fd, struct sockaddr_in *name)
 	}
 }
 
-/* The answer to a question about the run; datagrams of the load may still be before it in a queue. */
-static struct head
-server_says(int fd, uint64_t run)
+/* The answer to a question about the run; datagrams of the load may still be before it in a queue.
+ */
+static struct head server_says(int fd, uint64_t run)
 {
 	struct timeval patience = {.tv_usec = 50000};
 	struct head question = {.run = run, .kind = KIND_QUESTION}, answer;
@@ -101,8 +98,7 @@ server_says(int fd, uint64_t run)
 	exit(1);
 }
 
-static void
-flood(int fd, struct sockaddr_in *name, size_t size, double seconds)
+static void flood(int fd, struct sockaddr_in *name, size_t size, double seconds)
 {
 	static char data[SIZE_MAX_BYTES];
 	struct head h = {.run = now_ns() ^ (uint64_t)getpid() << 48, .kind = KIND_LOAD}, answer;
@@ -120,25 +116,27 @@ flood(int fd, struct sockaddr_in *name, size_t size, double seconds)
 		sent += send(fd, data, size, 0) == (ssize_t)size;
 	took = (double)(now_ns() - begin) / 1e9;
 	answer = server_says(fd, h.run);
-	printf("{\"sent\": %.1f, \"received\": %.1f, \"loss\": %.3f, \"count\": %lu}\n", (double)sent / took,
+	printf("{\"sent\": %.1f, \"received\": %.1f, \"loss\": %.3f, \"count\": %lu}\n",
+		(double)sent / took,
 		answer.took_ns > 0 ? (double)answer.count / ((double)answer.took_ns / 1e9) : 0,
-		sent > 0 ? 100 * (1 - (double)answer.count / (double)sent) : 0, (unsigned long)sent);
+		sent > 0 ? 100 * (1 - (double)answer.count / (double)sent) : 0,
+		(unsigned long)sent);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	struct sockaddr_in name = {.sin_family = AF_INET};
 	size_t size = argc == 6 ? (size_t)atol(argv[4]) : 0;
 	double seconds = argc == 6 ? atof(argv[5]) : 0;
 	int is_server = argc == 4 && strcmp(argv[1], "server") == 0,
-	    is_client = argc == 6 && strcmp(argv[1], "client") == 0 && size >= sizeof(struct head) &&
-			size <= SIZE_MAX_BYTES && seconds > 0,
+	    is_client = argc == 6 && strcmp(argv[1], "client") == 0 &&
+			size >= sizeof(struct head) && size <= SIZE_MAX_BYTES && seconds > 0,
 	    fd;
 
 	if ((!is_server && !is_client) || inet_pton(AF_INET, argv[2], &name.sin_addr) != 1) {
-		fprintf(stderr, "usage: datagrams server ADDRESS PORT\n"
-				"       datagrams client ADDRESS PORT SIZE SECONDS (SIZE from %zu)\n",
+		fprintf(stderr,
+			"usage: datagrams server ADDRESS PORT\n"
+			"       datagrams client ADDRESS PORT SIZE SECONDS (SIZE from %zu)\n",
 			sizeof(struct head));
 		return 2;
 	}

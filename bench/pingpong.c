@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * pingpong server ADDRESS PORT
- * pingpong client ADDRESS PORT SIZE COUNT
+ * pingpong client ADDRESS PORT SIZE COUNT [SECONDS]
  *
- * One connection; the client sends SIZE bytes and waits for the same bytes back, COUNT times after a
- * tenth as many to warm up, and prints one JSON object: the round trip's percentiles in microseconds.
- * Blocking calls and TCP_NODELAY, as a plain request-response program has them.
+ * One connection; the client sends SIZE bytes and waits for the same bytes back, COUNT times after
+ * a tenth as many to warm up, and prints one JSON object: the round trip's percentiles in
+ * microseconds. After SECONDS (and a hundred round trips) it leaves it at what it has. Blocking
+ * calls and TCP_NODELAY, as a plain request-response program has them.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -19,16 +20,15 @@
 #include <unistd.h>
 
 #define SIZE_MAX_BYTES (1 << 20)
+#define COUNT_LEAST 100
 
-static _Noreturn void
-die(const char *what)
+static _Noreturn void die(const char *what)
 {
 	perror(what);
 	exit(1);
 }
 
-static void
-send_all(int fd, const char *data, size_t n)
+static void send_all(int fd, const char *data, size_t n)
 {
 	while (n > 0) {
 		ssize_t sent = send(fd, data, n, MSG_NOSIGNAL);
@@ -39,8 +39,7 @@ send_all(int fd, const char *data, size_t n)
 	}
 }
 
-static void
-receive_all(int fd, char *data, size_t n)
+static void receive_all(int fd, char *data, size_t n)
 {
 	while (n > 0) {
 		ssize_t got = recv(fd, data, n, 0);
@@ -51,8 +50,7 @@ receive_all(int fd, char *data, size_t n)
 	}
 }
 
-static void
-serve(struct sockaddr_in *name)
+static void serve(struct sockaddr_in *name)
 {
 	static char data[SIZE_MAX_BYTES];
 	int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
@@ -73,8 +71,7 @@ serve(struct sockaddr_in *name)
 	}
 }
 
-static uint64_t
-now_ns(void)
+static uint64_t now_ns(void)
 {
 	struct timespec now;
 
@@ -82,69 +79,74 @@ now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static int
-compare(const void *a, const void *b)
+static int compare(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return x < y ? -1 : x > y;
 }
 
-static double
-percentile(const uint64_t *sorted, size_t n, double p)
+static double percentile(const uint64_t *sorted, size_t n, double p)
 {
 	return (double)sorted[(size_t)(p * (double)(n - 1))] / 1000;
 }
 
-static void
-ask(struct sockaddr_in *name, size_t size, size_t count)
+/* One round trip; returns its nanoseconds. */
+static uint64_t exchange(int link, size_t size, int mark)
 {
 	static char out[SIZE_MAX_BYTES], in[SIZE_MAX_BYTES];
-	size_t warm = count / 10;
-	uint64_t *took = calloc(count, sizeof(*took));
+	uint64_t begin = now_ns();
+
+	memset(out, mark, size < 16 ? size : 16);
+	send_all(link, out, size);
+	receive_all(link, in, size);
+	if (memcmp(in, out, size) != 0) {
+		fprintf(stderr, "pingpong: other bytes came back\n");
+		exit(1);
+	}
+	return now_ns() - begin;
+}
+
+static void ask(struct sockaddr_in *name, size_t size, size_t count, double seconds)
+{
+	uint64_t *took = calloc(count, sizeof(*took)), end;
 	int link = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+	size_t n;
 
 	if (took == NULL || link < 0 || connect(link, (void *)name, sizeof(*name)) != 0)
 		die("pingpong: connect");
 	setsockopt(link, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	for (size_t i = 0; i < warm + count; i++) {
-		uint64_t begin = now_ns();
-
-		memset(out, (int)i, size < 16 ? size : 16);
-		send_all(link, out, size);
-		receive_all(link, in, size);
-		if (memcmp(in, out, size) != 0) {
-			fprintf(stderr, "pingpong: other bytes came back\n");
-			exit(1);
-		}
-		if (i >= warm)
-			took[i - warm] = now_ns() - begin;
-	}
+	end = now_ns() + (uint64_t)(seconds * 0.1e9);
+	for (size_t i = 0; i < count / 10 && (i < COUNT_LEAST || now_ns() < end); i++)
+		exchange(link, size, (int)i);
+	end = now_ns() + (uint64_t)(seconds * 1e9);
+	for (n = 0; n < count && (n < COUNT_LEAST || now_ns() < end); n++)
+		took[n] = exchange(link, size, (int)n);
 	close(link);
-	qsort(took, count, sizeof(*took), compare);
+	qsort(took, n, sizeof(*took), compare);
 	printf("{\"p50\": %.2f, \"p99\": %.2f, \"p99.9\": %.2f, \"count\": %zu}\n",
-		percentile(took, count, 0.5), percentile(took, count, 0.99),
-		percentile(took, count, 0.999), count);
+		percentile(took, n, 0.5), percentile(took, n, 0.99), percentile(took, n, 0.999), n);
 	free(took);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	struct sockaddr_in name = {.sin_family = AF_INET};
-	size_t size = argc == 6 ? (size_t)atol(argv[4]) : 1, count = argc == 6 ? (size_t)atol(argv[5]) : 10;
 	int is_server = argc == 4 && strcmp(argv[1], "server") == 0,
-	    is_client = argc == 6 && strcmp(argv[1], "client") == 0;
+	    is_client = (argc == 6 || argc == 7) && strcmp(argv[1], "client") == 0;
+	size_t size = is_client ? (size_t)atol(argv[4]) : 1,
+	       count = is_client ? (size_t)atol(argv[5]) : 10;
+	double seconds = argc == 7 ? atof(argv[6]) : 1e6;
 
-	if ((!is_server && !is_client) || inet_pton(AF_INET, argv[2], &name.sin_addr) != 1 || size < 1 ||
-		size > SIZE_MAX_BYTES || count < 10) {
+	if ((!is_server && !is_client) || inet_pton(AF_INET, argv[2], &name.sin_addr) != 1 ||
+		size < 1 || size > SIZE_MAX_BYTES || count < 10 || !(seconds > 0)) {
 		fprintf(stderr, "usage: pingpong server ADDRESS PORT\n"
-				"       pingpong client ADDRESS PORT SIZE COUNT\n");
+				"       pingpong client ADDRESS PORT SIZE COUNT [SECONDS]\n");
 		return 2;
 	}
 	name.sin_port = htons((uint16_t)atoi(argv[3]));
 	if (is_server)
 		serve(&name);
-	ask(&name, size, count);
+	ask(&name, size, count, seconds);
 	return 0;
 }

@@ -5,7 +5,8 @@
 #
 #   bench.d/links.sh      what joins the two sides
 #   bench.d/workloads.sh  what runs over it, and what is read off
-#   bench.d/report.sh     numbers to JSON, tables and plots
+#   bench.d/report.sh     numbers to JSON and tables
+#   bench.d/plots.sh      and to plots
 #
 # This file owns the order of things: rounds, servers, links, workloads; progress; and what happens when one of them fails.
 # A server's workloads over one link run in a shell of its own, with a link of its own: nothing of another link is there
@@ -14,13 +15,16 @@
 
 bench_usage() {
 	cat <<-END
-	usage: ./dev bench [WORKLOAD...] [--links LINK,...] [--rounds N] [--quick] [--json FILE]
+	usage: ./dev bench [WORKLOAD...] [--links LINK,...] [--rounds N] [--quick] [--json FILE] [--plots DIR]
 	       ./dev bench --list             the workloads
+	       ./dev bench --report FILE      the table of docs/performance.md from a run's JSON
 	       ./dev bench micro              instructions per packet (--help)
 	  WORKLOAD also is the beginning of some: nginx, redis-get, iperf3-1
 	  --links   of ${links_all[*]}; default all
 	  --rounds  default 5; medians are of that many
 	  --quick   3 minutes in all: shorter runs, as many rounds as fit (at most 3), links ${links_main[*]} if none are named
+	  --json    the numbers; what they were measured on goes beside them, in FILE.about
+	  --plots   where the plots go (default build/bench; '' for none)
 	END
 }
 bench_wrong() {
@@ -52,18 +56,24 @@ bench_choose() { # NAME...
 }
 
 bench_arguments() {
-	local link names=()
-	bench_rounds=5 bench_json='' bench_quick=0 bench_limit=60
+	local link links=() names=()
+	bench_rounds=5 bench_json='' bench_report='' bench_plots=$CULVERT_ROOT/build/bench bench_quick=0 bench_limit=60
 	# Of one measurement; what counts requests takes its number from it.
 	bench_ms=2000
-	bench_links=()
+	# As docs/performance.md repeats it: without where the results go.
+	bench_command='./dev bench'
 	while (($# > 0)); do
 		case $1 in
-		--quick) bench_quick=1 bench_rounds=3 bench_ms=1000 bench_limit=15 ;;
-		--json | --rounds | --links)
+		--json | --plots) ;;
+		--rounds | --links) bench_command+=" $1 ${2:-}" ;;
+		*) bench_command+=" $1" ;;
+		esac
+		case $1 in
+		--quick) bench_quick=1 bench_rounds=3 bench_ms=1000 bench_limit=20 ;;
+		--json | --rounds | --links | --plots | --report)
 			(($# > 1)) || bench_wrong "$1 needs a value"
 			case $1 in
-			--links) IFS=, read -ra bench_links <<<"$2" ;;
+			--links) IFS=, read -ra links <<<"$2" ;;
 			*) printf -v "bench_${1#--}" '%s' "$2" ;;
 			esac
 			shift
@@ -77,11 +87,17 @@ bench_arguments() {
 	done
 	[[ $bench_rounds =~ ^[1-9][0-9]*$ ]] || bench_wrong "--rounds is a number from 1"
 	bench_choose "${names[@]}"
-	for link in "${bench_links[@]}"; do
+	for link in "${links[@]}"; do
 		[[ " ${links_all[*]} " == *" $link "* ]] || bench_wrong "no link '$link'"
 	done
-	((${#bench_links[@]} > 0)) || bench_links=("${links_all[@]}")
-	if ((bench_quick)) && [[ ${bench_links[*]} == "${links_all[*]}" ]]; then bench_links=("${links_main[@]}"); fi
+	if ((${#links[@]} == 0)); then
+		links=("${links_all[@]}")
+		((!bench_quick)) || links=("${links_main[@]}")
+	fi
+	bench_links=()
+	for link in "${links_all[@]}"; do
+		[[ " ${links[*]} " != *" $link "* ]] || bench_links+=("$link")
+	done
 }
 
 # --- what is to be done, and how far we are --------------------------------------------------------
@@ -216,6 +232,12 @@ bench_leave_out() {
 	bench_links=("${links[@]}")
 }
 
+# Debian packages that only this needs.
+bench_packages() {
+	[[ " ${bench_workloads[*]} " != *' memcached '* ]] || say libmemcached-tools
+	[[ -z $bench_plots ]] || say gnuplot-nox
+}
+
 # A round more than the time allows is not begun.
 bench_time_is_up() {
 	local elapsed=$(($(now_ms) - bench_begin))
@@ -251,15 +273,24 @@ dev_bench() {
 	. "$CULVERT_ROOT/dev.d/bench.d/workloads.sh"
 	# shellcheck source=dev.d/bench.d/report.sh
 	. "$CULVERT_ROOT/dev.d/bench.d/report.sh"
+	# shellcheck source=dev.d/bench.d/plots.sh
+	. "$CULVERT_ROOT/dev.d/bench.d/plots.sh"
 	declare -gA bench_failed=()
 	bench_child=''
+	# A run inside another's (a test's) cleans up after itself only.
+	[[ $CULVERT_RUN_ID == "$$" ]] || CULVERT_RUN_ID=$CULVERT_RUN_ID-$$
 	bench_arguments "$@"
+	if [[ -n $bench_report ]]; then
+		report_write "$bench_report"
+		return
+	fi
+	[[ -z $bench_json ]] || : >>"$bench_json" || die "$bench_json cannot be written"
 	need_root
 	# shellcheck source=dev.d/setup.sh
 	. "$CULVERT_ROOT/dev.d/setup.sh"
 	# shellcheck source=dev.d/build.sh
 	. "$CULVERT_ROOT/dev.d/build.sh"
-	packages_run+=("${packages_bench[@]}")
+	mapfile -t -O "${#packages_run[@]}" packages_run < <(bench_packages)
 	dev_setup
 	[[ $CULVERT_BUILD != "$CULVERT_ROOT/build" ]] || build_kind release >/dev/null || die "the build failed: ./dev build"
 	make_scratch bench_dir
@@ -274,6 +305,10 @@ dev_bench() {
 	bench_run_rounds
 	report_json >"$bench_dir/result.json"
 	report_table "$bench_dir/result.json"
-	[[ -z $bench_json ]] || cp "$bench_dir/result.json" "$bench_json"
+	[[ -z $bench_plots ]] || plots_make "$bench_dir/result.json" "$bench_plots" "$bench_dir"
+	if [[ -n $bench_json ]]; then
+		cp "$bench_dir/result.json" "$bench_json"
+		report_about >"${bench_json%.json}.about"
+	fi
 	((${#bench_failed[@]} == left_out))
 }

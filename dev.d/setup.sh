@@ -11,8 +11,6 @@ packages_run=(
 	iproute2 iputils-ping procps util-linux ca-certificates
 	curl jq python3 tcpdump nginx-light redis-server redis-tools memcached iperf3 wrk socat
 )
-# What ./dev bench adds.
-packages_bench=(libmemcached-tools gnuplot-nox)
 # Any of these will do for the package on the left.
 package_alternatives() {
 	case $1 in

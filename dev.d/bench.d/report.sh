@@ -55,3 +55,63 @@ report_table() { # JSON
 			if [[ $ratio == - ]]; then printf '%7s\n' -; else printf '%7.2f\n' "$ratio"; fi
 		done
 }
+
+# --- docs/performance.md ---------------------------------------------------------------------------
+
+report_page=$CULVERT_ROOT/docs/performance.md
+report_begin='<!-- made by ./dev bench --report: begin -->'
+report_end='<!-- made by ./dev bench --report: end -->'
+
+# The machine and the command of a run; kept beside its JSON, in FILE.about.
+report_about() {
+	# shellcheck disable=SC2016 # the backquotes are the page's
+	printf '%s cores (%s), Linux %s, %s GiB of memory. Medians of %d, each of about %s s: `%s`\n' "$(nproc)" \
+		"$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | sort | uniq -c | awk '{$1 = ""; print substr($0, 2); exit}')" \
+		"$(uname -r | cut -d- -f1)" "$(awk '/^MemTotal/ {printf "%.0f", $2 / 1048576}' /proc/meminfo)" \
+		"$bench_rounds" "$(seconds_of "$bench_ms")" "$bench_command"
+}
+
+# A row a workload and metric, a column a link; and the busy cores of a workload.
+report_markdown() { # JSON
+	jq -r '
+		def once: reduce .[] as $x ([]; if index([$x]) then . else . + [$x] end);
+		def places($n): pow(10; $n) as $p | . * $p | round / $p | tostring;
+		def short: if . >= 1e6 then (. / 1e6 | places(2)) + " M" elif . >= 1e4 then (. / 1e3 | places(0)) + " k"
+			elif . >= 100 then places(0) elif . >= 10 then places(1) else places(2) end;
+		def bold: "**" + . + "**";
+		def figures: (.median | short) + (if .min != .max then " (" + (.min | short) + "\u2013" + (.max | short) + ")" else "" end)
+			+ (if .ratio == null or .hosting == "kernel" then "" else " " + (.ratio | places(2) + "x" | bold) end);
+		def row: "| " + join(" | ") + " |";
+		(map("\(.link) \(.hosting)") | once) as $links
+		| (map([.workload, .metric, .unit]) | once) as $rows
+		| . as $all
+		| (["workload", "", ""] + $links | row),
+		(["---", "---", "---"] + ($links | map("---")) | row),
+		($rows[] as [$workload, $metric, $unit]
+			| ([$workload, $metric, $unit] + ($links | map(. as $link | $all | map(select(.workload == $workload
+				and .metric == $metric and "\(.link) \(.hosting)" == $link)) | if . == [] then "" else .[0] | figures end)) | row),
+			(($rows | map(select(.[0] == $workload)) | .[-1][1]) as $last
+			| if $metric == $last and $metric != "busy" then
+				([$workload, "busy", "cores"] + ($links | map(. as $link | $all | map(select(.workload == $workload
+				and "\(.link) \(.hosting)" == $link)) | if . == [] then "" else .[0].cpu_cores | places(2) end)) | row)
+			else empty end))' "$1"
+}
+
+# The part between the marks of docs/performance.md, from a run.
+report_write() { # JSON
+	local about=${1%.json}.about part
+	jq -e 'type == "array" and length > 0 and all(.[]; has("workload") and has("median"))' "$1" >/dev/null 2>&1 ||
+		die "$1 is not a run's JSON"
+	grep -qxF -- "$report_begin" "$report_page" || die "$report_page has no line '$report_begin'"
+	part=$(
+		[[ ! -s $about ]] || cat "$about"
+		printf '\n'
+		report_markdown "$1"
+	)
+	awk -v begin="$report_begin" -v end="$report_end" -v part="$part" '
+		$0 == begin {print; print part; skip = 1}
+		$0 == end {skip = 0}
+		!skip' "$report_page" >"$report_page.new"
+	mv "$report_page.new" "$report_page"
+	say "$report_page has the table of $1"
+}

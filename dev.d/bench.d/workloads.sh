@@ -41,8 +41,13 @@ serve() {
 }
 # client COMMAND...: the client, on core 0. Bounded: whatever hangs is a failure of this workload only.
 client() {
-	timeout -k 2 "$bench_limit" "${link_client[@]}" taskset -c 0 "$@" >"$bench_run/client.out" 2>"$bench_run/client.err"
+	local status=0
+	timeout -k 2 "$bench_limit" "${link_client[@]}" taskset -c 0 "$@" >"$bench_run/client.out" 2>"$bench_run/client.err" ||
+		status=$?
+	((status != 124 && status != 137)) || say "$1 did not end within $bench_limit s" >>"$bench_run/client.err"
+	return "$status"
 }
+seconds_of() { awk "BEGIN {print $1 / 1000}"; } # MILLISECONDS
 
 server_answers() { # PORT
 	process_gone "$server_pid" && exit 1
@@ -90,7 +95,7 @@ server_pingpong() {
 }
 client_pingpong() {
 	local metric
-	measured "$CULVERT_BUILD/bench/pingpong" client "$link_address" 7400 "${1#*-}" $((bench_ms * 10))
+	measured "$CULVERT_BUILD/bench/pingpong" client "$link_address" 7400 "${1#*-}" $((bench_ms * 20)) "$(seconds_of "$bench_ms")"
 	for metric in p50 p99 p99.9; do record_json "$metric"; done
 }
 
@@ -200,8 +205,6 @@ client_memcached() {
 }
 
 # --- the programs of bench/ ----------------------------------------------------------------------
-
-seconds_of() { awk "BEGIN {print $1 / 1000}"; }
 
 server_connect() {
 	serve "$CULVERT_BUILD/bench/connects" server "$link_address" 7401
