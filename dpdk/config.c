@@ -278,8 +278,20 @@ static int port_key(struct parser *p, const char *key, const char *value)
 		o->checksum = (enum config_checksum)w;
 		return 0;
 	}
+	if (strcmp(key, "tso") == 0) {
+		if ((w = word(p, key, value, "auto|off|trusted-link")) < 0)
+			return -1;
+		o->tso = (enum config_tso)w;
+		return 0;
+	}
+	if (strcmp(key, "tso_max") == 0) {
+		if (number(p, key, value, 2048, CONFIG_TSO_MAX, &v) != 0)
+			return -1;
+		o->tso_max = (uint16_t)v;
+		return 0;
+	}
 	return fail(p, "unknown key \"%s\" in [port]; known are device, address, address6, gateway, gateway6, "
-		       "host_address, host_address6, mtu, vlan, checksum", key);
+		       "host_address, host_address6, mtu, vlan, checksum, tso, tso_max", key);
 }
 
 static int engine_key(struct parser *p, const char *key, const char *value)
@@ -390,6 +402,7 @@ static key_fn section_begin(struct parser *p, const char *name)
 	snprintf(p->port->name, sizeof(p->port->name), "%.31s", trim(port));
 	p->port->line = p->line;
 	p->port->mtu = 1500;
+	p->port->tso_max = CONFIG_TSO_MAX;
 	return port_key;
 }
 
@@ -453,6 +466,9 @@ static int port_check(struct parser *p, const struct config_port *o)
 		return fail(p, "[port %s] needs address= or address6=", o->name);
 	if (o->address6.set && o->mtu < 1280)
 		return fail(p, "[port %s] has address6=, so mtu= must be 1280 or more", o->name);
+	if (o->tso == TSO_TRUSTED && (o->gateway.set || o->gateway6.set))
+		return fail(p, "[port %s] has gateway=, and a router passes on no frame larger than its MTU: tso=trusted-link "
+			       "is for links whose other end is all there is", o->name);
 	if ((o->host_address.set || o->host_address6.set) && !tap)
 		return fail(p, "host_address= is for net_tap devices only");
 	if (pair_check(p, "gateway", &o->gateway, &o->address, false) != 0 ||

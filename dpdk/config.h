@@ -17,6 +17,8 @@
 
 enum config_idle { IDLE_MODE_ADAPTIVE, IDLE_MODE_POLL };
 enum config_checksum { CHECKSUM_AUTO, CHECKSUM_OFFLOAD, CHECKSUM_SOFTWARE, CHECKSUM_TRUSTED };
+enum config_tso { TSO_AUTO, TSO_OFF, TSO_TRUSTED };
+#define CONFIG_TSO_MAX 65535u
 
 struct config_address {
 	uint8_t addr[16]; /* network order, IPv4 mapped */
@@ -34,6 +36,8 @@ struct config_port {
 	uint16_t mtu;
 	uint16_t vlan; /* 0: none */
 	enum config_checksum checksum;
+	enum config_tso tso;
+	uint16_t tso_max; /* bytes of IP in a super-segment (stack/core/port.h) */
 };
 
 struct config_limits {

@@ -11,14 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
-#include <rte_kvargs.h>
 #include <rte_log.h>
 
 #include "dpdk/log.h"
@@ -29,17 +26,28 @@
 #define TX_DESC 512
 #define ENGINE_MIB 256 /* beside packets: tables, device rings */
 
+#define FRAME_HEADER (RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN)
+
+/* Bytes of the largest frame that comes or goes by a port. */
+static uint32_t frame_bytes(const struct config_port *o)
+{
+	uint32_t ip = o->mtu;
+
+	if (o->tso == TSO_TRUSTED && o->tso_max > ip)
+		ip = o->tso_max;
+	return memif_is(o->device) ? memif_buffer_bytes(o->device, ip + FRAME_HEADER) : ip + FRAME_HEADER;
+}
+
 static uint32_t room_of(const struct config *c)
 {
-	uint32_t mtu = 1500;
+	uint32_t room = RTE_MBUF_DEFAULT_BUF_SIZE;
 
-	for (int i = 0; i < c->ports_n; i++)
-		if (c->ports[i].mtu > mtu)
-			mtu = c->ports[i].mtu;
-	mtu += RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN + RTE_PKTMBUF_HEADROOM;
-	if (mtu < RTE_MBUF_DEFAULT_BUF_SIZE)
-		mtu = RTE_MBUF_DEFAULT_BUF_SIZE;
-	return mtu > UINT16_MAX ? UINT16_MAX : mtu;
+	for (int i = 0; i < c->ports_n; i++) {
+		uint32_t frame = frame_bytes(&c->ports[i]) + RTE_PKTMBUF_HEADROOM;
+
+		room = frame > room ? frame : room;
+	}
+	return room > UINT16_MAX ? UINT16_MAX : room;
 }
 
 /* Of any size. */
@@ -132,6 +140,20 @@ int ports_eal_init(const struct config *c, bool inside, bool noise, char error[C
 	return 0;
 }
 
+/* What a frame has room for bounds the configured sizes. */
+static void sizes_fill(struct port *s, const struct config_port *o)
+{
+	uint32_t ip = frame_bytes(o) - FRAME_HEADER;
+
+	s->mtu = o->mtu < ip ? o->mtu : (uint16_t)ip;
+	if (s->mtu < o->mtu)
+		log_line(LOG_NOTICE, "port %s: mtu is %u: a frame must lie in one buffer of the device", o->name, s->mtu);
+	if (o->tso != TSO_TRUSTED)
+		return;
+	s->tso = PORT_TSO_TRUSTED;
+	s->tso_max = o->tso_max < ip ? o->tso_max : (uint16_t)ip;
+}
+
 static void addresses_fill(struct port *s, const struct config_port *o)
 {
 	if (o->address.set) {
@@ -146,7 +168,7 @@ static void addresses_fill(struct port *s, const struct config_port *o)
 	s->has_gateway6 = o->gateway6.set;
 	memcpy(s->gateway, o->gateway.addr, 16);
 	memcpy(s->gateway6, o->gateway6.addr, 16);
-	s->mtu = o->mtu;
+	sizes_fill(s, o);
 	s->vlan = o->vlan;
 	s->trusted = o->checksum == CHECKSUM_TRUSTED;
 }
@@ -266,42 +288,19 @@ static void waiting_prepare(struct ports_port *q)
 	}
 }
 
-/* A killed engine leaves its memif server's socket file behind, and the driver will not take its place. */
-static void memif_socket_clear(const char *device)
-{
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	const char *args = strchr(device, ','), *role, *path;
-	struct rte_kvargs *kv = NULL;
-	int fd = -1;
-
-	if (strncmp(device, "net_memif", 9) == 0 && args != NULL)
-		kv = rte_kvargs_parse(args + 1, NULL);
-	if (kv == NULL)
-		return;
-	role = rte_kvargs_get(kv, "role");
-	path = rte_kvargs_get(kv, "socket");
-	if (role != NULL && path != NULL && strcmp(role, "server") == 0 &&
-		strlen(path) < sizeof(un.sun_path)) {
-		memcpy(un.sun_path, path, strlen(path));
-		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	}
-	/* Refused: a socket, and nobody behind it. */
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&un, sizeof(un)) != 0 && errno == ECONNREFUSED)
-		unlink(un.sun_path);
-	if (fd >= 0)
-		close(fd);
-	rte_kvargs_free(kv);
-}
-
 static int port_open(struct ports *p, uint16_t i, const struct config *c, char *error)
 {
 	struct ports_port *q = &p->port[i];
 	const char *step = "";
+	char device[sizeof(q->config->device) + 32];
 	int status;
 
-	memif_socket_clear(q->config->device);
-	status = rte_dev_probe(q->config->device);
-
+	snprintf(device, sizeof(device), "%s", q->config->device);
+	if (memif_is(device)) {
+		memif_device(q->config->device, frame_bytes(q->config), device, sizeof(device));
+		memif_socket_clear(device);
+	}
+	status = rte_dev_probe(device);
 	q->ethdev = RTE_MAX_ETHPORTS;
 	if (status == 0) {
 		uint16_t id;

@@ -45,6 +45,15 @@ void ports_link_look(struct ports *p, struct engine *e);
 uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max);
 uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
 
+/* memif.c */
+bool memif_is(const char *device);
+/* Bytes of a ring buffer: the argument bsize= of the device, or room for a frame of so many bytes. */
+uint32_t memif_buffer_bytes(const char *device, uint32_t frame);
+/* The device with the arguments that it lacks, in out. */
+void memif_device(const char *device, uint32_t frame, char *out, size_t size);
+/* A killed engine leaves its server's socket file behind, and the driver will not take its place. */
+void memif_socket_clear(const char *device);
+
 /* Gives a network interface of this namespace the addresses that are set, and sets it up. */
 int host_address_set(const char *iface, const struct config_address *v4,
 	const struct config_address *v6);

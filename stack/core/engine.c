@@ -34,6 +34,8 @@ static void turn_output(struct engine *e)
 	struct list now;
 	struct list *node;
 
+	for (uint16_t i = 0; i < e->ports_n; i++)
+		port_flush(e, e->ports[i]); /* what a device had no room for goes first */
 	list_init(&now);
 	list_splice_tail(&now, &e->output);
 	while ((node = list_pop(&now)) != NULL) {
@@ -76,7 +78,13 @@ uint32_t engine_turn(struct engine *e, uint64_t now_ns)
 
 uint64_t engine_deadline_ns(const struct engine *e)
 {
+	uint64_t first = UINT64_MAX, next = wheel_next_ns(&e->wheel);
+
 	if (!list_empty(&e->output) || !list_empty(&e->dirty) || net_has_loopback(e))
 		return e->now_ns;
-	return wheel_next_ns(&e->wheel);
+	for (uint16_t i = 0; i < e->ports_n; i++) {
+		if (e->ports[i]->tx_n > 0)
+			first = e->now_ns + PORT_TX_RETRY_NS;
+	}
+	return first < next ? first : next;
 }

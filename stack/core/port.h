@@ -8,9 +8,19 @@
 #include <stdint.h>
 #include <rte_mbuf.h>
 
+#include "stack/base/list.h"
+
 #define PORTS_MAX 16
 #define PORT_TX_BATCH 64
+#define PORT_TX_RETRY_NS 10000u /* a device without room is asked again after so long */
 #define PORT_ADDRS_MAX 4
+
+/* What becomes of a TCP segment that is larger than the path's MSS: one header before the payload of many
+ * segments (a super-segment), so that TCP's own work is done once for all of them. */
+enum port_tso {
+	PORT_TSO_NONE,    /* the port takes none: TCP cuts at the MSS */
+	PORT_TSO_TRUSTED, /* it leaves whole: what is at the other end takes it (tso=trusted-link) */
+};
 
 struct port_addr {
 	uint8_t addr[16]; /* network order, IPv4 mapped */
@@ -31,9 +41,14 @@ struct port {
 	bool tx_ip_cksum, tx_l4_cksum; /* the device fills them in */
 	bool rx_cksum;                 /* the device's verdict in ol_flags can be believed */
 	bool trusted;                  /* checksum=trusted-link: neither made nor checked */
-	/* this turn's frames */
+	enum port_tso tso;
+	uint16_t tso_max; /* of a super-segment: bytes of IP, header included; with PORT_TSO_NONE unused */
+	/* Frames for the device: this turn's, and before them what it had no room for last time. */
 	struct rte_mbuf *tx[PORT_TX_BATCH];
 	uint16_t tx_n;
+	bool tx_full;           /* it had no room when it was last asked, */
+	uint64_t tx_full_ns;    /* and since then it has taken nothing */
+	struct list tx_waiting; /* sockets (sock.output_node) that have more for it */
 };
 
 #endif

@@ -86,10 +86,12 @@ bool ip_path_is_valid(const struct engine *e, const struct ip_path *path);
  * what is under way; paths learn of it when they are next resolved (path.pmtu). */
 void ip_pmtu_learn(struct engine *e, const uint8_t dst[16], uint16_t mtu);
 /* Sends m (L4 header and payload, headroom for IP and Ethernet, L4 checksum field zero at
- * cksum_off) along a valid path. Consumes m. 0 or -CV_EMSGSIZE, -CV_ENOBUFS. */
+ * cksum_off) along a valid path. Consumes m. 0 or -CV_EMSGSIZE, -CV_ENOBUFS. A super-segment
+ * (port.h) carries RTE_MBUF_F_TX_TCP_SEG, l4_len and tso_segsz. */
 int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, uint8_t proto,
 	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16], uint16_t cksum_off);
-/* Hands a finished frame to the port at the end of the turn. */
+/* Hands a finished frame to the port at the end of the turn. When the device has had no room for more than
+ * a batch the frame is dropped: ask port->tx_full before making many. */
 void port_send(struct engine *e, struct port *port, struct rte_mbuf *m);
 void port_flush(struct engine *e, struct port *port);
 

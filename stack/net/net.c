@@ -183,6 +183,8 @@ int net_port_add(struct engine *e, struct port *port)
 	if (e->ports_n == PORTS_MAX || port->addrs_n > PORT_ADDRS_MAX)
 		return -CV_ENOBUFS;
 	port->tx_n = 0;
+	port->tx_full = false;
+	list_init(&port->tx_waiting);
 	e->ports[e->ports_n++] = port;
 	return net_port_changed(e, port);
 }

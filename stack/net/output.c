@@ -8,29 +8,64 @@
 #include "stack/base/addr.h"
 #include "stack/net/priv.h"
 
+/* A device that takes nothing for so long has stopped: what waits for it is given up, as it always was
+ * by devices without a queue, and the protocols' own timers go on. */
+#define TX_STUCK_NS 100000000ull
+
+static void tx_drop(struct engine *e, struct port *port)
+{
+	e->counters.tx_refused += port->tx_n;
+	for (uint16_t i = 0; i < port->tx_n; i++)
+		rte_pktmbuf_free(port->tx[i]);
+	port->tx_n = 0;
+	port->tx_full = false;
+	list_splice_tail(&e->output, &port->tx_waiting);
+}
+
+/* sent of the frames are the device's now; bytes: of all before. */
+static void tx_taken(struct engine *e, struct port *port, uint16_t sent, uint64_t bytes)
+{
+	uint16_t rest = (uint16_t)(port->tx_n - sent);
+
+	memmove(port->tx, port->tx + sent, rest * sizeof(port->tx[0]));
+	for (uint16_t i = 0; i < rest; i++)
+		bytes -= rte_pktmbuf_pkt_len(port->tx[i]);
+	e->counters.tx_packets += sent;
+	e->counters.tx_bytes += bytes;
+	port->tx_n = rest;
+	if (rest > 0 && (sent > 0 || !port->tx_full))
+		port->tx_full_ns = e->now_ns;
+	port->tx_full = rest > 0;
+	if (!port->tx_full)
+		list_splice_tail(&e->output, &port->tx_waiting);
+}
+
 void port_flush(struct engine *e, struct port *port)
 {
-	uint16_t sent = 0;
+	uint64_t bytes = 0;
 
 	if (port->tx_n == 0)
 		return;
-	for (uint16_t i = 0; i < port->tx_n; i++)
-		e->counters.tx_bytes += rte_pktmbuf_pkt_len(port->tx[i]);
-	if (port->up)
-		sent = e->env.tx(e->env.ctx, port->id, port->tx, port->tx_n);
-	e->counters.tx_packets += sent;
-	for (uint16_t i = sent; i < port->tx_n; i++) {
-		e->counters.tx_refused++;
-		e->counters.tx_bytes -= rte_pktmbuf_pkt_len(port->tx[i]);
-		rte_pktmbuf_free(port->tx[i]);
+	if (!port->up) {
+		tx_drop(e, port);
+		return;
 	}
-	port->tx_n = 0;
+	for (uint16_t i = 0; i < port->tx_n; i++)
+		bytes += rte_pktmbuf_pkt_len(port->tx[i]);
+	tx_taken(e, port, e->env.tx(e->env.ctx, port->id, port->tx, port->tx_n), bytes);
+	if (port->tx_full && e->now_ns - port->tx_full_ns >= TX_STUCK_NS)
+		tx_drop(e, port);
 }
 
 void port_send(struct engine *e, struct port *port, struct rte_mbuf *m)
 {
 	if (port->tx_n == PORT_TX_BATCH)
 		port_flush(e, port);
+	if (port->tx_n == PORT_TX_BATCH) {
+		e->counters.tx_refused++;
+		rte_pktmbuf_free(m);
+		return;
+	}
 	port->tx[port->tx_n++] = m;
 }
 
@@ -220,6 +255,16 @@ static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, 
 	return 0;
 }
 
+/* TCP asked for it with RTE_MBUF_F_TX_TCP_SEG, and the port takes such. What no device will cut is none
+ * to the device. */
+static bool super_segment_ready(const struct ip_path *path, struct rte_mbuf *m)
+{
+	if (!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
+		return false;
+	m->ol_flags &= ~RTE_MBUF_F_TX_TCP_SEG;
+	return path->port->tso == PORT_TSO_TRUSTED;
+}
+
 int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, uint8_t proto,
 	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16], uint16_t cksum_off)
 {
@@ -229,7 +274,8 @@ int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, 
 
 	if (path->local && len <= (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6))
 		return loopback_output(e, m, proto, tos, ttl, src, dst);
-	whole = len + header <= (path->may_fragment ? path->pmtu : path->mtu);
+	whole = super_segment_ready(path, m) ||
+		len + header <= (path->may_fragment ? path->pmtu : path->mtu);
 	if ((!whole && !path->may_fragment) || len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6)) {
 		rte_pktmbuf_free(m);
 		return -CV_EMSGSIZE;

@@ -74,6 +74,12 @@ void sock_output_later(struct sock *sk)
 		list_add_tail(&sk->engine->output, &sk->output_node);
 }
 
+void sock_output_wait(struct sock *sk, struct port *port)
+{
+	list_del(&sk->output_node);
+	list_add_tail(&port->tx_waiting, &sk->output_node);
+}
+
 void sock_set_error(struct sock *sk, enum cv_error error)
 {
 	sk->error = error;

@@ -136,6 +136,8 @@ void sock_init(struct sock *sk, struct engine *e, const struct sock_proto *proto
 void sock_event(struct sock *sk);
 /* Queue for proto->output at the end of the turn. */
 void sock_output_later(struct sock *sk);
+/* The same, when the port's device has room again. */
+void sock_output_wait(struct sock *sk, struct port *port);
 void sock_set_error(struct sock *sk, enum cv_error error);
 /* Appends a received packet for the user. */
 void sock_rx_queue(struct sock *sk, struct rte_mbuf *m);

@@ -45,6 +45,7 @@
 #define TCP_OOO_MAX 4096u /* segments that wait for a gap to close */
 #define TCP_COPY_MAX 256u /* payload up to this is copied behind the header */
 #define TCP_PIECES_MAX 6u
+#define TCP_CHAIN_MAX 32u /* pieces of a super-segment */
 #define TCP_SEGS_PER_TURN 64u
 #define TCP_CHALLENGES_PER_SECOND 1000u
 #define TCP_MSS_DEFAULT 536u
@@ -316,6 +317,10 @@ void tcp_ack_send(struct tcp_sock *tp);
 void tcp_probe_send(struct tcp_sock *tp, uint32_t seq);
 void tcp_rst_send(struct tcp_sock *tp);
 bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t flags);
+/* Payload of the largest segment that the path's port takes (port.h): the MSS, or many of them. */
+uint32_t tcp_segment_max(const struct tcp_sock *tp);
+/* As much of [seq, seq + len), more than an MSS, as is worth one chain of buffers: whole segments. */
+uint32_t tcp_segment_fit(struct tcp_sock *tp, uint32_t seq, uint32_t len);
 /* Answers a segment that no connection is there for (RFC9293:3.10.7.1). */
 void tcp_rst_reply(struct engine *e, const struct pkt *p, const struct tcp_seg *s);
 /* An ACK or RST without a connection object behind it. */

@@ -2,6 +2,8 @@
 /* The end of a turn: what one connection sends now. Retransmissions, then new data, then an ACK. */
 #include "stack/tcp/tcp.h"
 
+#define TCP_TURN_BYTES 8192u /* of a super-segment count as one more segment of TCP_SEGS_PER_TURN */
+
 static bool more_follows(const struct tcp_sock *tp)
 {
 	const struct txbuf *last;
@@ -14,8 +16,9 @@ static bool more_follows(const struct tcp_sock *tp)
 	return (last->flags & CV_F_MORE) != 0;
 }
 
-/* SWS avoidance and Nagle (RFC9293:3.8.6.2.1, 3.7.4) for a segment shorter than the MSS. */
-static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t left)
+/* SWS avoidance and Nagle (RFC9293:3.8.6.2.1, 3.7.4) for len bytes that fill no segment, of left that wait;
+ * behind: full ones go before them. */
+static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t left, bool behind)
 {
 	if (len < left) /* cut by the window: only if it is a good part of what the peer ever offered */
 		return len >= tp->max_wnd / 2;
@@ -23,14 +26,19 @@ static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t lef
 		return true;
 	if (more_follows(tp))
 		return false;
-	return tp->nodelay || tp->snd_max == tp->snd_una;
+	return tp->nodelay || (tp->snd_max == tp->snd_una && !behind);
+}
+
+static bool port_is_full(const struct tcp_sock *tp)
+{
+	return tp->path.port != NULL && tp->path.port->tx_full;
 }
 
 static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
 {
 	uint32_t seq, len, sent = 0;
 
-	while (sent < budget && tcp_recovery_next(tp, &seq, &len)) {
+	while (sent < budget && !port_is_full(tp) && tcp_recovery_next(tp, &seq, &len)) {
 		/* The first one goes always (RFC6675:5 (4.3)); the window is what the peer allows. */
 		if (tcp_pipe(tp) + len > tp->cwnd && seq != tp->snd_una)
 			break;
@@ -44,47 +52,62 @@ static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
 	return sent;
 }
 
+/* Bytes of the next new segment, of left that wait: what the windows, the MSS and the port's super-segments
+ * allow; 0: none now. */
+static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left)
+{
+	uint32_t mss = tcp_eff_mss(tp), end = tp->snd_una + tp->snd_wnd, most = tcp_segment_max(tp);
+	uint32_t pipe = tcp_pipe(tp), cwnd = tp->cwnd, len = left, room, tail;
+
+	/* Limited transmit (RFC3042); with SACK the pipe is less by what has left already. */
+	if (!tp->sack_ok && !tp->in_recovery && !tp->rto_recovery && tp->dupacks < 3)
+		cwnd += tp->dupacks * mss;
+	if (seq_gt(tp->snd_nxt + len, end))
+		len = seq_lt(tp->snd_nxt, end) ? end - tp->snd_nxt : 0;
+	if (len > most)
+		len = most;
+	room = cwnd > pipe ? cwnd - pipe : 0;
+	if (pipe == 0 && room < mss)
+		room = mss;
+	if (len > room)
+		len = room / mss * mss;
+	if (len > mss)
+		len = tcp_segment_fit(tp, tp->snd_nxt, len);
+	tail = len % mss;
+	if (tail > 0 && !may_send_short(tp, tail, left - (len - tail), len > tail))
+		len -= tail;
+	return len;
+}
+
 static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 {
-	uint32_t mss = tcp_eff_mss(tp), sent = 0;
+	uint32_t sent = 0;
 
-	while (sent < budget) {
-		uint32_t pipe = tcp_pipe(tp), end = tp->snd_una + tp->snd_wnd;
-		uint32_t left = tp->snd_end - tp->snd_nxt, len = left, cwnd = tp->cwnd;
+	while (sent < budget && !tp->fin_sent && !port_is_full(tp)) {
+		uint32_t left = tp->snd_end - tp->snd_nxt, len;
 		bool fin;
 
-		if (tp->fin_sent)
-			break;
-		/* Limited transmit (RFC3042); with SACK the pipe is less by what has left already. */
-		if (!tp->sack_ok && !tp->in_recovery && !tp->rto_recovery && tp->dupacks < 3)
-			cwnd += tp->dupacks * mss;
-		if (seq_gt(tp->snd_nxt + len, end))
-			len = seq_lt(tp->snd_nxt, end) ? end - tp->snd_nxt : 0;
-		if (len > mss)
-			len = mss;
+		len = new_bytes(tp, left);
 		fin = tp->fin_queued && len == left;
 		if (len == 0 && !fin)
-			break;
-		if (pipe + len > cwnd && pipe > 0)
-			break;
-		if (len < mss && !may_send_short(tp, len, left))
 			break;
 		if (!tcp_segment_send(tp, tp->snd_nxt, len + fin, len == left ? TCP_PSH : 0)) {
 			tcp_timer_set(tp, TCP_T_REXMT, tp->rto_ns); /* no buffer: try again then */
 			break;
 		}
-		sent++;
+		sent += 1 + len / TCP_TURN_BYTES;
 	}
 	return sent;
 }
 
 static void output_ack(struct tcp_sock *tp)
 {
-	/* Without SACK the peer counts duplicate ACKs: one for each segment out of order. */
-	while (tp->dup_owed > 1 && !tp->sack_ok) {
-		tp->dup_owed--;
+	/* Without SACK the peer counts duplicate ACKs: one for each segment out of order. Data that went
+	 * before neither counts as one nor carries SACK blocks. */
+	for (; tp->dup_owed > 1 && !tp->sack_ok; tp->dup_owed--)
 		tcp_ack_send(tp);
-	}
+	if (tp->dup_owed > 0)
+		tp->ack_now = 1;
 	tp->dup_owed = 0;
 	/* RFC5681:4.2 allows a delay of one segment's ACK. It is worth it only where an answer comes to
 	 * carry it; a peer with Nagle's algorithm would wait for it. */
@@ -105,9 +128,12 @@ void tcp_output(struct sock *sk)
 		return;
 	}
 	if (tp->state >= TCP_ESTABLISHED) {
+		tp->snd_up = seq_max(tp->snd_up, tp->snd_una); /* or it would be ahead again 2 GiB later */
 		sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
 		sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
-		if (sent >= TCP_SEGS_PER_TURN)
+		if (port_is_full(tp))
+			sock_output_wait(sk, tp->path.port);
+		else if (sent >= TCP_SEGS_PER_TURN)
 			sock_output_later(sk);
 		tcp_rexmt_update(tp, false);
 	}

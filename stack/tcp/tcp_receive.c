@@ -201,6 +201,14 @@ static void ooo_link(struct tcp_sock *tp, struct rte_mbuf *m)
 	tp->ooo.n++;
 }
 
+/* count and the segments that len bytes stand for: one may be many in one frame (port.h, enum port_tso). */
+static uint8_t segments_add(const struct tcp_sock *tp, uint8_t count, uint32_t len)
+{
+	uint32_t mss = tcp_eff_mss(tp), n = len <= mss ? 1 : len / mss;
+
+	return count + n < UINT8_MAX ? (uint8_t)(count + n) : UINT8_MAX;
+}
+
 static void ooo_queue(struct tcp_sock *tp, struct tcp_seg *s)
 {
 	struct tcp *t = tp->sk.engine->tcp;
@@ -208,8 +216,7 @@ static void ooo_queue(struct tcp_sock *tp, struct tcp_seg *s)
 	const struct range *have = ranges_find(&tp->ooo_ranges, s->seq);
 
 	tp->ack_now = 1;
-	if (tp->dup_owed < 255)
-		tp->dup_owed++;
+	tp->dup_owed = segments_add(tp, tp->dup_owed, s->len);
 	sock_output_later(&tp->sk);
 	tp->ooo_last = s->seq;
 	if (have != NULL && seq_leq(end, have->hi))
@@ -244,8 +251,7 @@ bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s)
 		append(tp, s->m);
 		s->m = NULL;
 		tp->last_data_rx_ns = tp->sk.engine->now_ns;
-		if (tp->ack_pending < 255)
-			tp->ack_pending++;
+		tp->ack_pending = segments_add(tp, tp->ack_pending, s->len);
 		sock_output_later(&tp->sk);
 	}
 	if (s->fin) {

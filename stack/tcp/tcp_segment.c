@@ -28,6 +28,19 @@ void tcp_mss_update(struct tcp_sock *tp)
 	tp->mss = mss < 36 ? 36 : mss;
 }
 
+uint32_t tcp_segment_max(const struct tcp_sock *tp)
+{
+	const struct port *port = tp->path.port;
+	uint32_t mss = tcp_eff_mss(tp), head = headers(tp) + (tp->ts_ok ? 12 : 0), most;
+
+	/* One header has one urgent pointer. A path that is narrower than its link goes beyond it. */
+	if (port == NULL || port->tso == PORT_TSO_NONE || tp->path.pmtu != tp->path.mtu ||
+		seq_gt(tp->snd_up, tp->snd_nxt) || port->tso_max <= head)
+		return mss;
+	most = port->tso_max - head;
+	return most > mss ? most / mss * mss : mss;
+}
+
 static uint16_t window_field(struct tcp_sock *tp, bool syn)
 {
 	uint32_t wnd = tcp_receive_window(tp);
@@ -54,6 +67,20 @@ static struct txbuf *locate(struct tcp_sock *tp, uint32_t seq)
 		b = list_entry(b->node.next, struct txbuf, node);
 	tp->cursor = b;
 	return b;
+}
+
+uint32_t tcp_segment_fit(struct tcp_sock *tp, uint32_t seq, uint32_t len)
+{
+	const struct txbuf *b = locate(tp, seq);
+	uint32_t have = b->seq + b->len - seq, mss = tcp_eff_mss(tp);
+
+	for (uint32_t pieces = 1; have < len && pieces < TCP_CHAIN_MAX; pieces++) {
+		b = list_entry(b->node.next, struct txbuf, node);
+		have += b->len;
+	}
+	if (have >= len)
+		return len;
+	return have > mss ? have / mss * mss : mss;
 }
 
 static bool payload_copy(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, uint32_t len)
@@ -157,10 +184,15 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 	struct engine *e = tp->sk.engine;
 	struct rte_mbuf *m;
 	size_t bytes = wire_tcp_emit_bytes(h);
+	uint32_t mss = tcp_eff_mss(tp);
 	char *to;
 
 	if (ip_path_resolve(e, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0)
 		return -CV_ENETUNREACH;
+	if (len > mss && len > tcp_segment_max(tp)) { /* another port since it was cut */
+		sock_output_later(&tp->sk);
+		return -CV_ENOBUFS;
+	}
 	if (tp->path.pmtu != tp->pmtu && tp->state >= TCP_ESTABLISHED)
 		tcp_mss_update(tp); /* for the next one: another route, or a path that was tried again */
 	m = rte_pktmbuf_alloc(e->pkt_pool);
@@ -174,6 +206,11 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 		return -CV_ENOBUFS;
 	}
 	wire_tcp_emit(h, (uint8_t *)to);
+	if (len > mss) {
+		m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+		m->tso_segsz = (uint16_t)mss;
+		m->l4_len = bytes & 0xff;
+	}
 	tp->segs_out++;
 	e->counters.tcp_out++;
 	if (h->flags & TCP_ACK) {

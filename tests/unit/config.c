@@ -108,6 +108,8 @@ static void least__has_defaults(void **state)
 	assert_int_equal(config.ports[0].mtu, 1500);
 	assert_int_equal(config.ports[0].vlan, 0);
 	assert_int_equal(config.ports[0].checksum, CHECKSUM_AUTO);
+	assert_int_equal(config.ports[0].tso, TSO_AUTO);
+	assert_int_equal(config.ports[0].tso_max, 65535);
 	assert_false(config.ports[0].gateway.set);
 	addr4_is(&config.ports[0].address, "\x0a\x00\x00\x02", 24);
 #define X(key, field, min, max, def, unit) assert_int_equal(config.limits.field, def);
@@ -124,6 +126,7 @@ static void every_key__arrives(void **state)
 	      "[port out]\ndevice = 0000:01:00.0\naddress=192.0.2.2/25\naddress6=2001:db8::2/64\n"
 	      "gateway=192.0.2.1\ngateway6=2001:db8::1\nmtu=9000\nvlan=4094\nchecksum=trusted-link\n"
 	      "[port host]\ndevice=net_tap1\naddress=10.0.0.2/8\nhost_address=10.0.0.1/8\nchecksum=software\n"
+	      "tso=trusted-link\ntso_max=32K\n"
 	      "[rule]\nloopback=culvert\n"
 	      "[limits]\nsockets=1K\nreceive_memory=2G\n");
 	assert_string_equal(config.name, "web-1");
@@ -143,6 +146,8 @@ static void every_key__arrives(void **state)
 	assert_int_equal(config.ports[0].checksum, CHECKSUM_TRUSTED);
 	addr4_is(&config.ports[1].host_address, "\x0a\x00\x00\x01", 8);
 	assert_int_equal(config.ports[1].checksum, CHECKSUM_SOFTWARE);
+	assert_int_equal(config.ports[1].tso, TSO_TRUSTED);
+	assert_int_equal(config.ports[1].tso_max, 32768);
 	assert_true(config.loopback);
 	assert_int_equal(config.limits.sockets, 1024);
 	assert_int_equal(config.limits.receive_memory, 2147483648u);
@@ -243,13 +248,16 @@ static void engine__says_what_would_be_right(void **state)
 static void port__says_what_would_be_right(void **state)
 {
 	(void)state;
-	refused(GOOD "mtuu=1500\n", 4, "host_address, host_address6, mtu, vlan, checksum");
+	refused(GOOD "mtuu=1500\n", 4, "host_address, host_address6, mtu, vlan, checksum, tso, tso_max");
 	refused(GOOD "mtu=575\n", 4, "number from 576 to 65535");
 	refused(GOOD "mtu=65536\n", 4, "number from 576 to 65535");
 	refused(GOOD "mtu=0x600\n", 4, "number from 576 to 65535");
 	refused(GOOD "vlan=0\n", 4, "number from 1 to 4094");
 	refused(GOOD "vlan=4095\n", 4, "number from 1 to 4094");
 	refused(GOOD "checksum=on\n", 4, "auto|offload|software|trusted-link");
+	refused(GOOD "tso=on\n", 4, "auto|off|trusted-link");
+	refused(GOOD "tso_max=2047\n", 4, "number from 2048 to 65535");
+	refused(GOOD "gateway=10.0.0.1\ntso=trusted-link\n", 1, "a router passes on no frame larger than its MTU");
 	refused("[port p]\naddress=10.0.0.2/24\n", 1, "needs device=");
 	refused(PORT, 1, "needs address= or address6=");
 	refused("[port p]\ndevice=eth0\n", 2, "PCI address");

@@ -108,6 +108,7 @@ static void frames_take(struct script *s)
 {
 	for (unsigned i = 0; i < s->w->frames_n;) {
 		struct world_frame f = s->w->frames[i];
+		static uint8_t flat[WORLD_FRAME_BYTES];
 		const uint8_t *frame;
 		uint32_t len;
 
@@ -117,8 +118,8 @@ static void frames_take(struct script *s)
 		}
 		s->w->frames_n--;
 		memmove(&s->w->frames[i], &s->w->frames[i + 1], (s->w->frames_n - i) * sizeof(f));
-		frame = rte_pktmbuf_mtod(f.m, const uint8_t *);
 		len = rte_pktmbuf_pkt_len(f.m);
+		frame = rte_pktmbuf_read(f.m, 0, len, flat);
 		if (frame[12] == 8 && frame[13] == 6)
 			arp_answer(s, frame, len);
 		else if (frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_TCP)
@@ -216,7 +217,7 @@ void script_quiet_at(struct script *s, uint64_t ns, const char *file, int line)
 
 void script_send(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint32_t len)
 {
-	uint8_t frame[2048];
+	static uint8_t frame[WORLD_FRAME_BYTES];
 	struct rte_ether_hdr *eth = (void *)frame;
 	struct rte_ipv4_hdr *ip = (void *)(eth + 1);
 	struct rte_tcp_hdr *tcp = (void *)(ip + 1);
@@ -249,7 +250,7 @@ void script_send(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, co
 	memcpy(&eth->src_addr, s->w->host[1].port.mac, 6);
 	memcpy(&eth->dst_addr, s->w->host[0].port.mac, 6);
 	eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-	world_inject(s->w, 0, frame, (uint16_t)(sizeof(*eth) + sizeof(*ip) + head + len));
+	world_inject(s->w, 0, frame, (uint32_t)(sizeof(*eth) + sizeof(*ip) + head + len));
 	/* Taken in this very moment, with its answers. */
 	do {
 		engine_turn(s->e, s->w->now_ns);

@@ -18,7 +18,7 @@
 #define SCRIPT_PEER_PORT 4000
 #define SCRIPT_ISS 1000u     /* the peer's initial sequence number; settable */
 #define SCRIPT_SEGS 1024
-#define SCRIPT_PAYLOAD 1500
+#define SCRIPT_PAYLOAD 65535
 
 /* A segment that the engine sent. */
 struct script_seg {

@@ -53,22 +53,47 @@ static void hash_add(struct world *w, const void *data, size_t len)
 		w->hash = (w->hash ^ ((const uint8_t *)data)[i]) * 0x100000001b3ull;
 }
 
+/* In as many buffers as it takes. */
+static struct rte_mbuf *frame_copy(struct world *w, const uint8_t *data, uint32_t len)
+{
+	struct rte_mbuf *m = NULL;
+
+	while (len > 0) {
+		uint32_t n = len < WORLD_BUFFER_BYTES ? len : WORLD_BUFFER_BYTES;
+		struct rte_mbuf *s = rte_pktmbuf_alloc(w->pool);
+
+		assert_non_null(s);
+		memcpy(rte_pktmbuf_append(s, (uint16_t)n), data, n);
+		if (m == NULL)
+			m = s;
+		else
+			assert_int_equal(rte_pktmbuf_chain(m, s), 0);
+		data += n;
+		len -= n;
+	}
+	return m;
+}
+
+static void frame_damage(struct world *w, struct rte_mbuf *m)
+{
+	uint32_t at = (uint32_t)(draw(w) % rte_pktmbuf_pkt_len(m));
+
+	for (; at >= m->data_len; m = m->next)
+		at -= m->data_len;
+	rte_pktmbuf_mtod(m, uint8_t *)[at] ^= (uint8_t)(1u << draw(w) % 8);
+}
+
 static void wire_put(struct world *w, int to, const uint8_t *data, uint32_t len, uint64_t at_ns)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(w->pool);
-	uint8_t *copy;
+	struct rte_mbuf *m = frame_copy(w, data, len);
 
-	assert_non_null(m);
 	assert_true(w->frames_n < WORLD_FRAMES_MAX);
-	copy = (void *)rte_pktmbuf_append(m, (uint16_t)len);
-	assert_non_null(copy);
-	memcpy(copy, data, len);
 	if (chance(w, w->link.corrupt))
-		copy[draw(w) % len] ^= (uint8_t)(1u << draw(w) % 8);
+		frame_damage(w, m);
 	w->frames[w->frames_n++] = (struct world_frame){m, at_ns, w->order++, to};
 }
 
-void world_inject(struct world *w, int to, const void *data, uint16_t len)
+void world_inject(struct world *w, int to, const void *data, uint32_t len)
 {
 	wire_put(w, to, data, len, w->now_ns);
 }
@@ -77,9 +102,13 @@ static uint16_t host_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16
 {
 	struct world_host *h = ctx;
 	struct world *w = h->w;
-	uint8_t flat[RTE_MBUF_DEFAULT_BUF_SIZE];
+	static uint8_t flat[WORLD_FRAME_BYTES];
 
 	(void)port;
+	if (h->tx_bounded) {
+		n = n < h->tx_room ? n : h->tx_room;
+		h->tx_room = (uint16_t)(h->tx_room - n);
+	}
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t len = rte_pktmbuf_pkt_len(pkts[i]);
 		const uint8_t *data = rte_pktmbuf_read(pkts[i], 0, len, flat);

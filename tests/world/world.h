@@ -15,6 +15,8 @@
 #include "stack/sock/sock.h"
 
 #define WORLD_FRAMES_MAX 4096
+#define WORLD_FRAME_BYTES (65535 + 18) /* the largest */
+#define WORLD_BUFFER_BYTES 2048        /* of a frame in one packet buffer; larger frames come as chains */
 
 struct world_link {
 	uint64_t delay_ns;
@@ -35,6 +37,9 @@ struct world_host {
 	struct engine *e;
 	struct port port;
 	int index;
+	/* A device with a short queue: it takes tx_room frames more. */
+	bool tx_bounded;
+	uint16_t tx_room;
 };
 
 struct world {
@@ -60,6 +65,6 @@ struct cv_endpoint world_endpoint(int host, uint16_t port);
 /* A send buffer on the heap that frees itself; *released counts. */
 struct txbuf *world_txbuf(const void *data, uint32_t len, unsigned *released);
 /* Puts a frame on the wire towards a host, as a stranger would; data is copied. */
-void world_inject(struct world *w, int to, const void *data, uint16_t len);
+void world_inject(struct world *w, int to, const void *data, uint32_t len);
 
 #endif
