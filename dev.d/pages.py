@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""pages.py [--check]: makes docs/architecture.md from the heads of the files, docs/compatibility.md from shim/intercept.def, stack/api/option.def and the options that
+"""pages.py [--check]: makes docs/architecture.md from the heads of the files, docs/compatibility.md from stack/api/intercept.def, stack/api/option.def and the options that
 shim/option.c serves itself, and docs/configuration.md from dpdk/limits.def; the text around the tables is in docs/*.in.md.
 With --check: exit 1 when a page in the tree is another."""
 import pathlib
@@ -14,7 +14,7 @@ PAGES = ("architecture", "compatibility", "configuration")
 def names():
     """(kind, name, target, heading) of intercept.def, in its order. A comment on a line of its own is the heading of
     what follows."""
-    text = (ROOT / "shim/intercept.def").read_text()
+    text = (ROOT / "stack/api/intercept.def").read_text()
     heading = ""
     first = text.index("*/") + 2  # the file's own head
     pattern = re.compile(r"^/\*(.*?)\*/|^([XVAE])\((.*?)\)$", re.S | re.M)

@@ -3,7 +3,7 @@
  * The engine inside a program (stack/api/inline.h): the same service, whose worker is whoever holds the baton.
  *
  * Owns: the baton, who watches, the module's own thread. Does not own: turns and sleep (worker.c), the rest of the
- * service, the module's descriptors (inline_fd.c).
+ * service, what the module asks of libc (inline.h).
  * Called by: the program's threads, through struct cv_inline_engine; nothing here takes a lock.
  *
  * The own thread is the EAL's main thread. It makes the engine, and then looks, once a nap, whether anybody has run
@@ -321,6 +321,7 @@ int culvert_inline_start(const struct cv_inline_host *host, const char *config,
 	struct cv_inline_engine *engine, char error[CV_INLINE_ERROR_BYTES])
 {
 	static_assert(CV_INLINE_ERROR_BYTES >= CONFIG_ERROR_BYTES, "an error fits");
+	inline_libc_host(host);
 	inline_fd_host(host);
 	log_to(host->say);
 	*engine = calls;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Descriptors of an engine inside a program: see inline.h. */
+/* Descriptors, signals and system log of an engine inside a program: see inline.h. */
 #include "dpdk/inline.h"
 
 #include <errno.h>
@@ -62,24 +62,31 @@ void inline_fd_close_all(void)
 
 /* --- what makes descriptors ---------------------------------------------------------------------- */
 
-#define MAKER(name, params, args)                                                                                    \
-	int __real_##name params;                                                                                    \
+#define MAKER(name, params, args, real)                                                                              \
 	int __wrap_##name params;                                                                                    \
 	int __wrap_##name params                                                                                     \
 	{                                                                                                            \
-		return keep(__real_##name args);                                                                     \
+		return keep(real args);                                                                              \
 	}
-MAKER(socket, (int family, int type, int protocol), (family, type, protocol))
-MAKER(accept, (int fd, struct sockaddr *addr, socklen_t *len), (fd, addr, len))
-MAKER(accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags), (fd, addr, len, flags))
-MAKER(eventfd, (unsigned value, int flags), (value, flags))
-MAKER(epoll_create, (int size), (size))
-MAKER(epoll_create1, (int flags), (flags))
-MAKER(memfd_create, (const char *name, unsigned flags), (name, flags))
-MAKER(timerfd_create, (int clock, int flags), (clock, flags))
-MAKER(dup, (int fd), (fd))
+/* What our library serves too, and what it does not. */
+#define SERVED(name, params, args) MAKER(name, params, args, libc_##name)
+#define OTHER(name, params, args)                                                                                    \
+	int __real_##name params;                                                                                    \
+	MAKER(name, params, args, __real_##name)
 
-/* The third argument is passed on whether there is one or not: the ABI passes it as a fixed one. */
+SERVED(socket, (int family, int type, int protocol), (family, type, protocol))
+SERVED(accept, (int fd, struct sockaddr *addr, socklen_t *len), (fd, addr, len))
+SERVED(accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags), (fd, addr, len, flags))
+SERVED(epoll_create, (int size), (size))
+SERVED(epoll_create1, (int flags), (flags))
+SERVED(dup, (int fd), (fd))
+OTHER(eventfd, (unsigned value, int flags), (value, flags))
+OTHER(memfd_create, (const char *name, unsigned flags), (name, flags))
+OTHER(timerfd_create, (int clock, int flags), (clock, flags))
+OTHER(__open_2, (const char *path, int flags), (path, flags))
+OTHER(__open64_2, (const char *path, int flags), (path, flags))
+
+/* The mode is passed on whether there is one or not: the ABI passes it as a fixed argument. */
 #define OPENER(name)                                                                                                 \
 	int __real_##name(const char *path, int flags, ...);                                                         \
 	int __wrap_##name(const char *path, int flags, ...);                                                         \
@@ -95,14 +102,10 @@ MAKER(dup, (int fd), (fd))
 	}
 OPENER(open)
 OPENER(open64)
-MAKER(__open_2, (const char *path, int flags), (path, flags))
-MAKER(__open64_2, (const char *path, int flags), (path, flags))
 
-ssize_t __real_recvmsg(int fd, struct msghdr *msg, int flags);
-ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags);
 ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	ssize_t n = __real_recvmsg(fd, msg, flags);
+	ssize_t n = libc_recvmsg(fd, msg, flags);
 
 	for (struct cmsghdr *h = n >= 0 ? CMSG_FIRSTHDR(msg) : NULL; h; h = CMSG_NXTHDR(msg, h)) {
 		size_t count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -118,8 +121,6 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 	return n;
 }
 
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
 	va_list list;
@@ -129,16 +130,14 @@ long __wrap_syscall(long number, ...)
 	for (int i = 0; i < 6; i++)
 		arg[i] = va_arg(list, long);
 	va_end(list);
-	result = __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	result = libc_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	return number == SYS_memfd_create ? keep((int)result) : result;
 }
 
-int __real_close(int fd);
-int __wrap_close(int fd);
 int __wrap_close(int fd)
 {
 	if (!forget(fd))
-		return __real_close(fd);
+		return libc_close(fd);
 	host->internal_close(fd);
 	return 0;
 }
@@ -146,8 +145,6 @@ int __wrap_close(int fd)
 /* --- what is the program's ----------------------------------------------------------------------- */
 
 /* The TAP driver wants a signal for each frame; without one it reads whenever it is polled. */
-int __real_fcntl(int fd, int cmd, ...);
-int __wrap_fcntl(int fd, int cmd, ...);
 int __wrap_fcntl(int fd, int cmd, ...)
 {
 	va_list list;
@@ -156,9 +153,19 @@ int __wrap_fcntl(int fd, int cmd, ...)
 	va_start(list, cmd);
 	arg = va_arg(list, long);
 	va_end(list);
-	return __real_fcntl(fd, cmd, cmd == F_SETFL ? arg & ~(long)O_ASYNC : arg);
+	return libc_fcntl(fd, cmd, cmd == F_SETFL ? arg & ~(long)O_ASYNC : arg);
 }
-int __wrap_fcntl64(int fd, int cmd, ...) __attribute__((alias("__wrap_fcntl")));
+
+int __wrap_fcntl64(int fd, int cmd, ...)
+{
+	va_list list;
+	long arg;
+
+	va_start(list, cmd);
+	arg = va_arg(list, long);
+	va_end(list);
+	return __wrap_fcntl(fd, cmd, arg);
+}
 
 int __wrap_sigaction(int sig, const struct sigaction *action, struct sigaction *old);
 int __wrap_sigaction(int sig, const struct sigaction *action, struct sigaction *old)

@@ -27,7 +27,10 @@ static void say(int level, const char *text)
 }
 
 static const struct cv_inline_host host = {
-	.internal_fd = mux_internal_fd, .internal_close = mux_internal_close, .say = say};
+	.internal_fd = mux_internal_fd,
+	.internal_close = mux_internal_close,
+	.libc = real_find,
+	.say = say};
 
 bool inline_wanted(void)
 {
@@ -41,14 +44,9 @@ static void *module_open(char *error, size_t size)
 {
 	static const char *const where[] = {"/" CV_INLINE_MODULE, "/../dpdk/" CV_INLINE_MODULE, NULL};
 	char path[4096] = CV_INLINE_MODULE;
-	int flags = RTLD_NOW | RTLD_LOCAL;
 	void *module;
 	Dl_info self;
 
-#ifndef __SANITIZE_ADDRESS__
-	/* Its calls of libc are libc's: past this library, and past whatever else the program was given. */
-	flags |= RTLD_DEEPBIND;
-#endif
 	for (int i = 0; dladdr((void *)(uintptr_t)inline_start, &self) && where[i]; i++) {
 		const char *slash = strrchr(self.dli_fname, '/');
 
@@ -58,7 +56,7 @@ static void *module_open(char *error, size_t size)
 		if (access(path, R_OK) == 0)
 			break;
 	}
-	module = dlopen(path, flags);
+	module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!module)
 		snprintf(error, size, "%s", dlerror());
 	return module;

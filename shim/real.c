@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* A name that libc does not have cannot have been linked by the program either. */
-static void *resolve(const char *name)
+void *real_find(const char *name)
 {
 	void *address = dlsym(RTLD_NEXT, name);
 
@@ -22,7 +22,7 @@ static void *resolve(const char *name)
 	ret(*real_##name) params = first_##name;                                                   \
 	static ret first_##name params                                                             \
 	{                                                                                          \
-		*(void **)(void *)&real_##name = resolve(#name);                                   \
+		*(void **)(void *)&real_##name = real_find(#name);                                   \
 		return real_##name args;                                                           \
 	}
 #define V(ret, name, params)                                                                       \
@@ -34,7 +34,7 @@ static void *resolve(const char *name)
 		return shim_##to args;                                                             \
 	}
 #define E(ret, name, params)
-#include "shim/intercept.def"
+#include "stack/api/intercept.def"
 #undef E
 #undef X
 #undef V
@@ -49,7 +49,7 @@ static int first_fcntl(int fd, int cmd, ...)
 	va_start(list, cmd);
 	arg = va_arg(list, long);
 	va_end(list);
-	*(void **)(void *)&real_fcntl = resolve("fcntl");
+	*(void **)(void *)&real_fcntl = real_find("fcntl");
 	return real_fcntl(fd, cmd, arg);
 }
 
@@ -61,7 +61,7 @@ static int first_fcntl64(int fd, int cmd, ...)
 	va_start(list, cmd);
 	arg = va_arg(list, long);
 	va_end(list);
-	*(void **)(void *)&real_fcntl64 = resolve("fcntl64");
+	*(void **)(void *)&real_fcntl64 = real_find("fcntl64");
 	return real_fcntl64(fd, cmd, arg);
 }
 
@@ -73,7 +73,7 @@ static int first_ioctl(int fd, unsigned long request, ...)
 	va_start(list, request);
 	arg = va_arg(list, long);
 	va_end(list);
-	*(void **)(void *)&real_ioctl = resolve("ioctl");
+	*(void **)(void *)&real_ioctl = real_find("ioctl");
 	return real_ioctl(fd, request, arg);
 }
 
@@ -86,6 +86,6 @@ static long first_syscall(long number, ...)
 	for (int i = 0; i < 6; i++)
 		arg[i] = va_arg(list, long);
 	va_end(list);
-	*(void **)(void *)&real_syscall = resolve("syscall");
+	*(void **)(void *)&real_syscall = real_find("syscall");
 	return real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }

@@ -31,10 +31,13 @@
 	extern ret(*real_##name) params;
 #define A(ret, name, params, args, to) SHIM_EXPORT ret shim_##name params __asm__(#name);
 #define E(ret, name, params) SHIM_EXPORT ret shim_##name params __asm__(#name);
-#include "shim/intercept.def"
+#include "stack/api/intercept.def"
 #undef X
 #undef V
 #undef A
 #undef E
+
+/* libc's function of any name; ends the process when there is none. */
+void *real_find(const char *name);
 
 #endif

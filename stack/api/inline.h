@@ -27,6 +27,8 @@ struct cv_inline_host {
 	 * program's close_range and the like; internal_close ends such a one. */
 	int (*internal_fd)(int fd);
 	void (*internal_close)(int fd);
+	/* libc's own function of a name that the shim serves too (intercept.def). */
+	void *(*libc)(const char *name);
 	/* One line for the user; level: syslog's LOG_ERR, LOG_WARNING, LOG_NOTICE ... */
 	void (*say)(int level, const char *text);
 };

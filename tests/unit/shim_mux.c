@@ -37,7 +37,7 @@
 #define V(ret, name, params) ret(*real_##name) params;
 #define A(ret, name, params, args, to)
 #define E(ret, name, params)
-#include "shim/intercept.def"
+#include "stack/api/intercept.def"
 #undef X
 #undef V
 #undef A
@@ -49,7 +49,7 @@ __attribute__((constructor)) static void find_real(void)
 #define V(ret, name, params) *(void **)(void *)&real_##name = dlsym(RTLD_NEXT, #name);
 #define A(ret, name, params, args, to)
 #define E(ret, name, params)
-#include "shim/intercept.def"
+#include "stack/api/intercept.def"
 #undef X
 #undef V
 #undef A
