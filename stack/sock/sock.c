@@ -10,8 +10,6 @@
 #define RCVBUF_DEFAULT 1048576u
 #define SNDBUF_DEFAULT 524288u
 
-#define RX_FAIR_SHARE 64u /* packets that a socket may hold however short buffers are */
-
 static struct rte_mbuf *rxq_pop(struct sock *sk)
 {
 	struct rte_mbuf *m = pktq_pop(&sk->rxq);
@@ -47,31 +45,6 @@ void sock_fini(struct sock *sk)
 	list_del(&sk->accept_node);
 	while (sk->rxq.head != NULL)
 		rte_pktmbuf_free(rxq_pop(sk));
-}
-
-void sock_rx_queue(struct sock *sk, struct rte_mbuf *m)
-{
-	sk->rxq_bytes += rte_pktmbuf_pkt_len(m);
-	sk->engine->rx_held += m->nb_segs;
-	pktq_push(&sk->rxq, m);
-	sock_event(sk);
-}
-
-bool sock_rx_refuse(const struct sock *sk)
-{
-	return sk->engine->rx_held > sk->engine->rx_held_max && sk->rxq.n > RX_FAIR_SHARE;
-}
-
-void sock_event(struct sock *sk)
-{
-	if (sk->user != NULL && list_empty(&sk->dirty_node))
-		list_add_tail(&sk->engine->dirty, &sk->dirty_node);
-}
-
-void sock_output_later(struct sock *sk)
-{
-	if (list_empty(&sk->output_node))
-		list_add_tail(&sk->engine->output, &sk->output_node);
 }
 
 void sock_output_wait(struct sock *sk, struct port *port)

@@ -45,6 +45,8 @@ struct txbuf {
 	uint32_t seq;    /* the protocol's: sequence number of the first byte (stream) */
 };
 
+#define SOCK_RX_FAIR_SHARE 64u /* packets that a socket may hold however short buffers are */
+
 struct sock_proto; /* table of functions, one per protocol */
 
 struct sock {
@@ -133,17 +135,34 @@ int sock_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len)
 void sock_init(struct sock *sk, struct engine *e, const struct sock_proto *proto, uint8_t family,
 	uint8_t type);
 /* Queue for the user's attention at the end of the turn. Cheap when already queued. */
-void sock_event(struct sock *sk);
+static inline void sock_event(struct sock *sk)
+{
+	if (sk->user != NULL && list_empty(&sk->dirty_node))
+		list_add_tail(&sk->engine->dirty, &sk->dirty_node);
+}
 /* Queue for proto->output at the end of the turn. */
-void sock_output_later(struct sock *sk);
+static inline void sock_output_later(struct sock *sk)
+{
+	if (list_empty(&sk->output_node))
+		list_add_tail(&sk->engine->output, &sk->output_node);
+}
 /* The same, when the port's device has room again. */
 void sock_output_wait(struct sock *sk, struct port *port);
 void sock_set_error(struct sock *sk, enum cv_error error);
 /* Appends a received packet for the user. */
-void sock_rx_queue(struct sock *sk, struct rte_mbuf *m);
+static inline void sock_rx_queue(struct sock *sk, struct rte_mbuf *m)
+{
+	sk->rxq_bytes += rte_pktmbuf_pkt_len(m);
+	sk->engine->rx_held += m->nb_segs;
+	pktq_push(&sk->rxq, m);
+	sock_event(sk);
+}
 /* True when unread packets hold too much of the packet pool and this socket more than its share:
  * what is new must be dropped, so that one user who does not read cannot stop the others. */
-bool sock_rx_refuse(const struct sock *sk);
+static inline bool sock_rx_refuse(const struct sock *sk)
+{
+	return sk->engine->rx_held > sk->engine->rx_held_max && sk->rxq.n > SOCK_RX_FAIR_SHARE;
+}
 /* Takes it off the engine's lists; call before the object is freed. */
 void sock_fini(struct sock *sk);
 void txbuf_get(struct txbuf *b);

@@ -48,6 +48,7 @@
 #define TCP_CHAIN_MAX 32u /* pieces of a super-segment */
 #define TCP_SEGS_PER_TURN 64u
 #define TCP_CHALLENGES_PER_SECOND 1000u
+#define TCP_REFUSED_ACK (500 * MS) /* between ACKs that answer what is not acceptable and has no data */
 #define TCP_MSS_DEFAULT 536u
 #define TCP_INITIAL_WINDOW 10u
 #define TCP_TW_REUSE_MS 2u /* our timestamp clock has ticked since: RFC6191 */
@@ -94,6 +95,8 @@ struct tcp_cc {
 };
 #define TCP_CC_PRIV 32
 
+/* Ordered by who touches what: a segment on its way in or out meets the first part only, whose end is where
+ * the prefetch of tcp_input.c ends. */
 struct tcp_sock {
 	struct sock sk;
 	struct tcp_flow flow;
@@ -104,8 +107,12 @@ struct tcp_sock {
 	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, closed : 1 /* the user let go */,
 		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1;
 	uint32_t rcv_nxt, rcv_wnd, rcv_adv /* right edge last advertised */;
+	uint32_t last_ack_sent; /* RFC7323:4.3's Last.ACK.sent */
 	uint32_t snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2;
+	uint32_t snd_end; /* sequence number behind the last byte queued */
+	uint32_t max_wnd;
 	uint32_t ts_recent, ts_offset;
+	uint64_t ts_recent_ns; /* when it was set */
 	uint32_t mss; /* payload bytes of a segment without options but timestamps */
 	uint32_t cwnd, ssthresh;
 	uint8_t ack_now : 1, fin_queued : 1, fin_sent : 1, fin_received : 1, nodelay : 1, cork : 1,
@@ -113,54 +120,53 @@ struct tcp_sock {
 	bool pingpong; /* our data answers the peer's: an ACK may wait for it (delayed ACK) */
 	uint8_t ack_pending; /* data segments not yet acknowledged */
 	uint8_t dupacks, dup_owed;
-
-	/* send */
-	struct list txq;      /* txbufs not fully acknowledged */
-	struct txbuf *cursor; /* hint: where the last segment was cut from */
-	uint32_t snd_end;     /* sequence number behind the last byte queued */
+	uint8_t backoff, probes, probes_out /* since the peer last answered */, keep_probes, soft_error;
 	uint32_t recover, high_rxt, lost_below;
-	struct ranges sacked;
-	uint32_t iss, rtt_seq;
+	uint32_t rtt_seq;
 	uint64_t rtt_start;
-	uint32_t srtt_us, rttvar_us, min_rtt_us;
-	uint32_t max_wnd;
-	uint64_t rto_ns;
-	uint8_t backoff, probes, probes_out /* since the peer last answered */, keep_probes,
-		syn_retries;
 	uint64_t retrans_start; /* first retransmission of what is unacknowledged; 0 none */
+	uint64_t last_rx_ns, last_data_rx_ns, last_data_tx_ns;
+	uint64_t rto_ns;
 	uint64_t deadline[TCP_TIMERS]; /* 0: not set */
 	struct timer timer;
+	struct list txq;      /* txbufs not fully acknowledged */
+	struct txbuf *cursor; /* hint: where the last segment was cut from */
 	struct ip_path path;
-
-	/* receive */
 	struct pktq ooo;          /* ascending sequence; see tcp_receive.c */
-	struct rte_mbuf *ooo_hint; /* the one queued last; NULL: none, or gone */
-	struct ranges ooo_ranges;  /* what ooo holds, FINs included: our SACK blocks */
-	uint32_t irs, ooo_last;    /* where the latest out-of-order segment begins */
-	uint32_t rcv_up, snd_up;
-	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
 	uint64_t rx_total;
-
-	/* cold */
+	uint64_t bytes_acked, bytes_sent;
+	uint32_t segs_in, segs_out, data_segs_in, data_segs_out;
 	const struct tcp_cc *cc;
 	uint64_t cc_priv[TCP_CC_PRIV / 8];
+	struct ranges sacked; /* what the peer has beyond snd_una; mostly its count, which is 0 */
+
+	/* loss and reordering */
+	struct rte_mbuf *ooo_hint; /* the one queued last; NULL: none, or gone */
+	struct ranges ooo_ranges;  /* what ooo holds, FINs included: our SACK blocks */
+	uint32_t ooo_last;         /* where the latest out-of-order segment begins */
+	uint64_t bytes_retrans;
+	uint32_t total_retrans;
+	uint64_t refused_ack_ns; /* the last ACK that answered a segment without data, not acceptable */
+
+	/* cold */
+	uint32_t iss, irs, rcv_up, snd_up;
+	uint32_t srtt_us, rttvar_us, min_rtt_us;
+	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
 	struct list embryos; /* of a listener (sock.accept_node of the children) */
 	uint32_t embryos_n;
 	uint16_t peer_mss, user_mss, pmtu /* that mss is made for */;
-	uint8_t tos, ttl, mtu_discover, syncnt;
+	uint8_t tos, ttl, mtu_discover, syncnt, syn_retries;
 	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
 		acceptable : 1 /* not an embryo */, oobinline : 1;
 	bool broadcast; /* kept and told, without meaning for a stream */
-	uint8_t priority, soft_error;
+	uint8_t priority;
 	uint32_t keep_idle_s, keep_intvl_s, keep_cnt, user_timeout_ms, defer_accept_s, notsent_lowat;
 	uint32_t window_clamp;
 	int32_t linger2_s;
-	uint64_t last_rx_ns, last_data_rx_ns, last_data_tx_ns;
 	struct list bind_node; /* in the port table */
-	uint64_t bytes_acked, bytes_sent, bytes_retrans;
-	uint32_t segs_in, segs_out, data_segs_in, data_segs_out, total_retrans;
 };
 static_assert(sizeof(struct tcp_sock) <= 1152, "a connection is small");
+static_assert(offsetof(struct tcp_sock, sacked.r) <= 11 * 64, "what every segment meets is eleven lines");
 
 /* TIME_WAIT: what is left of a connection (RFC9293:3.10.7.4, RFC6191). */
 struct tcp_tw {
@@ -271,12 +277,23 @@ void tcp_connection_begin(struct tcp_sock *tp, const uint32_t *iss);
 /* Forgets the connection that was, so that another can begin on the same socket. */
 void tcp_start_over(struct tcp_sock *tp);
 
-/* --- tcp_input.c, tcp_steps.c, tcp_listen.c, tcp_receive.c, tcp_ack.c */
+/* --- tcp_input.c, tcp_steps.c, tcp_predict.c, tcp_listen.c, tcp_receive.c, tcp_ack.c */
 void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n);
 void tcp_icmp_error(struct engine *e, const struct icmp_error *err);
 /* Puts the FIN behind what is queued and moves the state along. */
 void tcp_fin_queue(struct tcp_sock *tp);
+/* A segment for tp, which may be gone afterwards. */
 void tcp_steps(struct tcp_sock *tp, struct tcp_seg *s);
+/* The same in short. False: it is not what nearly all are, and nothing was done. */
+bool tcp_predict(struct tcp_sock *tp, struct tcp_seg *s);
+/* Takes the timestamp over when the segment begins at or before what was acknowledged last (RFC7323:4.3). */
+static inline void tcp_ts_recent_update(struct tcp_sock *tp, const struct wire_tcp *h)
+{
+	if (seq_gt(h->seq, tp->last_ack_sent))
+		return;
+	tp->ts_recent = h->tsval;
+	tp->ts_recent_ns = tp->sk.engine->now_ns;
+}
 void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p);
 void tcp_syn_sent_input(struct tcp_sock *tp, struct tcp_seg *s);
 void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h);

@@ -1,25 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The ACK field (RFC9293:3.10.7.4, fifth; RFC5961:5): what it frees, times, opens and tells of loss. */
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_ack.h"
 
-static void window_update(struct tcp_sock *tp, const struct tcp_seg *s)
-{
-	const struct wire_tcp *h = &s->h;
-
-	if (!(seq_lt(tp->snd_wl1, h->seq) ||
-		    (tp->snd_wl1 == h->seq && seq_leq(tp->snd_wl2, h->ack))))
-		return;
-	tp->snd_wl1 = h->seq;
-	tp->snd_wl2 = h->ack;
-	if (tp->snd_wnd == (uint32_t)h->wnd << tp->snd_wscale)
-		return;
-	tp->snd_wnd = (uint32_t)h->wnd << tp->snd_wscale;
-	if (tp->snd_wnd > tp->max_wnd)
-		tp->max_wnd = tp->snd_wnd;
-	sock_output_later(&tp->sk);
-}
-
-static void rtt_take(struct tcp_sock *tp, const struct wire_tcp *h)
+void tcp_ack_time(struct tcp_sock *tp, const struct wire_tcp *h)
 {
 	uint64_t now = tp->sk.engine->now_ns;
 
@@ -35,7 +18,7 @@ static void rtt_take(struct tcp_sock *tp, const struct wire_tcp *h)
 	}
 }
 
-static void txq_acknowledge(struct tcp_sock *tp)
+void tcp_ack_free(struct tcp_sock *tp)
 {
 	while (!list_empty(&tp->txq)) {
 		struct txbuf *b = list_entry(tp->txq.next, struct txbuf, node);
@@ -47,31 +30,6 @@ static void txq_acknowledge(struct tcp_sock *tp)
 		list_del(&b->node);
 		txbuf_put(b);
 	}
-}
-
-/* snd_una moves to ack. */
-static void acknowledge(struct tcp_sock *tp, const struct wire_tcp *h)
-{
-	uint32_t bytes = h->ack - tp->snd_una;
-	uint32_t data = seq_min(h->ack, tp->snd_end) - seq_min(tp->snd_una, tp->snd_end);
-
-	rtt_take(tp, h);
-	tp->backoff = 0;
-	tp->probes = 0;
-	tp->retrans_start = 0;
-	tp->soft_error = 0;
-	tp->snd_una = h->ack;
-	txq_acknowledge(tp);
-	if (data > 0) {
-		tp->sk.tx_acked += data;
-		tp->bytes_acked += data;
-		sock_event(&tp->sk);
-	}
-	tcp_recovery_acked(tp, bytes);
-	tcp_rexmt_update(tp, true);
-	if (tp->snd_end != tp->snd_max || tp->in_recovery || tp->rto_recovery ||
-		(tp->fin_queued && !tp->fin_sent))
-		sock_output_later(&tp->sk);
 }
 
 enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
@@ -88,12 +46,12 @@ enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 	tp->probes_out = 0;
 	if (seq_lt(h->ack, tp->snd_una)) /* old: its text still counts */
 		return TCP_NEXT;
-	window_update(tp, s);
+	tcp_ack_window(tp, h);
 	if (tp->sack_ok && (h->sacks_n > 0 || tp->sacked.n > 0))
 		tcp_sack_input(tp, h);
 	news = h->sacks_n > 0 && tp->sack_ok && ranges_count(&tp->sacked) > sacked;
 	if (h->ack != tp->snd_una) {
-		acknowledge(tp, h);
+		tcp_ack_advance(tp, h);
 		if (news && seq_gt(tp->lost_below, tp->snd_una))
 			tcp_recovery_dupack(tp);
 		return TCP_NEXT;

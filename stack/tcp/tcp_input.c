@@ -45,16 +45,18 @@ static void no_connection(struct engine *e, const struct pkt *p, struct tcp_seg 
 	tcp_rst_reply(e, p, s);
 }
 
-static void deliver(struct engine *e, struct tcp_flow *f, struct tcp_seg *s)
+/* Leaves in s->m what nobody kept. */
+static inline void deliver(struct engine *e, struct tcp_flow *f, struct tcp_seg *s)
 {
-	const struct pkt *p = pkt_of(s->m);
+	if (cv_likely(f != NULL && !f->is_tw)) {
+		struct tcp_sock *tp = cv_container_of(f, struct tcp_sock, flow);
 
-	if (cv_likely(f != NULL && !f->is_tw))
-		tcp_steps(cv_container_of(f, struct tcp_sock, flow), s);
-	else if (f == NULL || !tcp_tw_input(e, cv_container_of(f, struct tcp_tw, flow), s))
-		no_connection(e, p, s);
-	if (s->m != NULL)
-		rte_pktmbuf_free(s->m);
+		if (!tcp_predict(tp, s))
+			tcp_steps(tp, s);
+		return;
+	}
+	if (f == NULL || !tcp_tw_input(e, cv_container_of(f, struct tcp_tw, flow), s))
+		no_connection(e, pkt_of(s->m), s);
 }
 
 static bool same_ends(const struct pkt *a, const struct pkt *b)
@@ -69,7 +71,7 @@ static void flow_prefetch(const struct tcp *t, uint32_t hash)
 	const struct tcp_flow *f = list_entry(tcp_flow_bucket(t, hash)->next, struct tcp_flow, node);
 	const char *tp = (const char *)cv_container_of(f, struct tcp_sock, flow);
 
-	for (size_t at = 0; at < offsetof(struct tcp_sock, cc); at += RTE_CACHE_LINE_SIZE)
+	for (size_t at = 0; at < offsetof(struct tcp_sock, sacked.r); at += RTE_CACHE_LINE_SIZE)
 		__builtin_prefetch(tp + at);
 }
 
@@ -114,6 +116,7 @@ void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n)
 	struct arrival burst[ENGINE_BURST];
 	struct tcp_flow *f = NULL;
 	uint32_t gen = t->flows_gen;
+	uint16_t done = 0;
 
 	n = arrive(e, pkts, n, burst);
 	for (uint16_t i = 0; i < n; i++) {
@@ -125,5 +128,8 @@ void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n)
 			f = tcp_flow_at(t, a->hash, &p->dst, &p->src);
 		gen = t->flows_gen;
 		deliver(e, f, &a->s);
+		if (a->s.m != NULL)
+			pkts[done++] = a->s.m;
 	}
+	rte_pktmbuf_free_bulk(pkts, done);
 }

@@ -216,6 +216,7 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 	if (h->flags & TCP_ACK) {
 		tp->ack_now = 0;
 		tp->ack_pending = 0;
+		tp->last_ack_sent = h->ack;
 		tcp_timer_stop(tp, TCP_T_DELACK);
 	}
 	return ip_output(e, &tp->path, m, IPPROTO_TCP, tp->tos, tp->ttl, tp->sk.local.addr,

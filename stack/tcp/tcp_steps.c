@@ -15,8 +15,10 @@ void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h)
 		tp->rcv_wscale = 0;
 	tp->sack_ok &= h->sack_ok;
 	tp->ts_ok &= h->has_ts;
-	if (tp->ts_ok)
+	if (tp->ts_ok) {
 		tp->ts_recent = h->tsval;
+		tp->ts_recent_ns = tp->sk.engine->now_ns;
+	}
 	tcp_mss_update(tp);
 }
 
@@ -26,6 +28,7 @@ static void receive_begin(struct tcp_sock *tp, uint32_t irs)
 	tp->irs = irs;
 	tp->rcv_nxt = tp->rcv_up = irs + 1;
 	tp->rcv_adv = tp->rcv_nxt + tp->rcv_wnd;
+	tp->last_ack_sent = tp->rcv_nxt;
 }
 
 static void syn_sent_syn(struct tcp_sock *tp, struct tcp_seg *s)
@@ -74,18 +77,10 @@ static bool paws_rejects(struct tcp_sock *tp, const struct tcp_seg *s)
 	if (!tp->ts_ok || !s->h.has_ts || (s->h.flags & TCP_RST) ||
 		!seq_lt(s->h.tsval, tp->ts_recent))
 		return false;
-	if (tp->sk.engine->now_ns - tp->last_rx_ns > 24ull * 24 * 3600 * SEC)
+	if (tp->sk.engine->now_ns - tp->ts_recent_ns > 24ull * 24 * 3600 * SEC)
 		return false;
 	tp->sk.engine->counters.tcp_paws++;
 	return true;
-}
-
-/* RFC7323:4.3: the segment that covers what was acknowledged last. */
-static void ts_recent_update(struct tcp_sock *tp, const struct tcp_seg *s)
-{
-	if (tp->ts_ok && s->h.has_ts && seq_leq(s->h.seq, tp->rcv_nxt) &&
-		!(s->h.flags & TCP_RST))
-		tp->ts_recent = s->h.tsval;
 }
 
 /* In SYN-RECEIVED the SYN comes again: lost SYN-ACK, or the other half of a simultaneous open. */
@@ -101,22 +96,46 @@ static enum tcp_verdict syn_again(struct tcp_sock *tp, struct tcp_seg *s)
 	return TCP_STOP;
 }
 
+/* A segment that is not acceptable is answered with an ACK. Two ends that each find the other's ACKs not acceptable
+ * would go on for ever: of those without data one in TCP_REFUSED_ACK is answered, as Linux does. */
+static void refuse(struct tcp_sock *tp, const struct tcp_seg *s)
+{
+	uint64_t now = tp->sk.engine->now_ns;
+
+	if (s->h.flags & TCP_RST)
+		return;
+	if (s->len == 0 && !s->fin && !(s->h.flags & TCP_SYN)) {
+		if (tp->refused_ack_ns != 0 && now - tp->refused_ack_ns < TCP_REFUSED_ACK)
+			return;
+		tp->refused_ack_ns = now;
+	}
+	tp->ack_now = 1;
+	sock_output_later(&tp->sk);
+}
+
 /* First: sequence number. */
 static enum tcp_verdict step_sequence(struct tcp_sock *tp, struct tcp_seg *s)
 {
-	uint8_t flags = s->h.flags;
+	bool stamped = tp->ts_ok && s->h.has_ts && !(s->h.flags & TCP_RST);
+	uint32_t end = s->seq + s->len + s->fin;
 
-	if (tp->state == TCP_SYN_RECEIVED && (flags & TCP_SYN) && !(flags & TCP_RST) &&
+	if (tp->state == TCP_SYN_RECEIVED && (s->h.flags & TCP_SYN) && !(s->h.flags & TCP_RST) &&
 		s->h.seq == tp->irs && syn_again(tp, s) == TCP_STOP)
 		return TCP_STOP;
-	if (paws_rejects(tp, s) || !tcp_receive_trim(tp, s)) {
-		if (!(flags & TCP_RST)) {
-			tp->ack_now = 1;
-			sock_output_later(&tp->sk);
-		}
+	if (paws_rejects(tp, s)) {
+		refuse(tp, s);
 		return TCP_STOP;
 	}
-	ts_recent_update(tp, s);
+	if (!tcp_receive_trim(tp, s)) {
+		/* A repeat of all that we have: our ACK was lost, and the peer times this one by its
+		 * timestamp (RFC7323:4.3 would leave it out; Linux takes it). */
+		if (stamped && seq_geq(end, tp->last_ack_sent) && seq_leq(end, tp->rcv_nxt))
+			tcp_ts_recent_update(tp, &s->h);
+		refuse(tp, s);
+		return TCP_STOP;
+	}
+	if (stamped)
+		tcp_ts_recent_update(tp, &s->h);
 	return TCP_NEXT;
 }
 

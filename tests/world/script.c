@@ -215,7 +215,7 @@ void script_quiet_at(struct script *s, uint64_t ns, const char *file, int line)
 	_fail(file, line);
 }
 
-void script_send(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint32_t len)
+void script_queue(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint32_t len)
 {
 	static uint8_t frame[WORLD_FRAME_BYTES];
 	struct rte_ether_hdr *eth = (void *)frame;
@@ -251,6 +251,11 @@ void script_send(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, co
 	memcpy(&eth->dst_addr, s->w->host[0].port.mac, 6);
 	eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
 	world_inject(s->w, 0, frame, (uint32_t)(sizeof(*eth) + sizeof(*ip) + head + len));
+}
+
+void script_send(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint32_t len)
+{
+	script_queue(s, flags, seq, ack, data, len);
 	/* Taken in this very moment, with its answers. */
 	do {
 		engine_turn(s->e, s->w->now_ns);

@@ -61,6 +61,8 @@ struct sock *script_accept(struct script *s, struct sock *listener);
 
 /* The peer sends flags, data of len bytes at seq; ack is ignored without TCP_ACK. */
 void script_send(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint32_t len);
+/* The same, but it stays on the wire: the next script_send() or script_wait() brings it, in one burst. */
+void script_queue(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint32_t len);
 /* Lets ns pass, taking what the engine sends. */
 void script_wait(struct script *s, uint64_t ns);
 /* The next segment of the engine, at most within_ns from now; fails the test when none comes. */

@@ -604,6 +604,96 @@ T(paws__old_timestamp__ack_only)
 	gone(s, sk);
 }
 
+/* The 24 days run from when the timestamp was taken over, not from the last segment, which may have been refused
+ * for its timestamp. */
+T(paws__old_timestamp_after_24_days__taken)
+{
+	START;
+	const uint64_t day = 24ull * 3600 * SEC;
+
+	s->ts = true;
+	s->tsval = 0x90000000;
+	struct sock *sk = script_established_passive(s, NULL);
+	script_wait(s, 239 * day / 10);
+	s->tsval = 0x80000000;
+	script_send(s, TCP_ACK, 1, 1, "old", 3);
+	script_expect(s, TCP_ACK, 1, 1, 0);
+	script_wait(s, 2 * day / 10);
+	script_send(s, TCP_ACK, 1, 1, "now", 3);
+	script_expect(s, TCP_ACK, 1, 4, 0);
+	gone(s, sk);
+}
+
+T(repeat_of_all_we_have__the_ack_echoes_its_timestamp)
+{
+	START;
+	s->ts = true;
+	s->tsval = 5000;
+	struct sock *sk = script_established_passive(s, NULL);
+
+	script_send(s, TCP_ACK, 1, 1, "data", 4);
+	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 5000);
+	s->tsval = 65000;
+	script_send(s, TCP_ACK, 1, 1, "data", 4);
+	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 65000);
+	gone(s, sk);
+}
+
+/* RFC7323:4.2: an ACK of several segments echoes the first one's timestamp. */
+T(two_segments_one_ack__the_first_timestamp_is_echoed)
+{
+	START;
+	s->ts = true;
+	s->tsval = 5000;
+	struct sock *sk = script_established_passive(s, NULL);
+
+	script_queue(s, TCP_ACK, 1, 1, "da", 2);
+	s->tsval = 5007;
+	script_send(s, TCP_ACK, 3, 1, "ta", 2);
+	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 5000);
+	script_send(s, TCP_ACK, 5, 1, "!", 1);
+	assert_int_equal(script_expect(s, TCP_ACK, 1, 6, 0)->h.tsecr, 5007);
+	gone(s, sk);
+}
+
+/* Without data: one in half a second is answered, so that two confused ends do not go on for ever. */
+T(not_acceptable_without_data__answered_twice_a_second_at_most)
+{
+	START;
+	struct sock *sk = script_established_passive(s, NULL);
+
+	script_wait(s, SEC);
+	script_send(s, TCP_ACK, 0x40000000, 1, NULL, 0);
+	script_expect(s, TCP_ACK, 1, 1, 0);
+	for (int i = 0; i < 4; i++) {
+		script_send(s, TCP_ACK, 0x40000000, 1, NULL, 0);
+		script_quiet(s, 120 * MS);
+	}
+	script_send(s, TCP_ACK, 0x40000000, 1, "x", 1); /* the peer sends data again until it is answered */
+	script_expect(s, TCP_ACK, 1, 1, 0);
+	script_wait(s, 20 * MS);
+	script_send(s, TCP_ACK, 0x40000000, 1, NULL, 0);
+	script_expect(s, TCP_ACK, 1, 1, 0);
+	gone(s, sk);
+}
+
+T(burst_in_order__one_ack)
+{
+	START;
+	static char chunk[1000];
+	struct sock *sk = script_established_passive(s, NULL);
+	uint32_t at = 1;
+
+	for (int i = 0; i < 31; i++, at += sizeof(chunk))
+		script_queue(s, TCP_ACK, at, 1, chunk, sizeof(chunk));
+	script_send(s, TCP_ACK, at, 1, chunk, sizeof(chunk));
+	script_expect(s, TCP_ACK, 1, 32001, 0);
+	script_quiet(s, 300 * MS);
+	for (int i = 0; i < 32; i++)
+		assert_int_equal(sock_recv_copy(sk, chunk, sizeof(chunk)), sizeof(chunk));
+	gone(s, sk);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -633,6 +723,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(keepalive__peer_has_forgotten__reset),
 		cmocka_unit_test(peers_numbers_wrap__data_in_order),
 		cmocka_unit_test(paws__old_timestamp__ack_only),
+		cmocka_unit_test(paws__old_timestamp_after_24_days__taken),
+		cmocka_unit_test(repeat_of_all_we_have__the_ack_echoes_its_timestamp),
+		cmocka_unit_test(two_segments_one_ack__the_first_timestamp_is_echoed),
+		cmocka_unit_test(not_acceptable_without_data__answered_twice_a_second_at_most),
+		cmocka_unit_test(burst_in_order__one_ack),
 	};
 
 	world_eal_init("tcp_timers");
