@@ -69,7 +69,7 @@ bench_arguments() {
 		*) bench_command+=" $1" ;;
 		esac
 		case $1 in
-		--quick) bench_quick=1 bench_rounds=3 bench_ms=1000 bench_limit=20 ;;
+		--quick) bench_quick=1 bench_rounds=3 bench_ms=500 bench_limit=10 ;;
 		--json | --rounds | --links | --plots | --report)
 			(($# > 1)) || bench_wrong "$1 needs a value"
 			case $1 in
@@ -120,8 +120,8 @@ bench_take() { # SERVER MTU LINK
 	done
 }
 
-# About the seconds of one workload, its share of the link's and the server's start included.
-bench_nominal_ms() { say $((bench_ms + 800)); }
+# About the time of one workload, its share of the link's and the server's start included.
+bench_nominal_ms() { say $((bench_ms + 700)); }
 
 bench_left_text() { # of the time so far and the share that is done
 	local elapsed=$(($(now_ms) - bench_begin)) left
@@ -183,6 +183,12 @@ bench_group() { # SERVER MTU LINK
 	local server=$1 mtu=$2 link=$3 workload status done_lines failed
 	bench_take "$@"
 	while ((${#bench_pending[@]} > 0)); do
+		if bench_time_is_up group; then
+			bench_progress_clear
+			say "no time is left for ${bench_pending[*]} over $link"
+			for workload in "${bench_pending[@]}"; do bench_failed[$workload $link]=1; done
+			break
+		fi
 		rm -rf "$bench_run"
 		mkdir -m 755 "$bench_run"
 		: >"$bench_dir/done"
@@ -238,10 +244,15 @@ bench_packages() {
 	[[ -z $bench_plots ]] || say gnuplot-nox
 }
 
-# A round more than the time allows is not begun.
-bench_time_is_up() {
+# --quick: a round more than the time allows is not begun; and what would not end in time any more, because other things hung,
+# is left out.
+bench_time_is_up() { # round|group
 	local elapsed=$(($(now_ms) - bench_begin))
-	((bench_quick && bench_round > 1 && elapsed + elapsed / (bench_round - 1) > 170000))
+	((bench_quick)) || return 1
+	case $1 in
+	round) ((bench_round > 1 && elapsed + elapsed / (bench_round - 1) > 175000)) ;;
+	group) ((elapsed > 160000)) ;;
+	esac
 }
 
 bench_run_rounds() {
@@ -249,7 +260,7 @@ bench_run_rounds() {
 	bench_begin=$(now_ms) bench_step=0
 	bench_steps=$((bench_rounds * (${#bench_workloads[@]} * ${#bench_links[@]} - ${#bench_failed[@]})))
 	for ((bench_round = 1; bench_round <= bench_rounds; bench_round++)); do
-		if bench_time_is_up; then break; fi
+		if bench_time_is_up round; then break; fi
 		[[ -t $bench_terminal ]] || say "round $bench_round of $bench_rounds, $(bench_left_text)"
 		while read -r server mtu; do
 			for link in "${bench_links[@]}"; do

@@ -54,6 +54,11 @@ link_up() { # LINK MTU
 	"link_up_${1//-/_}" "$2"
 }
 
+# After a server was started: a client with its engine inside finds no link before the server's engine is there.
+link_server_wait() {
+	if [[ $bench_link == *-inline ]]; then wait_until 5 test -S "$bench_run/memif.sock"; fi
+}
+
 # Fails when one of its engines has ended.
 link_alive() {
 	local engine

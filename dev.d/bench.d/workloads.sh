@@ -38,6 +38,7 @@ serve() {
 	"${link_server[@]}" taskset -c 1 "$@" </dev/null >"$bench_run/server.log" 2>&1 &
 	server_pid=$!
 	at_exit stop_process "$server_pid" 3
+	link_server_wait
 }
 # client COMMAND...: the client, on core 0. Bounded: whatever hangs is a failure of this workload only.
 client() {
@@ -48,9 +49,14 @@ client() {
 	return "$status"
 }
 seconds_of() { awk "BEGIN {print $1 / 1000}"; } # MILLISECONDS
+# For programs that know whole seconds only.
+seconds_whole() { printf '%s' $(((bench_ms + 999) / 1000)); }
 
 server_answers() { # PORT
-	process_gone "$server_pid" && exit 1
+	if process_gone "$server_pid"; then
+		say 'the server has ended' >>"$bench_run/server.log"
+		exit 1
+	fi
 	timeout -k 1 3 "${link_client[@]}" bash -c "exec 3<>/dev/tcp/$link_address/$1" 2>"$bench_run/client.err"
 }
 # Connects until it works.
@@ -107,7 +113,7 @@ server_iperf3() {
 }
 client_iperf3() { # iperf3-STREAMS-MTU
 	local streams=${1#iperf3-}
-	measured iperf3 -J -c "$link_address" -p 5201 -t $((bench_ms / 1000)) -P "${streams%-*}"
+	measured iperf3 -J -c "$link_address" -p 5201 -t "$(seconds_whole)" -P "${streams%-*}"
 	record throughput "$(jq -r '.end.sum_received.bits_per_second / 1e9' "$bench_run/client.out")"
 }
 
@@ -148,9 +154,9 @@ server_nginx() {
 	server_wait 8080
 }
 
-# wrk counts what went wrong and exits with 0.
+# wrk counts what went wrong and exits with 0. It takes whole seconds, and reports when it is interrupted.
 wrk_run() { # CONNECTIONS PATH [HEADER]
-	measured wrk -t 1 -c "$1" -d $((bench_ms / 1000))s --timeout 5s --latency ${3:+-H "$3"} "http://$link_address:8080/$2"
+	measured timeout --preserve-status -s INT "$(seconds_of "$bench_ms")" wrk -t 1 -c "$1" -d 60s --timeout 5s --latency ${3:+-H "$3"} "http://$link_address:8080/$2"
 	if grep -E 'Socket errors|Non-2xx' "$bench_run/client.out"; then return 1; fi
 }
 # wrk writes a duration with its unit: 812.00us, 1.20ms, 2.00s.
@@ -199,7 +205,7 @@ server_memcached() {
 }
 # 9 get to 1 set, values of 100 bytes.
 client_memcached() {
-	measured memcaslap -s "$link_address:11211" -T 1 -c 50 -w 1k -X 100 -t $((bench_ms / 1000))s
+	measured memcaslap -s "$link_address:11211" -T 1 -c 50 -w 1k -X 100 -t "$(seconds_whole)s"
 	if ! grep -q 'get_misses: 0' "$bench_run/client.out"; then return 1; fi
 	record operations "$(awk '/^Run time/ {print $7}' "$bench_run/client.out")"
 }
