@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -87,6 +88,18 @@ static int listen_fail(struct service *s, char *error, const char *what)
 	return -1;
 }
 
+/* The lock's file outlives the engine, and keeps what its successor needs to look like it to their peers. */
+static void secret_keep(struct service *s, int fd)
+{
+	uint64_t *secret = s->secret;
+
+	if (pread(fd, secret, sizeof(s->secret), 0) == (ssize_t)sizeof(s->secret))
+		return;
+	if (getrandom(secret, sizeof(s->secret), 0) != (ssize_t)sizeof(s->secret) ||
+		pwrite(fd, secret, sizeof(s->secret), 0) != (ssize_t)sizeof(s->secret))
+		log_line(LOG_WARNING, "a restarted engine will not be known again: %s", strerror(errno));
+}
+
 /* One engine of a name at a time. One that is just ending holds the lock until it is gone. */
 static int name_lock(struct service *s, const struct sockaddr_un *un, char *error)
 {
@@ -98,8 +111,10 @@ static int name_lock(struct service *s, const struct sockaddr_un *un, char *erro
 	if (fd < 0)
 		return listen_fail(s, error, strerror(errno));
 	for (int i = 0; i < LOCK_TRIES; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+			secret_keep(s, fd);
 			return 0;
+		}
 		/* One that was just killed seems to answer until the kernel has taken it apart. */
 		if (i >= LOCK_TRIES_ANSWERED && somebody_answers(un))
 			return listen_fail(s, error, "an engine of this name is running already");

@@ -46,6 +46,7 @@ struct worker_idle {
 
 struct service {
 	struct config config;
+	uint64_t secret[2]; /* engine.h's */
 	bool inside; /* a program's process: its signals and limits are not ours */
 	struct ports ports;
 	struct engine *engine;

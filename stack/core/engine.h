@@ -48,6 +48,10 @@ struct engine_config {
 	struct rte_mempool *pkt_pool; /* where headers and small packets are made; data room for a
 					 full frame of every port; priv_size >= sizeof(struct pkt) */
 	bool loopback; /* 127.0.0.0/8 and ::1 are the engine's own */
+	/* What initial sequence numbers and timestamps are made from (RFC6528:3). The same over restarts on one
+	 * machine: then the TIME_WAIT that a peer still has takes the restarted engine's SYN for a new one
+	 * (RFC6191). Zeros: drawn at the start. */
+	uint64_t secret[2];
 };
 
 /* A layer's way into the turn. The composition root (stack/stack.c) registers them, in order. */

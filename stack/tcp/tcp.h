@@ -187,7 +187,8 @@ struct tcp {
 	uint32_t flows_gen; /* changes when a flow comes or goes */
 	struct list binds[TCP_BINDS]; /* bound sockets and listeners by local port */
 	struct tcp_port_use *ports;   /* by local port */
-	struct siphash_key key;
+	struct siphash_key key;    /* of the flow table */
+	struct siphash_key secret; /* of what strangers see */
 	uint64_t challenge_second;
 	uint32_t challenges;
 	uint32_t ooo_n, ooo_max; /* packets that wait for gaps, all connections */

@@ -17,7 +17,7 @@ static uint64_t ends_secret(
 	memcpy(&w[0], local->addr, 16);
 	memcpy(&w[2], peer->addr, 16);
 	w[4] = (uint64_t)local->port << 16 | peer->port;
-	return siphash(&t->key, w, 5);
+	return siphash(&t->secret, w, 5);
 }
 
 /* IPv4's 12 bytes say all there is to say of a mapped address. */

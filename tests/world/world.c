@@ -172,7 +172,8 @@ static uint64_t host_random(void *ctx)
 static void host_init(struct world *w, int i)
 {
 	struct world_host *h = &w->host[i];
-	const struct engine_config config = {.pkt_pool = w->pool, .tcp_max = 4096, .udp_max = 4096};
+	const struct engine_config config = {.pkt_pool = w->pool, .tcp_max = 4096, .udp_max = 4096,
+		.secret = {0x5ec7e7, (uint64_t)i}};
 	const struct engine_env env = {h, host_rx, host_tx, host_random};
 	const char *why;
 
@@ -185,6 +186,12 @@ static void host_init(struct world *w, int i)
 	h->port.addr[0].prefix = 96 + 24;
 	addr_from_v4(h->port.addr[0].addr, (const uint8_t[]){10, 0, 0, (uint8_t)(i + 1)});
 	assert_int_equal(net_port_add(h->e, &h->port), 0);
+}
+
+void world_host_restart(struct world *w, int i)
+{
+	engine_free(w->host[i].e);
+	host_init(w, i);
 }
 
 struct world *world_new(uint64_t seed, const struct world_link *link)

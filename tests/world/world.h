@@ -58,6 +58,8 @@ void world_eal_init(const char *name);
 struct world *world_new(uint64_t seed, const struct world_link *link);
 /* Frees all; fails the test when a packet buffer is not back. */
 void world_free(struct world *w);
+/* A host whose engine was killed and started again: nothing is left but its secret (engine.h). */
+void world_host_restart(struct world *w, int host);
 /* Runs until `until_ns` from now, or until done(ctx) says so; true in the latter case. */
 bool world_run(struct world *w, uint64_t for_ns, bool (*done)(void *ctx), void *ctx);
 /* 10.0.0.(host + 1):port */
