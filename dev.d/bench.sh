@@ -251,7 +251,7 @@ bench_time_is_up() { # round|group
 	((bench_quick)) || return 1
 	case $1 in
 	round) ((bench_round > 1 && elapsed + elapsed / (bench_round - 1) > 175000)) ;;
-	group) ((elapsed > 160000)) ;;
+	group) ((elapsed > 155000)) ;;
 	esac
 }
 

@@ -64,13 +64,13 @@ server_wait() { # PORT
 	wait_until 15 server_answers "$1"
 }
 
-# Ticks in which any core was busy, of all that were.
-busy_ticks() { awk '/^cpu / {print $2 + $3 + $4 + $7 + $8}' /proc/stat; }
-cores_begin() { cores_ticks=$(busy_ticks) cores_ms=$(now_ms); }
+# Ticks of all cores so far: busy ones, and all.
+core_ticks() { awk '/^cpu / {busy = $2 + $3 + $4 + $7 + $8; print busy, busy + $5 + $6 + $9}' /proc/stat; }
+cores_begin() { cores_before=$(core_ticks); }
 # Busy cores since then go to the records of the workload.
 cores_end() {
-	local ms=$(($(now_ms) - cores_ms)) ticks=$(($(busy_ticks) - cores_ticks))
-	bench_cores=$(awk "BEGIN {print $ticks * 1000 / $(getconf CLK_TCK) / $ms}")
+	bench_cores=$(awk -v cores="$(nproc --all)" 'NR == 1 {busy = $1; all = $2}
+		NR == 2 {print ($2 > all ? cores * ($1 - busy) / ($2 - all) : 0)}' <<<"$cores_before"$'\n'"$(core_ticks)")
 	record cpu_cores "$bench_cores"
 }
 measured() { # COMMAND...
@@ -154,9 +154,9 @@ server_nginx() {
 	server_wait 8080
 }
 
-# wrk counts what went wrong and exits with 0. It takes whole seconds, and reports when it is interrupted.
+# wrk counts what went wrong and exits with 0.
 wrk_run() { # CONNECTIONS PATH [HEADER]
-	measured timeout --preserve-status -s INT "$(seconds_of "$bench_ms")" wrk -t 1 -c "$1" -d 60s --timeout 5s --latency ${3:+-H "$3"} "http://$link_address:8080/$2"
+	measured wrk -t 1 -c "$1" -d "$(seconds_whole)s" --timeout 5s --latency ${3:+-H "$3"} "http://$link_address:8080/$2"
 	if grep -E 'Socket errors|Non-2xx' "$bench_run/client.out"; then return 1; fi
 }
 # wrk writes a duration with its unit: 812.00us, 1.20ms, 2.00s.
