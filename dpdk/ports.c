@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <glob.h>
 #include <net/if.h>
 #include <sched.h>
@@ -85,6 +86,25 @@ static void cores_allowed(char *text, size_t size)
 			n += (size_t)snprintf(text + n, size - n, "%s%d", n > 0 ? "," : "", i);
 }
 
+/* EAL reads its arguments by getopt, whose state may be in the middle of the program's own (getopt(3): 0 starts it
+ * anew). */
+static int eal_init(int argc, char **argv)
+{
+	char *nothing[] = {(char *)"culvert", NULL}, *arg = optarg;
+	int index = optind, option = optopt, error = opterr, status;
+
+	optind = 0;
+	(void)getopt(1, nothing, "");
+	status = rte_eal_init(argc, argv);
+	optind = 0;
+	(void)getopt(1, nothing, "");
+	optind = index;
+	optopt = option;
+	opterr = error;
+	optarg = arg;
+	return status;
+}
+
 int ports_eal_init(const struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES])
 {
 	char prefix[64], memory[32], allowed[1024], lcores[1056];
@@ -132,7 +152,7 @@ int ports_eal_init(const struct config *c, bool inside, bool noise, char error[C
 	for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
 		sigaddset(&realtime, s);
 	pthread_sigmask(SIG_BLOCK, &realtime, NULL);
-	if (rte_eal_init(argc, argv) < 0) {
+	if (eal_init(argc, argv) < 0) {
 		snprintf(error, CONFIG_ERROR_BYTES, "%s: DPDK does not start: %s", c->path,
 			rte_strerror(rte_errno));
 		return -1;
