@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -532,6 +533,7 @@ static void *control_main(void *arg)
 	const uint64_t one = 1;
 	sigset_t ends;
 
+	prctl(PR_SET_NAME, "culvert-control");
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);

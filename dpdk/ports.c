@@ -252,7 +252,10 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	if (status != 0 && status != -ENOTSUP && q->config->mtu != 1500)
 		return status;
 	*step = "start";
-	if ((status = rte_eth_dev_start(q->ethdev)) != 0)
+	status = rte_eth_dev_start(q->ethdev);
+	/* A memif client whose server is not there yet: ports_link_look() tries again. */
+	q->waits_for_peer = status != 0 && strcmp(q->driver, "net_memif") == 0;
+	if (status != 0 && !q->waits_for_peer)
 		return status;
 	rte_eth_promiscuous_enable(q->ethdev);
 	rte_eth_macaddr_get(q->ethdev, &mac);
@@ -283,6 +286,11 @@ void ports_link_look(struct ports *p, struct engine *e)
 		struct rte_eth_link link;
 		bool up;
 
+		if (q->waits_for_peer) {
+			if (rte_eth_dev_start(q->ethdev) != 0)
+				continue;
+			q->waits_for_peer = false;
+		}
 		if (q->link_told && !atomic_exchange(&q->link_changed, false))
 			continue;
 		if (rte_eth_link_get_nowait(q->ethdev, &link) != 0)
@@ -347,7 +355,7 @@ static int port_open(struct ports *p, uint16_t i, const struct config *c, char *
 	if (q->link_told)
 		rte_eth_dev_callback_register(
 			q->ethdev, RTE_ETH_EVENT_INTR_LSC, link_event, q);
-	q->stack.up = true;
+	q->stack.up = !q->waits_for_peer;
 	if (q->config->host_address.set || q->config->host_address6.set) {
 		struct rte_eth_dev_info info;
 		char iface[IF_NAMESIZE] = "";
@@ -396,6 +404,8 @@ uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max
 {
 	struct ports *p = ctx;
 
+	if (p->port[port].waits_for_peer)
+		return 0;
 	return rte_eth_rx_burst(p->port[port].ethdev, 0, pkts, max);
 }
 

@@ -20,6 +20,7 @@ struct ports_port {
 	uint16_t ethdev;
 	int rx_fd;         /* readable when a frame waits; -1: the driver has none */
 	bool tap;
+	bool waits_for_peer;       /* not started yet */
 	bool one_segment;          /* it cannot send chains */
 	bool link_told;            /* the driver says when the link changes */
 	atomic_bool link_changed;

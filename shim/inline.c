@@ -116,8 +116,7 @@ void inline_fork_child(void)
 	link_say(LINK_WARN, line);
 }
 
-/* What was sent before the program ended goes out, as from the kernel. */
-__attribute__((destructor)) static void inline_end(void)
+void inline_end(void)
 {
 	unsigned long ms = EXIT_MS_DEFAULT;
 	const char *text = getenv("CULVERT_EXIT_MS");
@@ -133,4 +132,9 @@ __attribute__((destructor)) static void inline_end(void)
 	link_end();
 	hosting = false;
 	engine.finish((uint64_t)ms * 1000000u);
+}
+
+__attribute__((destructor)) static void at_end(void)
+{
+	inline_end();
 }

@@ -19,6 +19,8 @@ bool inline_wanted(void);
 const char *inline_start(void);
 /* The engine, as long as this process has it; NULL. */
 const struct cv_inline_engine *inline_engine(void);
+/* The process ends: what it sent before goes out first, as from the kernel. */
+void inline_end(void);
 /* In a fork's child: the engine stays with the parent. */
 void inline_fork_child(void);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "shim/fd.h"
+#include "shim/inline.h"
 #include "shim/lane.h"
 #include "shim/real.h"
 #include "shim/sock.h"
@@ -60,4 +61,10 @@ int shim_daemon(int keep_directory, int keep_output)
 	if (null > 2)
 		real_close(null);
 	return 0;
+}
+
+void shim__exit(int status)
+{
+	inline_end();
+	real__exit(status);
 }

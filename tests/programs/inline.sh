@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The engine inside the program: real servers that kernel clients talk to, and what it does to its program.
+. "$(dirname "$0")/lib.sh"
+. "$PROGRAMS/nginx_lib.sh"
+
+space_new SPACE inline
+SPACE_ENGINE=$SPACE
+MODULE=$CULVERT_BUILD/dpdk/libculvert-engine.so
+INLINE=$(engine_name inline)
+engine_tap_configure "$INLINE" "$DIR"
+KERNEL_PORT=7100
+
+inside_program() { served_inline "$SPACE" "$INLINE" "$@"; }
+start_inline() { # WORD COMMAND...
+	local word=$1
+	shift
+	inside_program "$@" </dev/null >"$DIR/$word.log" 2>&1 &
+	started=$!
+	at_exit stop_process "$started" 3
+}
+answers() { on_kernel curl -sS --max-time 2 -o /dev/null "http://$ENGINE_ADDR/"; }
+pongs() { on_kernel redis-cli -h "$ENGINE_ADDR" ping; }
+
+nothing_intercepted() {
+	local names
+	names=$(sed -n 's/^[XVAE]([^,]*, \([a-z0-9_]*\),.*/\1/p' "$CULVERT_ROOT/stack/api/intercept.def" | sort)
+	nm -D --undefined-only "$MODULE" | awk '{sub(/@.*/, "", $2); print $2}' | sort >"$DIR/undefined"
+	[[ $(wc -l <"$DIR/undefined") -gt 100 ]] || fail "that is not the module's list"
+	names=$(comm -12 "$DIR/undefined" <(printf '%s\n' "$names") | tr '\n' ' ')
+	[[ -z ${names// /} ]] || fail "the module calls by name what the library intercepts: $names"
+}
+nginx_serves() {
+	nginx_prepare "$ENGINE_ADDR" 80
+	sed -i 's/^daemon on;/daemon off;\nmaster_process off;/' "$NGINX/nginx.conf"
+	head -c 256M /dev/urandom >"$NGINX/html/large"
+	start_inline nginx nginx -p "$NGINX" -c "$NGINX/nginx.conf"
+	wait_until 15 answers || fail "nginx does not answer: $(cat "$DIR/nginx.log")"
+	on_kernel curl -sS --max-time 60 -o "$DIR/large" "http://$ENGINE_ADDR/large"
+	same_sum "$DIR/large" "$NGINX/html/large"
+	on_kernel timeout 60 python3 "$PROGRAMS/http_many.py" "$ENGINE_ADDR" 80 /small 5000 32 keep "$NGINX/html/small"
+	on_kernel timeout 60 python3 "$PROGRAMS/http_many.py" "$ENGINE_ADDR" 80 /small 5000 32 close "$NGINX/html/small"
+	"$CULVERT" ss --engine "$INLINE" -l -n | grep -q "$ENGINE_ADDR:80" || fail "culvert ss does not show it"
+}
+redis_serves() {
+	start_inline redis redis-server --bind "$ENGINE_ADDR" --port 6379 --protected-mode no --save '' --dir "$DIR"
+	wait_until 15 pongs || fail "redis does not answer: $(tail -n 20 "$DIR/redis.log")"
+	on_kernel timeout 60 python3 "$PROGRAMS/redis_keys.py" "$ENGINE_ADDR" 6379 50000
+	# A child that writes the data: the parent's connections stay with the parent.
+	on_kernel redis-cli -h "$ENGINE_ADDR" bgsave
+	saved() { on_kernel redis-cli -h "$ENGINE_ADDR" info persistence | grep -q 'rdb_last_bgsave_status:ok'; }
+	wait_until 20 saved || fail "the child did not save"
+	on_kernel timeout 60 python3 "$PROGRAMS/redis_keys.py" "$ENGINE_ADDR" 6379 1000
+}
+# Threads that wait and one that computes: bytes compared on several connections of several threads.
+threads_share() { inside_program timeout 60 python3 "$PROGRAMS/both_ends.py" "$ENGINE_ADDR"; }
+life() {
+	local said
+	said=$(inside_program timeout 30 python3 "$PROGRAMS/inline_life.py" "$ENGINE_ADDR" "$KERNEL_ADDR" "$KERNEL_PORT" "$1")
+	note "$said"
+}
+ends_after_its_bytes() { # [ABRUPT=1]
+	on_kernel timeout 60 socat -u TCP-LISTEN:$KERNEL_PORT,reuseaddr "CREATE:$DIR/sent" &
+	at_exit stop_process "$!" 1
+	# The address appears with the engine; before that the listener is on the wildcard.
+	wait_until 5 kernel_listens "$SPACE" "$KERNEL_PORT"
+	inside_program env "$@" timeout 30 python3 "$PROGRAMS/inline_life.py" "$ENGINE_ADDR" "$KERNEL_ADDR" "$KERNEL_PORT" sends
+	all_there() { [[ $(stat -c %s "$DIR/sent") == 20000000 ]]; }
+	wait_until 10 all_there || fail "$(stat -c %s "$DIR/sent") of 20,000,000 bytes came"
+}
+line_of_the_fork() {
+	local text
+	text=$(inside_program timeout 30 python3 "$PROGRAMS/inline_life.py" "$ENGINE_ADDR" "$KERNEL_ADDR" "$KERNEL_PORT" fork 2>&1)
+	grep -q 'the engine stays in process [0-9]*: this child is served by it as long as that runs' <<<"$text" ||
+		fail "no line about the fork: $text"
+}
+mistakes() {
+	local status=0
+	printf '[engine]\nname=x\n[port p]\ndevice=net_nothing0\naddress=10.1.1.1/24\n' >"$DIR/wrong.ini"
+	inside "$SPACE" "$CULVERT" run --inline --config "$DIR/wrong.ini" -- true || fail "not a mistake of the file, so far"
+	inside "$SPACE" "$CULVERT" run --inline --config "$DIR/wrong.ini" -- python3 -c \
+		'import socket; socket.create_server(("127.0.0.1", 0)); s = socket.socket(); s.bind(("0.0.0.0", 0)); print("goes on")' \
+		>"$DIR/mistake" 2>&1
+	grep -q 'culvert: no engine inside this program: .*there is no such device.*: sockets go to the kernel' "$DIR/mistake" ||
+		fail "$(cat "$DIR/mistake")"
+	grep -q 'goes on' "$DIR/mistake" || fail "the program did not go on: $(cat "$DIR/mistake")"
+	printf '[engine]\nnonsense=1\n' >"$DIR/wrong.ini"
+	inside "$SPACE" "$CULVERT" run --inline --config "$DIR/wrong.ini" -- true || status=$?
+	[[ $status == 2 ]] || fail "a wrong configuration gives $status"
+	status=0
+	"$CULVERT" run --inline --engine x -- true || status=$?
+	[[ $status == 2 ]] || fail "--inline with --engine gives $status"
+}
+
+check 'inline: the module calls nothing that the library intercepts' nothing_intercepted
+check 'inline: no engine before the first internet socket' life threads
+check 'inline: a program that closes all descriptors' life descriptors
+check 'inline: signals stay the program'"'"'s' life signals
+check 'inline: what a program sent before it ended arrives' ends_after_its_bytes
+check 'inline: also when it ends by _exit' ends_after_its_bytes ABRUPT=1
+check 'inline: fork goes on, and says so' line_of_the_fork
+check 'inline: a second program of the same engine' life second
+check 'inline: server and client in one program, threads' threads_share
+check 'inline: nginx to kernel clients, contents compared' nginx_serves
+check 'inline: redis to kernel clients, BGSAVE' redis_serves
+check 'inline: mistakes' mistakes
+checks_done
