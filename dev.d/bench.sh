@@ -153,6 +153,8 @@ bench_shell() { # SERVER MTU LINK WORKLOAD...
 	trap 'exit 143' TERM INT HUP
 	set -e
 	bench_progress "$1" "$bench_link"
+	cores_watch &
+	at_exit stop_process "$!" 2
 	link_up "$bench_link" "$mtu"
 	"server_$server"
 	say ready >>"$bench_dir/done"

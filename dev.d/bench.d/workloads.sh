@@ -64,13 +64,26 @@ server_wait() { # PORT
 	wait_until 15 server_answers "$1"
 }
 
-# Ticks of all cores so far: busy ones, and all.
-core_ticks() { awk '/^cpu / {busy = $2 + $3 + $4 + $7 + $8; print busy, busy + $5 + $6 + $9}' /proc/stat; }
-cores_begin() { cores_before=$(core_ticks); }
-# Busy cores since then go to the records of the workload.
+# While the shell lives: ticks of all cores so far, busy ones and all, every 50 ms. No process is started for one.
+cores_watch() {
+	local user nice system idle iowait irq softirq steal busy never
+	exec {never}<> <(:)
+	while :; do
+		read -r _ user nice system idle iowait irq softirq steal _ </proc/stat
+		busy=$((user + nice + system + irq + softirq))
+		printf '%d %d\n' "$busy" $((busy + idle + iowait + steal))
+		read -r -t 0.05 -u "$never" || true
+	done >"$bench_run/ticks"
+}
+cores_begin() { cores_line=$(wc -l <"$bench_run/ticks"); }
+# Busy cores since then go to the records of the workload: the mean of the middle half of the samples, as a client that has an
+# engine inside takes 0.3 s to start and to end that the workload has no part in.
 cores_end() {
-	bench_cores=$(awk -v cores="$(nproc --all)" 'NR == 1 {busy = $1; all = $2}
-		NR == 2 {print ($2 > all ? cores * ($1 - busy) / ($2 - all) : 0)}' <<<"$cores_before"$'\n'"$(core_ticks)")
+	bench_cores=$(tail -n "+$cores_line" "$bench_run/ticks" | awk -v cores="$(nproc --all)" '
+		NR > 1 && $2 > all {print cores * ($1 - busy) / ($2 - all)}
+		{busy = $1; all = $2}' | sort -g | awk '{v[NR] = $1} END {
+			for (i = int(NR / 4) + 1; i <= NR - int(NR / 4); i++) {sum += v[i]; n++}
+			print (n > 0 ? sum / n : 0)}')
 	record cpu_cores "$bench_cores"
 }
 measured() { # COMMAND...
@@ -187,15 +200,17 @@ server_redis() {
 	# GET finds what SET left.
 	client redis-benchmark -h "$link_address" -n 1 -c 1 -t set --csv
 }
-# Requests in all: about the time of a run at the kernel's rates.
+redis_rate() { tail -n 1 "$bench_run/client.out" | tr -d '"' | cut -d, -f2; }
+# It counts requests, not time: a short run before says how many are needed.
 client_redis() { # redis-COMMAND-cCONNECTIONS-pPIPELINED
-	local command connections pipelined
+	local command connections pipelined words
 	IFS=- read -r _ command connections pipelined <<<"$1"
 	pipelined=${pipelined#p}
-	measured redis-benchmark -h "$link_address" -c "${connections#c}" -P "$pipelined" -t "$command" --csv \
-		-n $((bench_ms * (pipelined > 1 ? 600 : 80)))
+	words=(redis-benchmark -h "$link_address" -c "${connections#c}" -P "$pipelined" -t "$command" --csv)
+	client "${words[@]}" -n $((10000 * (pipelined > 1 ? 5 : 1)))
+	measured "${words[@]}" -n "$(awk "BEGIN {print int($(redis_rate) * $bench_ms / 1000) + 1000}")"
 	# "GET","71000.00",average, min, p50, p95, p99, max (ms)
-	record requests "$(tail -n 1 "$bench_run/client.out" | tr -d '"' | cut -d, -f2)"
+	record requests "$(redis_rate)"
 	record p99 "$(tail -n 1 "$bench_run/client.out" | tr -d '"' | awk -F, '{print $7 * 1000}')"
 }
 
@@ -223,7 +238,8 @@ client_connect() {
 
 server_udp() {
 	serve "$CULVERT_BUILD/bench/datagrams" server "$link_address" 7402
-	client "$CULVERT_BUILD/bench/datagrams" client "$link_address" 7402 64 0.01
+	udp_answers() { client "$CULVERT_BUILD/bench/datagrams" client "$link_address" 7402 64 0.01; }
+	wait_until 15 udp_answers
 }
 client_udp() {
 	measured "$CULVERT_BUILD/bench/datagrams" client "$link_address" 7402 "${1#udp-}" "$(seconds_of "$bench_ms")"
