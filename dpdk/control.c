@@ -157,6 +157,16 @@ static void fds_of_group(struct exchange *x, const struct group *g)
 	memcpy(x->reply.token, g->token, sizeof(x->reply.token));
 }
 
+/* Not what it says of itself: what the kernel says. */
+static bool is_own_process(const struct exchange *x)
+{
+	struct ucred who = {0};
+	socklen_t len = sizeof(who);
+
+	return x->c->s->inside && getsockopt(x->conn->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
+		who.pid == getpid();
+}
+
 static int on_hello(struct exchange *x)
 {
 	int result;
@@ -164,7 +174,7 @@ static int on_hello(struct exchange *x)
 	if (x->conn->group)
 		return -CV_EINVAL;
 	x->conn->group =
-		group_open(&x->c->groups, x->conn->pid, &x->conn->proc, &result);
+		group_open(&x->c->groups, x->conn->pid, is_own_process(x), &x->conn->proc, &result);
 	if (!x->conn->group) {
 		snprintf(x->reply.text, sizeof(x->reply.text), "%s",
 			result == -CV_EMFILE ? "as many programs as [limits] groups= allows"

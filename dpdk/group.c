@@ -190,7 +190,7 @@ void group_list_init(struct group_list *l, struct service *s)
 	list_init(&l->closing);
 }
 
-struct group *group_open(struct group_list *l, int32_t pid, int *proc, int *result)
+struct group *group_open(struct group_list *l, int32_t pid, bool inside, int *proc, int *result)
 {
 	struct user_limits limits;
 	struct request r = {.limits = &limits, .pid = pid};
@@ -199,6 +199,7 @@ struct group *group_open(struct group_list *l, int32_t pid, int *proc, int *resu
 	if (l->n >= l->s->config.limits.groups)
 		return NULL;
 	limits_fill(&l->s->config.limits, &limits);
+	limits.inside = inside;
 	*result = -CV_ENOMEM;
 	r.g = group_make(l->s, &limits);
 	if (!r.g)

@@ -41,8 +41,8 @@ struct group_list {
 };
 
 void group_list_init(struct group_list *l, struct service *s);
-/* A new group with one process; *proc. NULL: *result is -CV_E... */
-struct group *group_open(struct group_list *l, int32_t pid, int *proc, int *result);
+/* A new group with one process; *proc. inside: it is our own process. NULL: *result is -CV_E... */
+struct group *group_open(struct group_list *l, int32_t pid, bool inside, int *proc, int *result);
 /* By token; NULL if there is none. */
 struct group *group_find(struct group_list *l, const uint8_t token[CV_TOKEN_BYTES]);
 /* The number, or -CV_E... */

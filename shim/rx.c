@@ -29,6 +29,16 @@ static uint32_t rxd_len(const struct cv_rxd *d)
 	return __atomic_load_n(&d->len, __ATOMIC_ACQUIRE);
 }
 
+/* Its bytes from `at` on: in the segment, or in a packet buffer of an engine inside this process (segment.h). */
+static const uint8_t *rxd_bytes(const struct file *f, const struct cv_rxd *d, uint64_t at)
+{
+	uint64_t off = __atomic_load_n(&d->off, __ATOMIC_ACQUIRE);
+
+	if (off & CV_RXD_INSIDE)
+		return (const uint8_t *)(uintptr_t)(off & ~CV_RXD_INSIDE) + at;
+	return sock_link(f)->base + off + at;
+}
+
 /* The descriptor of the next unit; there is one (rx_produced was loaded). */
 static const struct cv_rxd *place_find(const struct file *f, struct place *p)
 {
@@ -135,7 +145,7 @@ static void urgent_pass(struct file *f, struct place *p)
 	const struct cv_rxd *d = place_find(f, p);
 
 	if (rec->oob_pos <= p->pos) {
-		rec->oob_byte = sock_link(f)->base[d->off + p->off];
+		rec->oob_byte = *rxd_bytes(f, d, p->off);
 		rec->oob_unread = 1;
 		rec->oob_pos = p->pos + 1;
 	}
@@ -151,7 +161,7 @@ static uint8_t byte_at(struct file *f, struct place p, uint64_t pos)
 		uint64_t n = rxd_len(d) - p.off;
 
 		if (pos - p.pos < n || n == 0)
-			return sock_link(f)->base[d->off + p.off + (n ? pos - p.pos : 0)];
+			return *rxd_bytes(f, d, p.off + (n ? pos - p.pos : 0));
 		p.off += (uint32_t)n;
 		p.pos += n;
 	}
@@ -224,7 +234,7 @@ static ssize_t stream_take(struct file *f, struct msghdr *msg, size_t at, size_t
 		if (n == 0)
 			break;
 		if (!(flags & MSG_TRUNC))
-			scatter(msg, at + done, sock_link(f)->base + d->off + p.off, n);
+			scatter(msg, at + done, rxd_bytes(f, d, p.off), n);
 		p.off += (uint32_t)n;
 		p.pos += n;
 		done += n;
@@ -335,7 +345,7 @@ static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
 	}
 	d = place_find(f, &p);
 	len = rxd_len(d);
-	n = scatter(msg, 0, sock_link(f)->base + d->off, len);
+	n = scatter(msg, 0, rxd_bytes(f, d, 0), len);
 	msg->msg_flags = n < len || (d->flags & CV_RXD_TRUNC) ? MSG_TRUNC : 0;
 	if (msg->msg_name)
 		address_out(&d->peer, f->family, msg->msg_name, &msg->msg_namelen);

@@ -39,6 +39,7 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 		return NULL;
 	}
 	e->rx_held_max = e->pkt_pool->size / 2;
+	e->rx_lent_max = e->pkt_pool->size / 4;
 	if (net_init(e) != 0 || udp_init(e) != 0 || tcp_init(e) != 0) {
 		engine_free(e);
 		return NULL;

@@ -136,6 +136,10 @@ static_assert(offsetof(struct cv_sock, local) == 64, "line 1");
 static_assert(offsetof(struct cv_sock, rx_lock) == 128, "line 2");
 static_assert(offsetof(struct cv_sock, flags) == 192, "line 3");
 
+/* In cv_rxd.off of an engine inside the program's process: the rest is the address of the first byte, in a packet
+ * buffer. Such a descriptor may be given an ordinary offset later: the word is to be loaded once. */
+#define CV_RXD_INSIDE (1ull << 63)
+
 /* Received unit. The engine writes; the program reads. */
 enum cv_rxd_flags {
 	CV_RXD_TRUNC = 1u << 0,  /* a datagram that was cut to fit */
@@ -143,7 +147,7 @@ enum cv_rxd_flags {
 struct cv_rxd {
 	uint32_t next;  /* following descriptor, CV_RXD_NONE while there is none */
 	uint32_t len;   /* bytes at off; a stream's last descriptor may grow */
-	uint64_t off;   /* of the first byte, from the segment's start */
+	uint64_t off;   /* of the first byte, from the segment's start; with CV_RXD_INSIDE an address */
 	uint32_t sock;  /* on a listener: the handle of the new connection */
 	uint32_t flags; /* enum cv_rxd_flags */
 	struct cv_endpoint peer;  /* datagram: who sent it */

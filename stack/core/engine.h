@@ -77,6 +77,8 @@ struct engine {
 	struct rte_mempool *pkt_pool;
 	uint32_t rx_held;     /* packet buffers in receive queues that no user has taken, */
 	uint32_t rx_held_max; /* and how many of them are too many (sock_rx_refuse) */
+	uint32_t rx_lent;     /* that programs read from, */
+	uint32_t rx_lent_max; /* and may at most: beyond that they get copies */
 	struct port *ports[PORTS_MAX];
 	uint16_t ports_n;
 	uint16_t worker; /* its number */

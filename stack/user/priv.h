@@ -129,6 +129,7 @@ struct user_proc {
 
 /* The engine's own copy of a descriptor. */
 struct user_rxd {
+	struct rte_mbuf *m; /* the packet buffer that the program reads; NULL: the block */
 	uint64_t block; /* arena offset, ARENA_NONE: no block */
 	uint64_t end;   /* position behind it */
 	uint32_t len;
@@ -168,9 +169,8 @@ struct user_sock {
 	uint64_t rx_produced, rx_consumed;
 	uint64_t rx_base; /* rx_produced when the present connection began */
 	uint32_t rx_head, rx_tail, rx_n; /* chain, and how many descriptors it has */
-	struct rte_mbuf *rx_part; /* taken from the socket, not yet copied, or in part: */
-	struct rte_mbuf *rx_seg;  /* the segment of it that comes next, */
-	uint32_t rx_seg_off;      /* from here */
+	struct rte_mbuf *rx_part; /* taken from the socket: what of its segments is not yet moved, */
+	uint32_t rx_seg_off;      /* of the first one from here */
 
 	/* send */
 	struct user_chunk *chunk; /* that the next small SEND may go on in; NULL: none */
@@ -215,6 +215,7 @@ struct user_group {
 	struct list starved;
 	uint32_t starved_n;
 	uint32_t starved_left; /* still to be looked at since memory came free */
+	bool inside;   /* streams may be read from packet buffers */
 	bool rx_freed; /* receive memory or a record came free: look at the starved */
 
 	struct user_watch *watches;
@@ -300,6 +301,8 @@ void user_rx_pull(struct user_sock *us);
 void user_rx_sync(struct user_sock *us);
 /* Frees the chain; unread bytes stay counted in sk->rx_lent, so that close knows. */
 void user_rx_end(struct user_sock *us);
+/* A process with another address space has come: what lies in packet buffers is copied. */
+void user_rx_leave_buffers(struct user_group *g);
 /* True when all that the protocol has is in the chain. */
 bool user_rx_is_drained(const struct user_sock *us);
 void user_rx_unstarve(struct user_sock *us);

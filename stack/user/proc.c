@@ -303,6 +303,7 @@ uint32_t user_proc_close(struct user_group *g, int proc)
 
 void user_proc_exec(struct user_group *g, int proc)
 {
+	user_rx_leave_buffers(g);
 	lanes_drain(g, (uint32_t)proc);
 	lanes_cut(g, (uint32_t)proc);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Receive chains (segment.h): from the protocol's queue into blocks of the group's arena, and back
- * to free when the program's cursor has passed.
+ * to free when the program's cursor has passed. A program in the engine's own process reads larger pieces from the
+ * packet buffers themselves, as long as it does not keep too many of them.
  *
  * When arena, descriptors or records run short, packets stay in the protocol's queue, so that a
  * stream's window closes by itself; the socket waits in g->starved until memory comes free.
@@ -17,6 +18,7 @@
 
 #define STREAM_BLOCK_MAX 16384u /* larger ones are freed too late */
 #define STREAM_BLOCK_SHORT 4096u
+#define LEND_BYTES_MIN 1024u   /* less is copied: a buffer is worth more */
 #define DGRAMS_MIN 64u       /* of one socket, whatever its rcvbuf */
 #define DGRAM_BYTES_MIN 256u /* a datagram takes at least such a block */
 
@@ -47,6 +49,10 @@ static void rxd_free(struct user_group *g, uint32_t i)
 {
 	if (g->rxd_own[i].block != ARENA_NONE)
 		arena_free(&g->arena, g->rxd_own[i].block);
+	if (g->rxd_own[i].m != NULL) {
+		rte_pktmbuf_free_seg(g->rxd_own[i].m);
+		g->u->e->rx_lent--;
+	}
 	rxd_unalloc(g, i);
 	g->rx_freed = true;
 }
@@ -124,7 +130,6 @@ static bool take_part(struct user_sock *us)
 	if (us->rx_part)
 		return true;
 	us->rx_part = sock_recv_take(us->sk);
-	us->rx_seg = us->rx_part;
 	us->rx_seg_off = 0;
 	return us->rx_part != NULL;
 }
@@ -133,7 +138,7 @@ static bool take_part(struct user_sock *us)
 static bool stream_room(struct user_sock *us)
 {
 	struct user_group *g = us->g;
-	uint32_t want = us->rx_seg->data_len - us->rx_seg_off + us->sk->rxq_bytes;
+	uint32_t want = us->rx_part->data_len - us->rx_seg_off + us->sk->rxq_bytes;
 	uint32_t max = STREAM_BLOCK_MAX;
 	uint32_t i;
 
@@ -156,52 +161,118 @@ static bool stream_room(struct user_sock *us)
 	return true;
 }
 
-/* Copies rx_part out; false when memory ran short in the middle. */
-static bool stream_copy_part(struct user_sock *us)
+/* The segment's bytes into blocks; false when memory ran short in the middle. */
+static bool seg_copy(struct user_sock *us, const struct rte_mbuf *seg)
 {
 	struct user_group *g = us->g;
 
-	for (; us->rx_seg; us->rx_seg = us->rx_seg->next, us->rx_seg_off = 0) {
-		while (us->rx_seg_off < us->rx_seg->data_len) {
-			uint32_t n = us->rx_seg->data_len - us->rx_seg_off;
-			struct user_rxd *own;
+	while (us->rx_seg_off < seg->data_len) {
+		uint32_t n = seg->data_len - us->rx_seg_off;
+		struct user_rxd *own;
 
-			if (!stream_room(us))
-				return false;
-			own = &g->rxd_own[us->rx_tail];
-			if (n > own->size - own->len)
-				n = own->size - own->len;
-			memcpy(rxd_data(g, us->rx_tail) + own->len,
-				rte_pktmbuf_mtod_offset(us->rx_seg, uint8_t *, us->rx_seg_off), n);
-			own->len += n;
-			own->end += n;
-			SEG_STORE(&g->rxds[us->rx_tail].len, own->len);
-			us->rx_produced += n;
-			us->rx_seg_off += n;
-		}
+		if (!stream_room(us))
+			return false;
+		own = &g->rxd_own[us->rx_tail];
+		if (n > own->size - own->len)
+			n = own->size - own->len;
+		memcpy(rxd_data(g, us->rx_tail) + own->len,
+			rte_pktmbuf_mtod_offset(seg, const uint8_t *, us->rx_seg_off), n);
+		own->len += n;
+		own->end += n;
+		SEG_STORE(&g->rxds[us->rx_tail].len, own->len);
+		us->rx_produced += n;
+		us->rx_seg_off += n;
 	}
 	return true;
 }
 
+/* The segment itself as a descriptor of its own; false when it is better copied. */
+static bool seg_lend(struct user_sock *us, struct rte_mbuf *seg)
+{
+	struct user_group *g = us->g;
+	struct engine *e = g->u->e;
+	struct cv_rxd content = {.next = CV_RXD_NONE, .len = seg->data_len};
+	uint32_t i;
+
+	if (!g->inside || us->rx_seg_off != 0 || seg->data_len < LEND_BYTES_MIN || e->rx_lent >= e->rx_lent_max)
+		return false;
+	i = rxd_alloc(g);
+	if (i == CV_RXD_NONE)
+		return false;
+	content.off = CV_RXD_INSIDE | (uintptr_t)rte_pktmbuf_mtod(seg, const uint8_t *);
+	seg->next = NULL;
+	seg->nb_segs = 1;
+	g->rxd_own[i].m = seg;
+	g->rxd_own[i].len = g->rxd_own[i].size = seg->data_len;
+	g->rxd_own[i].end = us->rx_produced + seg->data_len;
+	g->rxds[i] = content;
+	chain_append(us, i);
+	us->rx_produced += seg->data_len;
+	e->rx_lent++;
+	return true;
+}
+
+#define FREE_BURST 32u
+
+static void free_later(struct rte_mbuf **done, unsigned int *n, struct rte_mbuf *m)
+{
+	done[(*n)++] = m;
+	if (*n == FREE_BURST) {
+		rte_pktmbuf_free_bulk(done, *n);
+		*n = 0;
+	}
+}
+
 static void stream_pull(struct user_sock *us)
 {
-	struct rte_mbuf *done[32];
+	struct rte_mbuf *done[FREE_BURST];
 	unsigned int n = 0;
 
 	while (take_part(us)) {
-		if (!stream_copy_part(us)) {
-			rx_starve(us);
-			break;
+		struct rte_mbuf *seg = us->rx_part, *next = seg->next;
+
+		if (!seg_lend(us, seg)) {
+			if (!seg_copy(us, seg)) {
+				rx_starve(us);
+				break;
+			}
+			seg->next = NULL;
+			seg->nb_segs = 1;
+			free_later(done, &n, seg);
 		}
-		done[n++] = us->rx_part;
-		us->rx_part = NULL;
-		if (n == RTE_DIM(done)) {
-			rte_pktmbuf_free_bulk(done, n);
-			n = 0;
-		}
+		us->rx_part = next;
+		us->rx_seg_off = 0;
 	}
 	if (n > 0)
 		rte_pktmbuf_free_bulk(done, n);
+}
+
+static void rxd_leave_buffer(struct user_group *g, uint32_t i)
+{
+	struct user_rxd *own = &g->rxd_own[i];
+	uint32_t size;
+
+	if (own->m == NULL || own->block != ARENA_NONE)
+		return;
+	own->block = arena_alloc(&g->arena, own->len, &size);
+	if (own->block == ARENA_NONE)
+		return;
+	memcpy(rxd_data(g, i), rte_pktmbuf_mtod(own->m, const uint8_t *), own->len);
+	/* Whoever has loaded the old word still finds the buffer: it goes with the descriptor. */
+	SEG_STORE_RELEASE(&g->rxds[i].off, g->geo.rx_off + own->block);
+}
+
+void user_rx_leave_buffers(struct user_group *g)
+{
+	if (!g->inside)
+		return;
+	g->inside = false;
+	for (uint32_t k = 1; k < g->socks_fresh; k++) {
+		const struct user_sock *us = &g->socks[k];
+
+		for (uint32_t i = us->sk ? us->rx_head : CV_RXD_NONE; i != CV_RXD_NONE; i = g->rxd_own[i].next)
+			rxd_leave_buffer(g, i);
+	}
 }
 
 /* --- datagrams ------------------------------------------------------------------------------- */

@@ -89,6 +89,7 @@ struct user_group *user_group_open(struct user *u, void *seg, uint64_t size,
 		return NULL;
 	g->u = u;
 	g->seg = seg;
+	g->inside = limits && limits->inside;
 	list_init(&g->starved);
 	user_geometry(limits, &g->geo);
 	if (g->geo.size > size || user_group_memory_init(g) != 0) {

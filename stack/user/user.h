@@ -28,6 +28,7 @@ struct user_limits { /* of one group; 0 takes the default */
 	uint32_t socks_max, rxds_max, lanes_max, sets_max;
 	uint32_t cmd_entries, comp_entries, set_entries;
 	uint64_t rx_bytes, tx_bytes_lane;
+	bool inside; /* its program runs in the engine's process: it may read packet buffers */
 };
 
 struct user_env {
@@ -60,7 +61,8 @@ int user_proc_open(struct user_group *g, int parent, int32_t pid);
 uint32_t user_proc_close(struct user_group *g, int proc);
 /* A fork's child has a number of its own. */
 void user_proc_pid_set(struct user_group *g, int proc, int32_t pid);
-/* After exec: lanes and sets of the process are taken back; holds stay. */
+/* After exec: lanes and sets of the process are taken back; holds stay. The program is another: from now on the
+ * group reads nothing but its segment. */
 void user_proc_exec(struct user_group *g, int proc);
 /* Marks handles as found by the new program; then user_proc_retain_done drops the others. */
 void user_proc_retain(struct user_group *g, int proc, const uint32_t *handles, uint32_t n);

@@ -159,6 +159,14 @@ uint32_t program_connect(struct program *p, int host, uint16_t port)
 }
 
 /* The chain's step, as segment.h tells it. NULL when all was read. */
+/* In the segment, or in a packet buffer when the group is inside (segment.h). */
+static const uint8_t *program_bytes(const struct program *p, const struct cv_rxd *d)
+{
+	if (d->off & CV_RXD_INSIDE)
+		return (const uint8_t *)(uintptr_t)(d->off & ~CV_RXD_INSIDE);
+	return p->group->seg + d->off;
+}
+
 static struct cv_rxd *chain_at(struct program *p, struct cv_sock *rec)
 {
 	struct cv_rxd *rxds = (struct cv_rxd *)(void *)(p->group->seg + geo(p->group)->rxds_off);
@@ -269,7 +277,7 @@ uint32_t program_recv(struct program *p, uint32_t sock, void *data, uint32_t len
 			n = (uint32_t)(rec->rx_produced - rec->rx_consumed);
 		if (n > len - done)
 			n = len - done;
-		memcpy((uint8_t *)data + done, p->group->seg + d->off + rec->rx_off, n);
+		memcpy((uint8_t *)data + done, program_bytes(p, d) + rec->rx_off, n);
 		done += n;
 		if (rec->type == CV_DGRAM) {
 			if (from != NULL)

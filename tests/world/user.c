@@ -56,6 +56,7 @@ static void pair_end(struct pair *t)
 		assert_int_equal(socks + waits, 0);
 		assert_int_equal(udp_count(t->w->host[i].e), 0);
 		assert_int_equal(t->w->host[i].e->rx_held, 0);
+		assert_int_equal(t->w->host[i].e->rx_lent, 0);
 	}
 	world_free(t->w);
 	user_free(t->ha.u);
@@ -133,6 +134,75 @@ static void stream__receive_memory_smaller_than_the_window__nothing_is_lost(void
 	pair_start(&t, 2, &tight);
 	connect_pair(&t, &listener, &client, &server);
 	transfer(&t, &t.a, client, &t.b, server);
+	pair_end(&t);
+}
+
+/* Bytes of the receive arena that hold what the group's sockets have not read. */
+static uint64_t arena_used(const struct program_group *g)
+{
+	return program_info(g).rx_bytes_used;
+}
+
+static void inside__large_pieces__are_read_from_packet_buffers(void **state)
+{
+	struct user_limits limits = small;
+	uint32_t listener, client, server;
+	struct engine *e;
+	struct pair t;
+
+	(void)state;
+	limits.inside = true;
+	pair_start(&t, 3, &limits);
+	e = t.w->host[1].e;
+	connect_pair(&t, &listener, &client, &server);
+	assert_true(program_send(&t.a, client, (uint8_t[20000]){0}, 20000, NULL) == 20000);
+	run_ms(&t, 20);
+	assert_true(e->rx_lent >= 10);
+	assert_true(arena_used(t.gb) < 4096);
+	assert_int_equal(program_recv(&t.b, server, (uint8_t[20000]){0}, 20000, NULL), 20000);
+	transfer(&t, &t.a, client, &t.b, server);
+
+	/* Beyond the limit there are copies, and nothing is lost. */
+	e->rx_lent_max = 4;
+	transfer(&t, &t.a, client, &t.b, server);
+	assert_true(program_send(&t.a, client, (uint8_t[20000]){0}, 20000, NULL) == 20000);
+	run_ms(&t, 20);
+	assert_true(e->rx_lent <= 4 && arena_used(t.gb) > 10000);
+	pair_end(&t);
+}
+
+/* Another program in the same process number cannot see the engine's memory: what waits unread comes with it. */
+static void inside__exec__what_is_unread_moves_into_the_segment(void **state)
+{
+	static uint8_t out[20000], in[20000];
+	struct user_limits limits = small;
+	uint32_t listener, client, server;
+	struct engine *e;
+	struct pair t;
+
+	(void)state;
+	limits.inside = true;
+	pair_start(&t, 4, &limits);
+	e = t.w->host[1].e;
+	connect_pair(&t, &listener, &client, &server);
+	for (uint32_t i = 0; i < sizeof(out); i++)
+		out[i] = pattern(i);
+	assert_true(program_send(&t.a, client, out, sizeof(out), NULL) == sizeof(out));
+	run_ms(&t, 20);
+	assert_true(e->rx_lent >= 10);
+	user_proc_exec(t.gb->g, t.b.proc);
+	program_lane_open(&t.b);
+	assert_true(arena_used(t.gb) >= 10 * 1024);
+	for (uint32_t i = 0; i < sizeof(in);) {
+		uint32_t n = program_recv(&t.b, server, in + i, 1000, NULL);
+
+		assert_true(n > 0);
+		i += n;
+	}
+	assert_memory_equal(in, out, sizeof(out));
+	assert_true(program_send(&t.a, client, out, sizeof(out), NULL) == sizeof(out));
+	run_ms(&t, 20);
+	assert_true(arena_used(t.gb) > 10000);
 	pair_end(&t);
 }
 
@@ -553,6 +623,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream__both_ways__every_byte_and_all_buffers_back),
 		cmocka_unit_test(stream__receive_memory_smaller_than_the_window__nothing_is_lost),
+		cmocka_unit_test(inside__large_pieces__are_read_from_packet_buffers),
+		cmocka_unit_test(inside__exec__what_is_unread_moves_into_the_segment),
 		cmocka_unit_test(datagram__to_another_program__arrives_with_its_sender),
 		cmocka_unit_test(connection__taken_by_another_lane_before_accepted_is_seen__works),
 		cmocka_unit_test(fork__parent_accepts_forks_and_ends__child_goes_on),
