@@ -185,6 +185,32 @@ static uint32_t tx_data_sum(struct bed *b)
 	return BURST;
 }
 
+/* The same segments, cut from super-segments just before the port. */
+static uint32_t tx_cut(struct bed *b)
+{
+	b->port.tso = PORT_TSO_SOFTWARE;
+	b->port.tso_max = UINT16_MAX;
+	tx_data(b);
+	b->port.tso = PORT_TSO_NONE;
+	return BURST;
+}
+
+/* One super-segment, which the device cuts. */
+static uint32_t tx_device(struct bed *b)
+{
+	struct bed_conn *c = bed_conn_next(b);
+
+	b->port.tso = PORT_TSO_DEVICE;
+	b->port.tso_max = UINT16_MAX;
+	bed_write(b, c, BURST * BED_MSS);
+	bed_turn_counted(b);
+	b->port.tso = PORT_TSO_NONE;
+	bed_out_free(b);
+	bed_segment(b, c, 0, 0);
+	bed_turn(b);
+	return BURST;
+}
+
 /* A small request, which carries the ACK of the last answer, is read, and answered in the next turn; what
  * the program's side costs is counted, too. n requests for n connections in one turn, IN_A_ROW times; then
  * the connections are left with nothing under way. */
@@ -266,6 +292,8 @@ static const struct workload {
 	{"rx-ack", rx_ack, false},
 	{"tx-data", tx_data, false},
 	{"tx-data-sum", tx_data_sum, false},
+	{"tx-cut", tx_cut, false},
+	{"tx-device", tx_device, false},
 	{"request", request_one, false},
 	{"request-burst", request_burst, true},
 	{"udp-rx", udp_rx, false},

@@ -24,6 +24,8 @@ micro_meaning() {
 	  rx-ack         pure ACK of two segments, in bursts of 32
 	  tx-data        segment of 1448 bytes built and given to the port, 32 a turn, checksum left to the port
 	  tx-data-sum    the same, the engine making the checksums
+	  tx-cut         the same as tx-data, cut from super-segments of 32 in software
+	  tx-device      the same, cut by the device: a 32nd of a super-segment
 	  request        request of 64 bytes received, read, answered with 64 bytes: two turns
 	  request-burst  the same, 32 connections in each turn
 	  udp-rx         datagram of 64 bytes received, in bursts of 32

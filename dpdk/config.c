@@ -469,6 +469,9 @@ static int port_check(struct parser *p, const struct config_port *o)
 	if (o->tso == TSO_TRUSTED && (o->gateway.set || o->gateway6.set))
 		return fail(p, "[port %s] has gateway=, and a router passes on no frame larger than its MTU: tso=trusted-link "
 			       "is for links whose other end is all there is", o->name);
+	if (tap && (o->mtu > 1500 || o->tso == TSO_TRUSTED))
+		return fail(p, "[port %s]: the driver of net_tap takes no frame of more than 1522 bytes: mtu= is at most 1500, and "
+			       "tso=trusted-link cannot be", o->name);
 	if ((o->host_address.set || o->host_address6.set) && !tap)
 		return fail(p, "host_address= is for net_tap devices only");
 	if (pair_check(p, "gateway", &o->gateway, &o->address, false) != 0 ||

@@ -28,6 +28,7 @@
 #define ENGINE_MIB 256 /* beside packets: tables, device rings */
 
 #define FRAME_HEADER (RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN)
+#define FRAME_MOST (UINT16_MAX - RTE_PKTMBUF_HEADROOM) /* what one packet buffer holds */
 
 /* Bytes of the largest frame that comes or goes by a port. */
 static uint32_t frame_bytes(const struct config_port *o)
@@ -36,7 +37,9 @@ static uint32_t frame_bytes(const struct config_port *o)
 
 	if (o->tso == TSO_TRUSTED && o->tso_max > ip)
 		ip = o->tso_max;
-	return memif_is(o->device) ? memif_buffer_bytes(o->device, ip + FRAME_HEADER) : ip + FRAME_HEADER;
+	if (memif_is(o->device))
+		return memif_buffer_bytes(o->device, ip + FRAME_HEADER);
+	return ip + FRAME_HEADER < FRAME_MOST ? ip + FRAME_HEADER : FRAME_MOST;
 }
 
 static uint32_t room_of(const struct config *c)
@@ -48,7 +51,7 @@ static uint32_t room_of(const struct config *c)
 
 		room = frame > room ? frame : room;
 	}
-	return room > UINT16_MAX ? UINT16_MAX : room;
+	return room;
 }
 
 /* Of any size. */
@@ -167,11 +170,10 @@ static void sizes_fill(struct port *s, const struct config_port *o)
 
 	s->mtu = o->mtu < ip ? o->mtu : (uint16_t)ip;
 	if (s->mtu < o->mtu)
-		log_line(LOG_NOTICE, "port %s: mtu is %u: a frame must lie in one buffer of the device", o->name, s->mtu);
-	if (o->tso != TSO_TRUSTED)
-		return;
-	s->tso = PORT_TSO_TRUSTED;
-	s->tso_max = o->tso_max < ip ? o->tso_max : (uint16_t)ip;
+		log_line(LOG_NOTICE, "port %s: mtu is %u: a frame must lie in one buffer", o->name, s->mtu);
+	s->tso_max = o->tso_max;
+	if (o->tso == TSO_TRUSTED && o->tso_max > ip)
+		s->tso_max = (uint16_t)ip;
 }
 
 static void addresses_fill(struct port *s, const struct config_port *o)
@@ -219,6 +221,24 @@ static void offloads_choose(struct ports_port *q, const struct rte_eth_dev_info 
 	}
 }
 
+/* Who cuts super-segments. The TAP driver cuts in software, too, with wrong checksums and a pool of its own. */
+static void tso_choose(struct ports_port *q, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+	const uint64_t needs =
+		RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+
+	q->stack.tso = PORT_TSO_NONE;
+	if (q->config->tso == TSO_TRUSTED)
+		q->stack.tso = PORT_TSO_TRUSTED;
+	if (q->config->tso != TSO_AUTO)
+		return;
+	q->stack.tso = PORT_TSO_SOFTWARE;
+	if (!q->tap && q->stack.tx_l4_cksum && (info->tx_offload_capa & needs) == needs) {
+		q->stack.tso = PORT_TSO_DEVICE;
+		conf->txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	}
+}
+
 static int device_start(struct ports_port *q, struct rte_mempool *pool, const char **step)
 {
 	struct rte_eth_conf conf = {0};
@@ -233,6 +253,7 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	snprintf(q->driver, sizeof(q->driver), "%s", info.driver_name);
 	q->tap = strcmp(q->driver, "net_tap") == 0;
 	offloads_choose(q, &info, &conf);
+	tso_choose(q, &info, &conf);
 	conf.intr_conf.rxq = q->tap || q->config->pci;
 	/* The TAP driver (22.11) claims to tell, keeps its state by netlink, and calls nobody. */
 	q->link_told = !q->tap && info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
@@ -248,7 +269,7 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	if ((status = rte_eth_tx_queue_setup(q->ethdev, 0, txd, SOCKET_ID_ANY, NULL)) != 0)
 		return status;
 	*step = "mtu";
-	status = rte_eth_dev_set_mtu(q->ethdev, q->config->mtu);
+	status = rte_eth_dev_set_mtu(q->ethdev, q->stack.mtu);
 	if (status != 0 && status != -ENOTSUP && q->config->mtu != 1500)
 		return status;
 	*step = "start";

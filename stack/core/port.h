@@ -12,6 +12,8 @@
 
 #define PORTS_MAX 16
 #define PORT_TX_BATCH 64
+#define PORT_GSO_SEGMENTS 32u /* of a super-segment that is cut in software */
+#define PORT_TX_QUEUE (PORT_TX_BATCH + 2 * PORT_GSO_SEGMENTS)
 #define PORT_TX_RETRY_NS 10000u /* a device without room is asked again after so long */
 #define PORT_ADDRS_MAX 4
 
@@ -19,6 +21,8 @@
  * segments (a super-segment), so that TCP's own work is done once for all of them. */
 enum port_tso {
 	PORT_TSO_NONE,    /* the port takes none: TCP cuts at the MSS */
+	PORT_TSO_DEVICE,  /* the device cuts it: RTE_ETH_TX_OFFLOAD_TCP_TSO */
+	PORT_TSO_SOFTWARE, /* it is cut just before the device (stack/net/gso.c) */
 	PORT_TSO_TRUSTED, /* it leaves whole: what is at the other end takes it (tso=trusted-link) */
 };
 
@@ -44,7 +48,7 @@ struct port {
 	enum port_tso tso;
 	uint16_t tso_max; /* of a super-segment: bytes of IP, header included; with PORT_TSO_NONE unused */
 	/* Frames for the device: this turn's, and before them what it had no room for last time. */
-	struct rte_mbuf *tx[PORT_TX_BATCH];
+	struct rte_mbuf *tx[PORT_TX_QUEUE];
 	uint16_t tx_n;
 	bool tx_full;           /* it had no room when it was last asked, */
 	uint64_t tx_full_ns;    /* and since then it has taken nothing */

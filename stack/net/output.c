@@ -59,14 +59,21 @@ void port_flush(struct engine *e, struct port *port)
 
 void port_send(struct engine *e, struct port *port, struct rte_mbuf *m)
 {
-	if (port->tx_n == PORT_TX_BATCH)
+	uint16_t room = 1;
+	bool cut = (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) && port->tso == PORT_TSO_SOFTWARE;
+
+	if (port->tx_n >= PORT_TX_BATCH)
 		port_flush(e, port);
-	if (port->tx_n == PORT_TX_BATCH) {
+	if (cut)
+		room = PORT_GSO_SEGMENTS;
+	if (port->tx_n + room > PORT_TX_QUEUE) {
 		e->counters.tx_refused++;
 		rte_pktmbuf_free(m);
-		return;
+	} else if (cut) {
+		port->tx_n = (uint16_t)(port->tx_n + gso_cut(e, port, m, port->tx + port->tx_n, room));
+	} else {
+		port->tx[port->tx_n++] = m;
 	}
-	port->tx[port->tx_n++] = m;
 }
 
 void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
@@ -255,32 +262,47 @@ static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, 
 	return 0;
 }
 
-/* TCP asked for it with RTE_MBUF_F_TX_TCP_SEG, and the port takes such. What no device will cut is none
- * to the device. */
-static bool super_segment_ready(const struct ip_path *path, struct rte_mbuf *m)
+/* A super-segment: its checksum as who cuts it wants it. False: the port takes none. */
+static bool super_segment_prepare(const struct port *port, struct rte_mbuf *m, const uint8_t src[16],
+	const uint8_t dst[16], uint16_t cksum_off)
 {
-	if (!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
-		return false;
-	m->ol_flags &= ~RTE_MBUF_F_TX_TCP_SEG;
-	return path->port->tso == PORT_TSO_TRUSTED;
+	switch (port->tso) {
+	case PORT_TSO_DEVICE: /* the sum over the pseudo header without the length, which differs */
+		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+		*rte_pktmbuf_mtod_offset(m, uint16_t *, cksum_off) =
+			(uint16_t)pseudo_cksum(src, dst, IPPROTO_TCP, 0);
+		return true;
+	case PORT_TSO_SOFTWARE:
+		if (port->tx_l4_cksum && !port->trusted)
+			m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+		return true;
+	case PORT_TSO_TRUSTED: /* to the device, a frame like any other */
+		m->ol_flags &= ~RTE_MBUF_F_TX_TCP_SEG;
+		l4_cksum_fill(port, m, IPPROTO_TCP, src, dst, cksum_off, true);
+		return true;
+	case PORT_TSO_NONE:
+		break;
+	}
+	return false;
 }
 
 int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, uint8_t proto,
 	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16], uint16_t cksum_off)
 {
-	bool v4 = addr_is_v4(dst), whole;
+	bool v4 = addr_is_v4(dst), super = (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0, whole;
 	uint32_t len = rte_pktmbuf_pkt_len(m), header = v4 ? IP_HEADER_V4 : IP_HEADER_V6;
 	struct ip_emit how = {path, src, dst, proto, tos, ttl, 0, 0};
 
 	if (path->local && len <= (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6))
 		return loopback_output(e, m, proto, tos, ttl, src, dst);
-	whole = super_segment_ready(path, m) ||
-		len + header <= (path->may_fragment ? path->pmtu : path->mtu);
-	if ((!whole && !path->may_fragment) || len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6)) {
+	whole = super || len + header <= (path->may_fragment ? path->pmtu : path->mtu);
+	if (len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6) || (!whole && !path->may_fragment) ||
+		(super && !super_segment_prepare(path->port, m, src, dst, cksum_off))) {
 		rte_pktmbuf_free(m);
 		return -CV_EMSGSIZE;
 	}
-	l4_cksum_fill(path->port, m, proto, src, dst, cksum_off, whole);
+	if (!super)
+		l4_cksum_fill(path->port, m, proto, src, dst, cksum_off, whole);
 	if (!whole)
 		return frag_output(e, &how, m);
 	if (!path->no_df)

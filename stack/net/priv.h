@@ -169,6 +169,11 @@ uint16_t mbuf_cksum(const struct rte_mbuf *m, uint32_t off, uint32_t sum);
 /* Folded sum of the pseudo header. */
 uint32_t pseudo_cksum(const uint8_t src[16], const uint8_t dst[16], uint8_t proto, uint32_t len);
 
+/* gso.c */
+/* Cuts a super-segment, a whole frame, into at most `most` frames in out; returns how many. Consumes it. */
+uint16_t gso_cut(struct engine *e, struct port *port, struct rte_mbuf *whole, struct rte_mbuf **out,
+	uint16_t most);
+
 /* input.c */
 /* What the port says or we compute of the checksum at m's data. */
 bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *p);

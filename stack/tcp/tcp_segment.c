@@ -33,12 +33,15 @@ uint32_t tcp_segment_max(const struct tcp_sock *tp)
 	const struct port *port = tp->path.port;
 	uint32_t mss = tcp_eff_mss(tp), head = headers(tp) + (tp->ts_ok ? 12 : 0), most;
 
-	/* One header has one urgent pointer. A path that is narrower than its link goes beyond it. */
-	if (port == NULL || port->tso == PORT_TSO_NONE || tp->path.pmtu != tp->path.mtu ||
-		seq_gt(tp->snd_up, tp->snd_nxt) || port->tso_max <= head)
+	/* One header has one urgent pointer. A path that is narrower than its link goes beyond it, to who
+	 * takes no frame as large as a trusted link's other end. */
+	if (port == NULL || port->tso == PORT_TSO_NONE || seq_gt(tp->snd_up, tp->snd_nxt) ||
+		(port->tso == PORT_TSO_TRUSTED && tp->path.pmtu != tp->path.mtu) || port->tso_max <= head)
 		return mss;
-	most = port->tso_max - head;
-	return most > mss ? most / mss * mss : mss;
+	most = (port->tso_max - head) / mss;
+	if (port->tso == PORT_TSO_SOFTWARE && most > PORT_GSO_SEGMENTS)
+		most = PORT_GSO_SEGMENTS;
+	return most > 1 ? most * mss : mss;
 }
 
 static uint16_t window_field(struct tcp_sock *tp, bool syn)
@@ -184,7 +187,7 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 	struct engine *e = tp->sk.engine;
 	struct rte_mbuf *m;
 	size_t bytes = wire_tcp_emit_bytes(h);
-	uint32_t mss = tcp_eff_mss(tp);
+	uint32_t mss = tcp_eff_mss(tp), segments = 1; /* on the wire */
 	char *to;
 
 	if (ip_path_resolve(e, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0)
@@ -210,9 +213,12 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 		m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
 		m->tso_segsz = (uint16_t)mss;
 		m->l4_len = bytes & 0xff;
+		if (tp->path.port->tso != PORT_TSO_TRUSTED)
+			segments = (len + mss - 1) / mss;
 	}
-	tp->segs_out++;
-	e->counters.tcp_out++;
+	tp->segs_out += segments;
+	tp->data_segs_out += len > 0 ? segments : 0;
+	e->counters.tcp_out += segments;
 	if (h->flags & TCP_ACK) {
 		tp->ack_now = 0;
 		tp->ack_pending = 0;
@@ -243,7 +249,6 @@ bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t f
 	if (data > 0) {
 		if (tp->sk.engine->now_ns - tp->last_data_rx_ns < TCP_DELACK)
 			tp->pingpong = true;
-		tp->data_segs_out++;
 		tp->bytes_sent += data;
 		tp->last_data_tx_ns = tp->sk.engine->now_ns;
 	}

@@ -125,8 +125,9 @@ static void every_key__arrives(void **state)
 	      "control=/srv/x.sock ; another\n\n"
 	      "[port out]\ndevice = 0000:01:00.0\naddress=192.0.2.2/25\naddress6=2001:db8::2/64\n"
 	      "gateway=192.0.2.1\ngateway6=2001:db8::1\nmtu=9000\nvlan=4094\nchecksum=trusted-link\n"
+	      "tso=off\ntso_max=32K\n"
 	      "[port host]\ndevice=net_tap1\naddress=10.0.0.2/8\nhost_address=10.0.0.1/8\nchecksum=software\n"
-	      "tso=trusted-link\ntso_max=32K\n"
+	      "[port peer]\ndevice=net_memif0,role=server\naddress=172.16.0.1/30\nmtu=65535\ntso=trusted-link\n"
 	      "[rule]\nloopback=culvert\n"
 	      "[limits]\nsockets=1K\nreceive_memory=2G\n");
 	assert_string_equal(config.name, "web-1");
@@ -135,7 +136,7 @@ static void every_key__arrives(void **state)
 	assert_int_equal(config.idle, IDLE_MODE_POLL);
 	assert_int_equal(config.spin_us, 7);
 	assert_string_equal(config.control, "/srv/x.sock");
-	assert_int_equal(config.ports_n, 2);
+	assert_int_equal(config.ports_n, 3);
 	assert_true(config.ports[0].pci);
 	assert_string_equal(config.ports[0].device, "0000:01:00.0");
 	addr4_is(&config.ports[0].gateway, "\xc0\x00\x02\x01", 32);
@@ -146,8 +147,11 @@ static void every_key__arrives(void **state)
 	assert_int_equal(config.ports[0].checksum, CHECKSUM_TRUSTED);
 	addr4_is(&config.ports[1].host_address, "\x0a\x00\x00\x01", 8);
 	assert_int_equal(config.ports[1].checksum, CHECKSUM_SOFTWARE);
-	assert_int_equal(config.ports[1].tso, TSO_TRUSTED);
-	assert_int_equal(config.ports[1].tso_max, 32768);
+	assert_int_equal(config.ports[0].tso, TSO_OFF);
+	assert_int_equal(config.ports[0].tso_max, 32768);
+	assert_int_equal(config.ports[1].tso, TSO_AUTO);
+	assert_int_equal(config.ports[2].mtu, 65535);
+	assert_int_equal(config.ports[2].tso, TSO_TRUSTED);
 	assert_true(config.loopback);
 	assert_int_equal(config.limits.sockets, 1024);
 	assert_int_equal(config.limits.receive_memory, 2147483648u);
@@ -257,7 +261,9 @@ static void port__says_what_would_be_right(void **state)
 	refused(GOOD "checksum=on\n", 4, "auto|offload|software|trusted-link");
 	refused(GOOD "tso=on\n", 4, "auto|off|trusted-link");
 	refused(GOOD "tso_max=2047\n", 4, "number from 2048 to 65535");
-	refused(GOOD "gateway=10.0.0.1\ntso=trusted-link\n", 1, "a router passes on no frame larger than its MTU");
+	refused("[port p]\ndevice=net_memif0\naddress=10.0.0.2/24\ngateway=10.0.0.1\ntso=trusted-link\n", 1, "a router passes on no frame larger than its MTU");
+	refused(GOOD "mtu=1501\n", 1, "mtu= is at most 1500");
+	refused(GOOD "tso=trusted-link\n", 1, "tso=trusted-link cannot be");
 	refused("[port p]\naddress=10.0.0.2/24\n", 1, "needs device=");
 	refused(PORT, 1, "needs address= or address6=");
 	refused("[port p]\ndevice=eth0\n", 2, "PCI address");
@@ -341,7 +347,7 @@ static void damage__has_an_answer(void **state)
 {
 	static const char good[] =
 		"[engine]\nname=web-1\ncores=0,2-3\nidle=poll\ncontrol=/srv/x.sock\n" GOOD
-		"gateway=10.0.0.1\nmtu=9000\n[limits]\nsockets=1K\n";
+		"gateway=10.0.0.1\nmtu=1400\n[limits]\nsockets=1K\n";
 	static const char marks[] = "[]=;#/:.\n\\ \t\0\xff" "K9";
 	char text[sizeof(good)];
 	uint32_t seed = 1;

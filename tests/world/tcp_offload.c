@@ -55,6 +55,30 @@ static void odd_mtu_trusted(struct world *w)
 	trusted(w, 1, 65534);
 }
 
+static void both_software(struct world *w)
+{
+	for (int i = 0; i < 2; i++) {
+		w->host[i].port.tso = PORT_TSO_SOFTWARE;
+		w->host[i].port.tso_max = 65535;
+	}
+}
+
+static void software_and_vlan(struct world *w)
+{
+	both_software(w);
+	mtu_set(w, 777);
+	w->host[0].port.vlan = w->host[1].port.vlan = 5;
+}
+
+static void both_devices(struct world *w)
+{
+	for (int i = 0; i < 2; i++) {
+		w->host[i].port.tso = PORT_TSO_DEVICE;
+		w->host[i].port.tso_max = 65535;
+		w->host[i].port.tx_ip_cksum = w->host[i].port.tx_l4_cksum = true;
+	}
+}
+
 static void trusted_link__bulk__few_frames(void **state)
 {
 	const struct plan plan = {.link = {.delay_ns = MS}, .prepare = both_trusted, .bytes = 5000000, .bound_s = 10};
@@ -119,6 +143,19 @@ static void odd_sizes__any_link__arrives(void **state)
 {
 	(void)state;
 	on_any_link(odd_mtu_trusted, 900);
+}
+
+static void cut_in_software__any_link__arrives(void **state)
+{
+	(void)state;
+	on_any_link(both_software, 1100);
+	on_any_link(software_and_vlan, 1300);
+}
+
+static void cut_by_the_device__any_link__arrives(void **state)
+{
+	(void)state;
+	on_any_link(both_devices, 1500);
 }
 
 /* --- what one segment holds ----------------------------------------------------------------------- */
@@ -269,6 +306,37 @@ static void path_narrower_than_its_link__segments_are_plain(void **state)
 	script_expect(s, TCP_ACK, 1, 1, MSS); /* was cut when the path was looked up */
 	script_expect(s, TCP_ACK, 1 + MSS, 1, 960);
 	script_expect(s, TCP_ACK, 1 + MSS + 960, 1, 960);
+	finish(s, sk);
+}
+
+/* --- cut before the device ------------------------------------------------------------------------------ */
+
+static void cut_in_software__frames__are_those_of_an_mss(void **state)
+{
+	struct script *s = script_new(15);
+	struct sock *sk = established(s, 65535);
+	const struct script_seg *seg;
+	int on = 1;
+
+	(void)state;
+	s->w->host[0].port.tso = PORT_TSO_SOFTWARE;
+	assert_int_equal(sock_setopt(sk, CV_OPT_NODELAY, &on, sizeof(on)), 0);
+	script_write(s, sk, 700);
+	script_write(s, sk, 2000);
+	script_write(s, sk, 3 * MSS);
+	sock_shutdown_wr(sk);
+	for (unsigned i = 0; i < 5; i++) { /* script.c looks at every checksum */
+		uint32_t at = i * MSS, len = i < 4 ? MSS : 2700 + 3 * MSS - 4 * MSS;
+		uint8_t fin = i < 4 ? 0 : TCP_FIN;
+
+		seg = script_expect(s, TCP_ACK | fin, 1 + at, 1, len);
+		assert_int_equal(seg->h.flags & TCP_PSH, i < 4 ? 0 : TCP_PSH);
+		for (uint32_t k = 0; k < len; k++)
+			assert_int_equal(seg->data[k], script_byte(at + k));
+	}
+	script_quiet(s, 10 * MS);
+	assert_int_equal(tcp_of(sk)->data_segs_out, 5);
+	assert_int_equal(s->w->host[0].e->counters.tx_refused, 0);
 	finish(s, sk);
 }
 
@@ -428,6 +496,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(jumbo_frames__any_link__arrives),
 		cmocka_unit_test(largest_mtu__any_link__arrives),
 		cmocka_unit_test(odd_sizes__any_link__arrives),
+		cmocka_unit_test(cut_in_software__any_link__arrives),
+		cmocka_unit_test(cut_by_the_device__any_link__arrives),
 		cmocka_unit_test(bulk__first_flight__is_the_initial_window),
 		cmocka_unit_test(bulk__port_takes_less__segments_are_whole_and_fit),
 		cmocka_unit_test(content__of_many_buffers__is_in_order),
@@ -437,6 +507,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(urgent_data__is_sent__in_plain_segments),
 		cmocka_unit_test(old_urgent_pointer__follows_what_is_acknowledged),
 		cmocka_unit_test(path_narrower_than_its_link__segments_are_plain),
+		cmocka_unit_test(cut_in_software__frames__are_those_of_an_mss),
 		cmocka_unit_test(lost_super_segment__comes_again_in_plain_segments),
 		cmocka_unit_test(part_of_a_super_segment_acknowledged__the_rest_comes_again),
 		cmocka_unit_test(super_segment_received__is_acknowledged_at_once),

@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include <rte_eal.h>
+#include <rte_ip.h>
+#include <rte_tcp.h>
 
 #include "stack/base/addr.h"
 #include "stack/net/ip.h"
@@ -98,10 +100,67 @@ void world_inject(struct world *w, int to, const void *data, uint32_t len)
 	wire_put(w, to, data, len, w->now_ns);
 }
 
+/* What a device with checksum and segmentation offload makes of a frame: the sums that the flags ask for, after a
+ * look at what the driver was promised. */
+static void device_finish(struct world_host *h, uint8_t *frame, uint32_t len, const struct rte_mbuf *asked)
+{
+	struct rte_ipv4_hdr *ip = (void *)(frame + asked->l2_len);
+	struct rte_tcp_hdr *tcp = (void *)((uint8_t *)ip + asked->l3_len);
+
+	if (!h->port.tx_l4_cksum || (asked->ol_flags & RTE_MBUF_F_TX_L4_MASK) != RTE_MBUF_F_TX_TCP_CKSUM)
+		return;
+	assert_true(asked->ol_flags & RTE_MBUF_F_TX_IPV4 && asked->ol_flags & RTE_MBUF_F_TX_IP_CKSUM);
+	ip->total_length = rte_cpu_to_be_16((uint16_t)(len - asked->l2_len));
+	ip->hdr_checksum = 0;
+	ip->hdr_checksum = rte_ipv4_cksum(ip);
+	tcp->cksum = 0;
+	tcp->cksum = rte_ipv4_udptcp_cksum(ip, tcp);
+}
+
+static void frame_send(struct world_host *h, const uint8_t *data, uint32_t len)
+{
+	struct world *w = h->w;
+	uint64_t at = w->now_ns + w->link.delay_ns;
+
+	w->frames_sent++;
+	hash_add(w, &w->now_ns, sizeof(w->now_ns));
+	hash_add(w, data, len);
+	if (chance(w, w->link.reorder))
+		at += w->link.reorder_ns;
+	if (!chance(w, w->link.loss))
+		wire_put(w, 1 - h->index, data, len, at);
+	if (chance(w, w->link.duplicate))
+		wire_put(w, 1 - h->index, data, len, at);
+}
+
+/* As a device with RTE_ETH_TX_OFFLOAD_TCP_TSO. */
+static void device_cut(struct world_host *h, const uint8_t *whole, uint32_t len, const struct rte_mbuf *asked)
+{
+	uint32_t head = (uint32_t)asked->l2_len + asked->l3_len + asked->l4_len, mss = asked->tso_segsz;
+	const struct rte_ipv4_hdr *ip = (const void *)(whole + asked->l2_len);
+	const struct rte_tcp_hdr *tcp = (const void *)(whole + asked->l2_len + asked->l3_len);
+
+	assert_int_equal(h->port.tso, PORT_TSO_DEVICE);
+	assert_int_equal(tcp->cksum, rte_ipv4_phdr_cksum(ip, asked->ol_flags));
+	assert_true(mss + asked->l3_len + asked->l4_len <= h->port.mtu);
+	for (uint32_t off = head; off < len; off += mss) {
+		static uint8_t frame[WORLD_FRAME_BYTES];
+		struct rte_tcp_hdr *mine = (void *)(frame + asked->l2_len + asked->l3_len);
+		uint32_t n = len - off < mss ? len - off : mss;
+
+		memcpy(frame, whole, head);
+		memcpy(frame + head, whole + off, n);
+		mine->sent_seq = rte_cpu_to_be_32(rte_be_to_cpu_32(tcp->sent_seq) + off - head);
+		if (off + n < len)
+			mine->tcp_flags &= (uint8_t)~(RTE_TCP_FIN_FLAG | RTE_TCP_PSH_FLAG);
+		device_finish(h, frame, head + n, asked);
+		frame_send(h, frame, head + n);
+	}
+}
+
 static uint16_t host_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct world_host *h = ctx;
-	struct world *w = h->w;
 	static uint8_t flat[WORLD_FRAME_BYTES];
 
 	(void)port;
@@ -112,18 +171,16 @@ static uint16_t host_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t len = rte_pktmbuf_pkt_len(pkts[i]);
 		const uint8_t *data = rte_pktmbuf_read(pkts[i], 0, len, flat);
-		uint64_t at = w->now_ns + w->link.delay_ns;
 
 		assert_true(len <= sizeof(flat));
-		w->frames_sent++;
-		hash_add(w, &w->now_ns, sizeof(w->now_ns));
-		hash_add(w, data, len);
-		if (chance(w, w->link.reorder))
-			at += w->link.reorder_ns;
-		if (!chance(w, w->link.loss))
-			wire_put(w, 1 - h->index, data, len, at);
-		if (chance(w, w->link.duplicate))
-			wire_put(w, 1 - h->index, data, len, at);
+		if (data != flat)
+			memcpy(flat, data, len);
+		if (pkts[i]->ol_flags & RTE_MBUF_F_TX_TCP_SEG) {
+			device_cut(h, flat, len, pkts[i]);
+		} else {
+			device_finish(h, flat, len, pkts[i]);
+			frame_send(h, flat, len);
+		}
 		rte_pktmbuf_free(pkts[i]);
 	}
 	return n;
