@@ -316,6 +316,7 @@ dev_bench() {
 	bench_leave_out
 	left_out=${#bench_failed[@]}
 	bench_run_rounds
+	say "medians of $bench_rounds, each of about $(seconds_of "$bench_ms") s"
 	report_json >"$bench_dir/result.json"
 	report_table "$bench_dir/result.json"
 	[[ -z $bench_plots ]] || plots_make "$bench_dir/result.json" "$bench_plots" "$bench_dir"

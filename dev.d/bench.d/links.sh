@@ -41,10 +41,11 @@ link_left_out() {
 	esac
 }
 
-# The largest MTU that the device takes: AF_XDP's frames are at most a page less what the driver keeps.
+# The largest MTU of the workloads' that the device takes: AF_XDP's frames are at most a page less what the driver keeps, and
+# DPDK's TAP says of itself that it takes no more than Ethernet's.
 link_mtu_max() {
 	case $1 in
-	af_xdp) printf 1500 ;;
+	tap | af_xdp) printf 1500 ;;
 	*) printf 65535 ;;
 	esac
 }
