@@ -17,6 +17,7 @@ struct pkt {
 	uint8_t proto, tos, ttl;
 	uint8_t l4_checked;    /* non-zero: its L4 checksum is known to be right */
 	uint8_t fin;           /* TCP: a FIN follows the payload */
+	uint8_t again;         /* non-zero: from and to the same addresses as the packet before it in its burst */
 	struct cv_endpoint src, dst; /* ports filled by the L4 protocol */
 	uint32_t seq;          /* TCP: of the first byte of payload */
 };
@@ -31,6 +32,9 @@ static inline struct pkt *pkt_of(struct rte_mbuf *m)
  * become empty stay at the front and are freed at the back. n is at most the packet's length. */
 void pkt_cut_front(struct rte_mbuf *m, uint32_t n);
 void pkt_cut_back(struct rte_mbuf *m, uint32_t n);
+
+/* Frees n packets; nearly all are single buffers of one pool, which go back together. */
+void pkt_free_burst(struct rte_mbuf **pkts, uint32_t n);
 
 struct pktq {
 	struct rte_mbuf *head, *tail;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The way in: Ethernet, VLAN, IPv4 (RFC791, RFC1122:3.2.1), and on to the protocol by bursts. */
+#include <assert.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <rte_ether.h>
@@ -7,6 +8,8 @@
 
 #include "stack/base/addr.h"
 #include "stack/net/priv.h"
+
+#define IPV4_PLAIN (4 << 4 | IP_HEADER_V4 / 4) /* version and length of a header without options */
 
 #define DROP(reason)                                                                               \
 	do {                                                                                       \
@@ -153,24 +156,39 @@ static inline void ipv4_describe(
 	p->l4_checked = 1;
 }
 
+/* Takes off what is not payload: `head` bytes before it, and what Ethernet padded short frames with. */
+static inline void payload_expose(struct rte_mbuf *m, uint16_t head, uint32_t bytes)
+{
+	if (cv_unlikely(rte_pktmbuf_pkt_len(m) > bytes))
+		pkt_cut_back(m, rte_pktmbuf_pkt_len(m) - bytes);
+	rte_pktmbuf_adj(m, head);
+}
+
+static inline struct rte_mbuf *l4_cksum_check(
+	struct engine *e, const struct port *port, struct rte_mbuf *m)
+{
+	if (!l4_cksum_is_believed(port, m, pkt_of(m)->proto) && !l4_cksum_ok(port, m, pkt_of(m)))
+		DROP(drop_l4_checksum);
+	return m;
+}
+
 /* m: the IPv4 header is `at` bytes behind the data. Returns m with data at the payload and struct pkt
- * filled, or NULL. */
+ * filled, or NULL. plain: it had no options and was no fragment. */
 static inline struct rte_mbuf *ipv4_parse(
-	struct engine *e, const struct port *port, struct rte_mbuf *m, uint16_t at)
+	struct engine *e, const struct port *port, struct rte_mbuf *m, uint16_t at, bool *plain)
 {
 	const struct rte_ipv4_hdr *h = rte_pktmbuf_mtod_offset(m, const struct rte_ipv4_hdr *, at);
-	uint32_t have = rte_pktmbuf_pkt_len(m) - at;
 	uint16_t total, bytes, frag, id;
 
 	if (rte_pktmbuf_data_len(m) < at + sizeof(*h))
 		DROP(drop_short);
 	bytes = (uint16_t)((h->version_ihl & 0xf) * 4);
 	total = rte_be_to_cpu_16(h->total_length);
-	if (cv_unlikely(h->version_ihl != (4 << 4 | IP_HEADER_V4 / 4)) &&
+	if (cv_unlikely(h->version_ihl != IPV4_PLAIN) &&
 		(h->version_ihl >> 4 != 4 || bytes < IP_HEADER_V4 ||
 			at + bytes > rte_pktmbuf_data_len(m)))
 		DROP(drop_ip_header);
-	if (total < bytes || total > have)
+	if (total < bytes || total > rte_pktmbuf_pkt_len(m) - at)
 		DROP(drop_ip_header);
 	if (!ipv4_header_is_right(port, m, h, bytes))
 		DROP(drop_ip_checksum);
@@ -181,17 +199,14 @@ static inline struct rte_mbuf *ipv4_parse(
 	ipv4_describe(port, pkt_of(m), h);
 	frag = rte_be_to_cpu_16(h->fragment_offset) & 0x3fff;
 	id = rte_be_to_cpu_16(h->packet_id);
-	if (cv_unlikely(have > total)) /* Ethernet pads short frames */
-		pkt_cut_back(m, have - total);
-	rte_pktmbuf_adj(m, (uint16_t)(at + bytes));
+	*plain = frag == 0 && bytes == IP_HEADER_V4;
+	payload_expose(m, (uint16_t)(at + bytes), at + (uint32_t)total);
 	if (cv_unlikely(frag != 0)) {
 		m = ipv4_reassemble(e, m, id, frag);
 		if (m == NULL)
 			return NULL;
 	}
-	if (!l4_cksum_is_believed(port, m, pkt_of(m)->proto) && !l4_cksum_ok(port, m, pkt_of(m)))
-		DROP(drop_l4_checksum);
-	return m;
+	return l4_cksum_check(e, port, m);
 }
 
 /* Gathers packets of one protocol, so that it gets a burst. */
@@ -205,6 +220,82 @@ static void batch_flush(struct engine *e, struct l4_batch *b, unsigned i)
 	if (b[i].n > 0)
 		e->l4[i].input(e, b[i].pkts, b[i].n);
 	b[i].n = 0;
+}
+
+static inline void batch_push(struct l4_batch *b, struct rte_mbuf *m, bool again)
+{
+	pkt_of(m)->again = again;
+	b->pkts[b->n++] = m;
+}
+
+/* The frame before in its burst, if it was plain IPv4 on plain Ethernet and was taken. */
+struct model {
+	const uint8_t *frame;
+	const struct pkt *p;
+	struct l4_batch *batch; /* where it lies */
+};
+
+static inline uint64_t load64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint32_t load32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* Which flags of a packet say, by which values, that both its checksums need not be looked at: the device
+ * has, or nobody makes any on this link. */
+struct believed {
+	uint64_t mask, value;
+};
+
+static inline struct believed cksums_believed(const struct port *port)
+{
+	const uint64_t mask = RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	const uint64_t good = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+
+	if (port->trusted)
+		return (struct believed){0, 0};
+	return (struct believed){mask, port->rx_cksum ? good : UINT64_MAX};
+}
+
+/* A peer's frames mostly follow each other with the same headers. What was asked of the one before needs not
+ * be asked again of a frame with the same destination, type, version, TOS, fragment field, TTL, protocol and
+ * addresses; its length and checksum are its own. */
+static inline bool frame_is_like(const struct port *port, const struct model *model,
+	const struct rte_mbuf *m, bool believed)
+{
+	const uint8_t *a = model->frame, *b = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct rte_ipv4_hdr *h = (const void *)(b + RTE_ETHER_HDR_LEN);
+	uint32_t total;
+
+	if (a == NULL || rte_pktmbuf_data_len(m) < RTE_ETHER_HDR_LEN + IP_HEADER_V4 ||
+		load64(a) != load64(b) || load32(a + 12) != load32(b + 12) ||
+		load32(a + 20) != load32(b + 20) || load64(a + 26) != load64(b + 26))
+		return false;
+	total = rte_be_to_cpu_16(h->total_length);
+	return total >= IP_HEADER_V4 && total <= rte_pktmbuf_pkt_len(m) - RTE_ETHER_HDR_LEN &&
+		(believed || ipv4_header_is_right(port, m, h, IP_HEADER_V4));
+}
+
+static inline struct rte_mbuf *ipv4_parse_like(struct engine *e, const struct port *port,
+	const struct model *model, struct rte_mbuf *m, bool believed)
+{
+	const struct rte_ipv4_hdr *h =
+		rte_pktmbuf_mtod_offset(m, const struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
+
+	*pkt_of(m) = *model->p;
+	payload_expose(m, RTE_ETHER_HDR_LEN + IP_HEADER_V4,
+		RTE_ETHER_HDR_LEN + (uint32_t)rte_be_to_cpu_16(h->total_length));
+	return believed ? m : l4_cksum_check(e, port, m);
 }
 
 /* What no registered protocol takes. port: NULL from ourselves. */
@@ -227,7 +318,8 @@ static void l4_deliver_other(struct engine *e, struct port *port, struct rte_mbu
 	rte_pktmbuf_free(m);
 }
 
-static inline void l4_deliver(
+/* The batch in which m lies now; NULL: none. */
+static inline struct l4_batch *l4_deliver(
 	struct engine *e, struct port *port, struct l4_batch *b, struct rte_mbuf *m)
 {
 	uint8_t proto = pkt_of(m)->proto;
@@ -237,32 +329,40 @@ static inline void l4_deliver(
 			continue;
 		if (cv_unlikely(b[i].n == ENGINE_BURST))
 			batch_flush(e, b, i);
-		b[i].pkts[b[i].n++] = m;
-		return;
+		batch_push(&b[i], m, false);
+		return &b[i];
 	}
 	l4_deliver_other(e, port, m);
+	return NULL;
 }
 
-/* One frame; a packet of a registered protocol is left in its batch. */
-static inline void frame_input(
-	struct engine *e, struct port *port, struct l4_batch *batch, struct rte_mbuf *m)
+/* A frame like none before: *model becomes what the next one is compared with. */
+static void frame_input(struct engine *e, struct port *port, struct l4_batch *batch,
+	struct model *model, struct rte_mbuf *m)
 {
+	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct l4_batch *b;
 	uint16_t bytes;
 	int type = eth_parse(e, port, m, &bytes);
+	bool plain;
 
-	if (cv_likely(type == RTE_ETHER_TYPE_IPV4)) {
-		m = ipv4_parse(e, port, m, bytes);
-		if (m != NULL)
-			l4_deliver(e, port, batch, m);
-		return;
-	}
+	model->frame = NULL;
 	if (type == -1)
 		return;
+	if (cv_likely(type == RTE_ETHER_TYPE_IPV4)) {
+		m = ipv4_parse(e, port, m, bytes, &plain);
+		if (m == NULL)
+			return;
+		b = l4_deliver(e, port, batch, m);
+		if (b != NULL && plain && bytes == RTE_ETHER_HDR_LEN)
+			*model = (struct model){frame, pkt_of(m), b};
+		return;
+	}
 	rte_pktmbuf_adj(m, bytes);
 	if (type == RTE_ETHER_TYPE_IPV6) {
 		m = ipv6_parse(e, port, m);
 		if (m != NULL)
-			l4_deliver(e, port, batch, m);
+			(void)l4_deliver(e, port, batch, m);
 	} else if (type == RTE_ETHER_TYPE_ARP) {
 		arp_input(e, port, m);
 	} else {
@@ -274,13 +374,26 @@ static inline void frame_input(
 void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct l4_batch batch[ENGINE_L4_MAX];
+	const struct believed trust = cksums_believed(port);
+	struct model model = {NULL, NULL, NULL};
 	uint64_t bytes = 0;
 
+	assert(n <= ENGINE_BURST); /* so that no batch, and with it the model, goes before the end */
 	for (unsigned i = 0; i < e->l4_n; i++)
 		batch[i].n = 0;
 	for (uint16_t i = 0; i < n; i++) {
-		bytes += rte_pktmbuf_pkt_len(pkts[i]);
-		frame_input(e, port, batch, pkts[i]);
+		struct rte_mbuf *m = pkts[i];
+
+		bool believed = (m->ol_flags & trust.mask) == trust.value;
+
+		bytes += rte_pktmbuf_pkt_len(m);
+		if (frame_is_like(port, &model, m, believed)) {
+			m = ipv4_parse_like(e, port, &model, m, believed);
+			if (m != NULL)
+				batch_push(model.batch, m, true);
+		} else {
+			frame_input(e, port, batch, &model, m);
+		}
 	}
 	e->counters.rx_packets += n;
 	e->counters.rx_bytes += bytes;
@@ -295,11 +408,13 @@ uint32_t net_loopback_input(struct engine *e)
 	struct rte_mbuf *m;
 	uint32_t n = now.n;
 
+	if (n == 0)
+		return 0;
 	pktq_init(&e->net->loopback);
 	for (unsigned i = 0; i < e->l4_n; i++)
 		batch[i].n = 0;
 	while ((m = pktq_pop(&now)) != NULL)
-		l4_deliver(e, NULL, batch, m);
+		(void)l4_deliver(e, NULL, batch, m);
 	for (unsigned i = 0; i < e->l4_n; i++)
 		batch_flush(e, batch, i);
 	return n;

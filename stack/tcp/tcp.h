@@ -200,6 +200,7 @@ struct tcp_seg {
 	struct wire_tcp h;
 	struct rte_mbuf *m; /* payload; NULL once queued */
 	uint32_t seq, len;  /* after trimming: of the payload */
+	uint16_t segs;      /* on the wire: more than one when a burst's were merged (tcp_input.c) */
 	bool fin;
 	bool reuse;         /* a SYN on the addresses of a connection in TIME_WAIT: */
 	uint32_t reuse_iss; /* our number must begin behind that one's (RFC6191) */
@@ -283,6 +284,13 @@ void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n);
 void tcp_icmp_error(struct engine *e, const struct icmp_error *err);
 /* Puts the FIN behind what is queued and moves the state along. */
 void tcp_fin_queue(struct tcp_sock *tp);
+/* Whatever becomes of it (as Linux counts for TCP_INFO). */
+static inline void tcp_segs_count(struct tcp_sock *tp, const struct tcp_seg *s)
+{
+	tp->segs_in += s->segs;
+	if (s->len > 0)
+		tp->data_segs_in += s->segs;
+}
 /* A segment for tp, which may be gone afterwards. */
 void tcp_steps(struct tcp_sock *tp, struct tcp_seg *s);
 /* The same in short. False: it is not what nearly all are, and nothing was done. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Congestion control algorithms, by name. NewReno's window: RFC5681:3.1 with byte counting (RFC3465). */
+/* Congestion control algorithms, by name. NewReno's window: RFC5681:3.1 with byte counting (RFC3465), in slow start
+ * without a limit, as Linux: a receiver that acknowledges bursts sends few ACKs, each for many segments. */
 #include <string.h>
 
 #include "stack/tcp/tcp.h"
@@ -11,16 +12,17 @@ static void reno_init(struct tcp_sock *tp)
 
 static void reno_acked(struct tcp_sock *tp, uint32_t bytes)
 {
-	uint32_t mss = tcp_eff_mss(tp);
-
 	if (tp->cwnd < tp->ssthresh) {
-		tp->cwnd += bytes < 2 * mss ? bytes : 2 * mss;
-		return;
+		uint32_t n = tp->ssthresh - tp->cwnd;
+
+		n = bytes < n ? bytes : n;
+		tp->cwnd += n;
+		bytes -= n;
 	}
 	tp->cc_priv[0] += bytes;
-	if (tp->cc_priv[0] >= tp->cwnd) {
+	while (tp->cc_priv[0] >= tp->cwnd) {
 		tp->cc_priv[0] -= tp->cwnd;
-		tp->cwnd += mss;
+		tp->cwnd += tcp_eff_mss(tp);
 	}
 }
 
@@ -28,6 +30,7 @@ static uint32_t reno_ssthresh(struct tcp_sock *tp)
 {
 	uint32_t half = (tp->snd_max - tp->snd_una) / 2, least = 2 * tcp_eff_mss(tp);
 
+	tp->cc_priv[0] = 0; /* what was counted for a larger window */
 	return half > least ? half : least;
 }
 

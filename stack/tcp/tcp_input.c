@@ -3,16 +3,31 @@
 #include "stack/base/addr.h"
 #include "stack/tcp/tcp.h"
 
+/* Smaller pieces are not worth a buffer each in the receive queue (tcp_receive.c copies them together). */
+#define MERGE_BYTES_MIN 256u
+#define MERGE_BYTES_MAX 65536u
+
 /* A segment of a burst. */
 struct arrival {
 	struct tcp_seg s;
+	struct rte_mbuf *tail; /* of what was merged; NULL: nothing */
 	uint32_t hash;
-	bool again; /* between the same ends as the one before */
+	bool again;    /* between the same ends as the one before */
+	uint8_t kind;  /* enum kind */
 };
 
-static bool segment_parse(struct engine *e, struct rte_mbuf *m, struct tcp_seg *s)
+/* Segments of one kind may be merged. */
+enum kind {
+	KIND_OTHER = 0,
+	KIND_PLAIN = 1, /* an ACK and nothing but what follows */
+	KIND_DATA = 2,
+	KIND_TS = 4,
+};
+
+static inline bool segment_parse(struct engine *e, struct rte_mbuf *m, struct arrival *a)
 {
 	struct pkt *p = pkt_of(m);
+	struct tcp_seg *s = &a->s;
 
 	if (!wire_tcp_parse(&s->h, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m))) {
 		e->counters.drop_l4_header++;
@@ -24,8 +39,14 @@ static bool segment_parse(struct engine *e, struct rte_mbuf *m, struct tcp_seg *
 	s->m = m;
 	s->seq = s->h.seq;
 	s->len = rte_pktmbuf_pkt_len(m);
+	s->segs = 1;
 	s->fin = (s->h.flags & TCP_FIN) != 0;
 	s->reuse = false;
+	a->tail = NULL;
+	a->kind = KIND_OTHER;
+	if ((s->h.flags & ~TCP_PSH) == TCP_ACK && s->h.sacks_n == 0)
+		a->kind = (uint8_t)(KIND_PLAIN | (s->len > 0 ? KIND_DATA : 0) |
+			(s->h.has_ts ? KIND_TS : 0));
 	return true;
 }
 
@@ -59,10 +80,57 @@ static inline void deliver(struct engine *e, struct tcp_flow *f, struct tcp_seg 
 		no_connection(e, pkt_of(s->m), s);
 }
 
-static bool same_ends(const struct pkt *a, const struct pkt *b)
+static inline bool same_ends(const struct pkt *a, const struct pkt *b)
 {
 	return a->src.port == b->src.port && a->dst.port == b->dst.port &&
-		addr_equal(a->src.addr, b->src.addr) && addr_equal(a->dst.addr, b->dst.addr);
+		(b->again || (addr_equal(a->src.addr, b->src.addr) &&
+				     addr_equal(a->dst.addr, b->dst.addr)));
+}
+
+/* Of two ACKs in a row the second says all that the first said. */
+static inline bool ack_merge(struct arrival *a, const struct tcp_seg *b)
+{
+	if (a->s.seq != b->seq || !seq_gt(b->h.ack, a->s.h.ack) || seq_lt(b->h.tsval, a->s.h.tsval))
+		return false;
+	a->s.h.ack = b->h.ack;
+	a->s.h.tsval = b->h.tsval;
+	return true;
+}
+
+/* Data behind data; their timestamps must be the same, because an ACK echoes the first one's (RFC7323:4.2). */
+static inline bool data_merge(struct arrival *a, const struct tcp_seg *b)
+{
+	struct rte_mbuf *m = a->s.m;
+
+	if (a->s.seq + a->s.len != b->seq || a->s.h.ack != b->h.ack || a->s.h.tsval != b->h.tsval ||
+		a->s.len < MERGE_BYTES_MIN || b->len < MERGE_BYTES_MIN ||
+		a->s.len + b->len > MERGE_BYTES_MAX || b->m->nb_segs != 1)
+		return false;
+	if (a->tail == NULL)
+		a->tail = rte_pktmbuf_lastseg(m);
+	a->tail->next = b->m;
+	a->tail = b->m;
+	m->nb_segs++;
+	m->pkt_len += b->len;
+	a->s.len += b->len;
+	return true;
+}
+
+/* What one burst brings for one connection in a row is one segment to it, if it tells no more apart: no
+ * difference to the connection, which sees all of it at the same time and answers at the end of the turn. */
+static inline bool merge(struct arrival *a, const struct arrival *next)
+{
+	const struct tcp_seg *b = &next->s;
+
+	if (a->kind != next->kind || a->kind == KIND_OTHER || pkt_of(a->s.m)->tos != pkt_of(b->m)->tos)
+		return false;
+	if (!(a->kind & KIND_DATA ? data_merge(a, b) : ack_merge(a, b)))
+		return false;
+	a->s.h.flags |= b->h.flags;
+	a->s.h.wnd = b->h.wnd;
+	a->s.h.tsecr = b->h.tsecr;
+	a->s.segs++;
+	return true;
 }
 
 /* The connection that most likely has this hash: what a segment reads and writes of it. */
@@ -75,52 +143,57 @@ static void flow_prefetch(const struct tcp *t, uint32_t hash)
 		__builtin_prefetch(tp + at);
 }
 
-/* Parses the burst and asks for the memory of the connections that it will meet, so that one waits for
- * all and not for each. Returns how many are segments at all. */
-static uint16_t arrive(
-	struct engine *e, struct rte_mbuf **pkts, uint16_t n, struct arrival *burst)
+/* Parses the burst, merges what can be, and asks for the memory of the connections that it will meet, so
+ * that one waits for all and not for each. Returns how many segments there are; what is not needed any more is
+ * freed. */
+static uint32_t arrive(
+	struct engine *e, struct rte_mbuf **pkts, uint32_t n, struct arrival *burst)
 {
 	const struct tcp *t = e->tcp;
-	const struct pkt *last = NULL;
-	uint16_t k = 0;
+	struct arrival *last = NULL, *a = burst;
+	uint32_t freed = 0, bad = 0;
 
-	for (uint16_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		const struct pkt *p = pkt_of(pkts[i]);
-		struct arrival *a = &burst[k];
 
-		if (cv_unlikely(!segment_parse(e, pkts[i], &a->s))) {
-			rte_pktmbuf_free(pkts[i]);
+		if (cv_unlikely(!segment_parse(e, pkts[i], a))) {
+			pkts[freed++] = pkts[i];
+			bad++;
+			last = NULL; /* the next one's `again` speaks of this one */
 			continue;
 		}
-		a->again = last != NULL && same_ends(last, p);
-		if (a->again) {
-			a->hash = burst[k - 1].hash;
-		} else {
+		a->again = last != NULL && same_ends(pkt_of(last->s.m), p);
+		if (!a->again) {
 			a->hash = tcp_flow_hash(t, &p->dst, &p->src);
 			__builtin_prefetch(tcp_flow_bucket(t, a->hash));
+		} else if (merge(last, a)) {
+			if (a->s.len == 0)
+				pkts[freed++] = a->s.m;
+			continue;
+		} else {
+			a->hash = last->hash;
 		}
-		last = p;
-		k++;
+		last = a++;
 	}
-	e->counters.tcp_in += k;
-	for (uint16_t i = 0; k > 1 && i < k; i++) {
-		if (!burst[i].again)
-			flow_prefetch(t, burst[i].hash);
+	e->counters.tcp_in += n - bad;
+	pkt_free_burst(pkts, freed);
+	n = (uint32_t)(a - burst);
+	for (a = burst; n > 1 && a < burst + n; a++) {
+		if (!a->again)
+			flow_prefetch(t, a->hash);
 	}
-	return k;
+	return n;
 }
 
 void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n)
 {
 	const struct tcp *t = e->tcp;
 	struct arrival burst[ENGINE_BURST];
+	const struct arrival *end = burst + arrive(e, pkts, n, burst);
 	struct tcp_flow *f = NULL;
-	uint32_t gen = t->flows_gen;
-	uint16_t done = 0;
+	uint32_t gen = t->flows_gen, done = 0;
 
-	n = arrive(e, pkts, n, burst);
-	for (uint16_t i = 0; i < n; i++) {
-		struct arrival *a = &burst[i];
+	for (struct arrival *a = burst; a < end; a++) {
 		const struct pkt *p = pkt_of(a->s.m);
 
 		/* What came before may have begun or ended connections. */
@@ -131,5 +204,5 @@ void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n)
 		if (a->s.m != NULL)
 			pkts[done++] = a->s.m;
 	}
-	rte_pktmbuf_free_bulk(pkts, done);
+	pkt_free_burst(pkts, done);
 }

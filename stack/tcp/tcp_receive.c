@@ -201,11 +201,13 @@ static void ooo_link(struct tcp_sock *tp, struct rte_mbuf *m)
 	tp->ooo.n++;
 }
 
-/* count and the segments that len bytes stand for: one may be many in one frame (port.h, enum port_tso). */
-static uint8_t segments_add(const struct tcp_sock *tp, uint8_t count, uint32_t len)
+/* count and the segments that s stands for: many may be merged, or come in one frame (port.h, enum port_tso). */
+static uint8_t segments_add(const struct tcp_sock *tp, uint8_t count, const struct tcp_seg *s)
 {
-	uint32_t mss = tcp_eff_mss(tp), n = len <= mss ? 1 : len / mss;
+	uint32_t n = s->segs;
 
+	if (s->len > tcp_eff_mss(tp) * n)
+		n = s->len / tcp_eff_mss(tp);
 	return count + n < UINT8_MAX ? (uint8_t)(count + n) : UINT8_MAX;
 }
 
@@ -216,7 +218,7 @@ static void ooo_queue(struct tcp_sock *tp, struct tcp_seg *s)
 	const struct range *have = ranges_find(&tp->ooo_ranges, s->seq);
 
 	tp->ack_now = 1;
-	tp->dup_owed = segments_add(tp, tp->dup_owed, s->len);
+	tp->dup_owed = segments_add(tp, tp->dup_owed, s);
 	sock_output_later(&tp->sk);
 	tp->ooo_last = s->seq;
 	if (have != NULL && seq_leq(end, have->hi))
@@ -236,7 +238,6 @@ static void ooo_queue(struct tcp_sock *tp, struct tcp_seg *s)
 
 bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s)
 {
-	tp->data_segs_in += s->len > 0;
 	if (s->len > 0 && sock_rx_refuse(&tp->sk)) {
 		tp->sk.engine->counters.tcp_rx_pressure++;
 		tp->ack_now = 1;
@@ -251,7 +252,7 @@ bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s)
 		append(tp, s->m);
 		s->m = NULL;
 		tp->last_data_rx_ns = tp->sk.engine->now_ns;
-		tp->ack_pending = segments_add(tp, tp->ack_pending, s->len);
+		tp->ack_pending = segments_add(tp, tp->ack_pending, s);
 		sock_output_later(&tp->sk);
 	}
 	if (s->fin) {

@@ -285,7 +285,7 @@ static void steps(struct tcp_sock *tp, struct tcp_seg *s)
 
 void tcp_steps(struct tcp_sock *tp, struct tcp_seg *s)
 {
-	tp->segs_in++;
+	tcp_segs_count(tp, s);
 	if (tp->state == TCP_SYN_SENT)
 		tcp_syn_sent_input(tp, s);
 	else

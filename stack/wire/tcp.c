@@ -5,14 +5,9 @@
 #include <string.h>
 
 #include "stack/base/bytes.h"
-#include "stack/base/compiler.h"
 
 enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3, OPT_SACK_OK = 4, OPT_SACK = 5,
 	OPT_TS = 8 };
-
-/* What nearly every segment of an established connection has: NOP, NOP, timestamps (RFC7323:A). */
-#define TS_ALONE (OPT_NOP << 24 | OPT_NOP << 16 | OPT_TS << 8 | 10)
-
 static void parse_sack(struct wire_tcp *h, struct bytes *body)
 {
 	while (bytes_left(body) >= 8 && h->sacks_n < WIRE_TCP_SACK_MAX) {
@@ -81,46 +76,11 @@ static void parse_options(struct wire_tcp *h, struct bytes *b)
 	}
 }
 
-static uint16_t get16(const uint8_t *p)
+void wire_tcp_parse_options(struct wire_tcp *h, const uint8_t *data, size_t len)
 {
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
+	struct bytes options = bytes_over(data, len);
 
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-bool wire_tcp_parse(struct wire_tcp *h, const uint8_t *data, size_t len)
-{
-	struct bytes b = bytes_over(data, len), options;
-	const uint8_t *p = bytes_take(&b, WIRE_TCP_BYTES_MIN), *o;
-	uint8_t bytes;
-
-	if (p == NULL)
-		return false;
-	bytes = (uint8_t)((p[12] >> 4) * 4);
-	o = bytes < WIRE_TCP_BYTES_MIN ? NULL : bytes_take(&b, bytes - WIRE_TCP_BYTES_MIN);
-	if (o == NULL)
-		return false;
-	memset(h, 0, offsetof(struct wire_tcp, sacks));
-	h->sport = get16(p);
-	h->dport = get16(p + 2);
-	h->seq = get32(p + 4);
-	h->ack = get32(p + 8);
-	h->header_bytes = bytes;
-	h->flags = p[13];
-	h->wnd = get16(p + 14);
-	h->urg = get16(p + 18); /* between them the checksum: verified below us */
-	if (cv_likely(bytes == WIRE_TCP_BYTES_MIN + 12 && get32(o) == TS_ALONE)) {
-		h->has_ts = true;
-		h->tsval = get32(o + 4);
-		h->tsecr = get32(o + 8);
-		return true;
-	}
-	options = bytes_over(o, bytes - WIRE_TCP_BYTES_MIN);
 	parse_options(h, &options);
-	return true;
 }
 
 static size_t sack_blocks_that_fit(const struct wire_tcp *h)

@@ -9,7 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "stack/base/compiler.h"
 #include "stack/base/ranges.h"
 
 enum wire_tcp_flags {
@@ -39,12 +41,59 @@ struct wire_tcp {
 /* Reads the header at data (len bytes of TCP). False when it is truncated, its data offset is below 20
  * bytes or beyond len. A malformed option ends the options (RFC9293:3.1, MUST-7 asks for no crash);
  * those before it count. */
-bool wire_tcp_parse(struct wire_tcp *h, const uint8_t *data, size_t len);
+static inline bool wire_tcp_parse(struct wire_tcp *h, const uint8_t *data, size_t len);
 
 /* Bytes that wire_tcp_emit() will write for h: 20 to 60. */
 size_t wire_tcp_emit_bytes(const struct wire_tcp *h);
 /* Writes the header, checksum zero, options in Linux's order (mss, sackOK, TS, nop, wscale; TS, SACK).
  * SACK blocks that do not fit are left out. Returns the bytes written. */
 size_t wire_tcp_emit(const struct wire_tcp *h, uint8_t *out);
+
+/* --- inline, because each segment passes here */
+
+/* len bytes of options at data, added to h. */
+void wire_tcp_parse_options(struct wire_tcp *h, const uint8_t *data, size_t len);
+
+static inline uint16_t wire_get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t wire_get32(const uint8_t *p)
+{
+	return (uint32_t)wire_get16(p) << 16 | wire_get16(p + 2);
+}
+
+/* What nearly every segment of an established connection has: NOP, NOP, timestamps (RFC7323:A). */
+#define WIRE_TCP_TS_ALONE 0x0101080au
+
+static inline bool wire_tcp_parse(struct wire_tcp *h, const uint8_t *p, size_t len)
+{
+	size_t bytes;
+
+	if (cv_unlikely(len < WIRE_TCP_BYTES_MIN))
+		return false;
+	bytes = (p[12] >> 4) * 4u;
+	if (cv_unlikely(bytes < WIRE_TCP_BYTES_MIN || bytes > len))
+		return false;
+	memset(h, 0, offsetof(struct wire_tcp, sacks));
+	h->sport = wire_get16(p);
+	h->dport = wire_get16(p + 2);
+	h->seq = wire_get32(p + 4);
+	h->ack = wire_get32(p + 8);
+	h->header_bytes = (uint8_t)bytes;
+	h->flags = p[13];
+	h->wnd = wire_get16(p + 14);
+	h->urg = wire_get16(p + 18); /* between them the checksum: verified below us */
+	p += WIRE_TCP_BYTES_MIN;
+	if (cv_likely(bytes == WIRE_TCP_BYTES_MIN + 12 && wire_get32(p) == WIRE_TCP_TS_ALONE)) {
+		h->has_ts = true;
+		h->tsval = wire_get32(p + 4);
+		h->tsecr = wire_get32(p + 8);
+	} else if (bytes > WIRE_TCP_BYTES_MIN) {
+		wire_tcp_parse_options(h, p, bytes - WIRE_TCP_BYTES_MIN);
+	}
+	return true;
+}
 
 #endif

@@ -427,6 +427,68 @@ static void broadcast__of_the_subnet__needs_leave_and_reaches_all(void **state)
 	world_free(w);
 }
 
+#define TWIN_BYTES 60u /* a UDP datagram of 6 bytes, padded as Ethernet does */
+
+/* What becomes of a good frame and of one that differs from it, in one burst or in one turn each. */
+static void two_frames(const uint8_t *good, const uint8_t *other, bool together, bool trusted,
+	struct engine_counters *counted, uint8_t got[64])
+{
+	struct world *w = world_new(1, &perfect);
+	struct sock *sk = udp_at(w, 0, "10.0.0.1", 9);
+
+	w->host[0].port.trusted = trusted;
+	world_inject(w, 0, good, TWIN_BYTES);
+	if (!together)
+		world_run(w, 0, NULL, NULL);
+	world_inject(w, 0, other, TWIN_BYTES);
+	world_run(w, 0, NULL, NULL);
+	memset(got, 0, 64);
+	got[0] = (uint8_t)sk->rxq.n;
+	for (unsigned i = 0; i < 2 && sk->rxq.n > 0; i++) {
+		struct pkt *p = pkt_of(sk->rxq.head);
+
+		memcpy(got + 1 + i * 31, p->src.addr + 12, 4);
+		got[5 + i * 31] = p->tos;
+		got[6 + i * 31] = p->ttl;
+		got[7 + i * 31] = (uint8_t)rte_pktmbuf_pkt_len(sk->rxq.head);
+		(void)sock_recv_copy(sk, got + 8 + i * 31, 20);
+	}
+	*counted = w->host[0].e->counters;
+	sock_close(sk, false);
+	world_run(w, 60 * SECOND, NULL, NULL); /* fragments, unanswered questions */
+	world_free(w);
+}
+
+/* Frames of a burst that look alike are judged together (net/input.c): whatever differs between two must have
+ * the effect that it has alone. */
+static void burst__frame_differs_from_the_one_before__is_judged_as_if_alone(void **state)
+{
+	uint8_t udp[32], good[TWIN_BYTES] = {0}, other[TWIN_BYTES], got[2][64];
+	struct engine_counters counted[2];
+	struct world *w = world_new(1, &perfect);
+	uint16_t n = udp_bytes(udp, "10.0.0.2", 5, "10.0.0.1", 9, "hello!", 6);
+
+	(void)state;
+	frame4(good, w, 0, "10.0.0.2", "10.0.0.1", IPPROTO_UDP, 1, 0, udp, n);
+	world_free(w);
+	for (unsigned bit = 0; bit < 8 * (34 + 8 + 6); bit++) {
+		for (unsigned how = 0; how < 4; how++) { /* header checksum mended or not; port trusted or not */
+			memcpy(other, good, sizeof(other));
+			other[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			if (how & 1) {
+				put16(other + 24, 0);
+				put16(other + 24, fold16(sum16(other + 14, 20, 0)));
+			}
+			for (unsigned i = 0; i < 2; i++)
+				two_frames(good, other, i == 0, how & 2, &counted[i], got[i]);
+			if (memcmp(got[0], got[1], 64) != 0 ||
+				memcmp(&counted[0], &counted[1], sizeof(counted[0])) != 0)
+				fail_msg("bit %u of byte %u, way %u: %u datagrams in a burst, %u alone", bit % 8,
+					bit / 8, how, got[0][0], got[1][0]);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,6 +504,7 @@ int main(void)
 		cmocka_unit_test(neighbour__with_a_new_mac__its_announcement_is_believed),
 		cmocka_unit_test(unknown_protocol__is_answered_protocol_unreachable),
 		cmocka_unit_test(impossible_addresses__are_dropped_and_counted),
+		cmocka_unit_test(burst__frame_differs_from_the_one_before__is_judged_as_if_alone),
 		cmocka_unit_test(broadcast__of_the_subnet__needs_leave_and_reaches_all),
 	};
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Header prediction against the steps: the same conversation with two engines, of which one gets every segment with an
- * URG flag without an urgent pointer. That means nothing (RFC6093), but takes the steps. What both send, when, and what
- * they say of the connection must be the same.
+ * Header prediction and merged bursts against the steps, segment by segment: the same conversation with two engines, of
+ * which one gets every segment with an URG flag without an urgent pointer. That means nothing (RFC6093), but such a
+ * segment is not merged with others and takes the steps. What both send, when, and what they say of the connection must
+ * be the same.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@ struct talk {
 	uint8_t urg;
 	uint32_t draws;
 	uint32_t seq, ack; /* of the peer: sent, and got in order, relative */
+	uint32_t acked;    /* what its last burst acknowledged */
 	uint64_t hash;     /* of all that the engine sent, with the times */
 	uint32_t sent;
 };
@@ -65,13 +67,34 @@ static void say(struct talk *t, uint32_t seq, uint32_t ack, uint32_t len)
 	look(t);
 }
 
+/* A burst of data, of ACKs piece by piece, or of both in any order. */
+static void burst(struct talk *t)
+{
+	static char data[1460];
+	uint32_t what = draw(t, 3), acked = t->acked;
+
+	for (uint32_t n = 2 + draw(t, 30); n > 0; n--) {
+		uint32_t len = what == 0 || (what == 2 && draw(t, 2)) ? 1 + draw(t, 1400) : 0;
+
+		if (what > 0 && acked < t->ack)
+			acked += 1 + draw(t, t->ack - acked);
+		if (draw(t, 40) == 0)
+			t->s->tsval++;
+		script_queue(t->s, TCP_ACK | t->urg, t->seq, acked, data, len);
+		t->seq += len;
+	}
+	t->acked = acked;
+	script_wait(t->s, 0);
+	look(t);
+}
+
 static void step(struct talk *t)
 {
 	static uint8_t buf[65536];
 	uint32_t len = 1 + draw(t, 1400), back = draw(t, 3000);
 
 	t->s->tsval += draw(t, 3);
-	switch (draw(t, 16)) {
+	switch (draw(t, 18)) {
 	case 0: /* out of order, and mostly filled by what comes next */
 		say(t, t->seq + len, t->ack, draw(t, 2) * len);
 		break;
@@ -109,6 +132,11 @@ static void step(struct talk *t)
 	case 11:
 		say(t, t->seq, t->ack, 0);
 		break;
+	case 12:
+	case 13:
+	case 14:
+		burst(t);
+		break;
 	default:
 		say(t, t->seq, t->ack, len);
 		t->seq += len;
@@ -120,7 +148,7 @@ static void talk(struct talk *t, uint32_t seed, bool predicted, struct cv_tcp_in
 	uint32_t len = sizeof(*info);
 
 	*t = (struct talk){.s = script_new(seed), .urg = predicted ? 0 : TCP_URG, .draws = seed, .seq = 1,
-		.ack = 1};
+		.ack = 1, .acked = 1};
 	t->s->ts = seed % 4 != 0;
 	t->s->sack_ok = seed % 2 != 0;
 	t->s->has_wscale = seed % 8 < 4;
@@ -133,7 +161,7 @@ static void talk(struct talk *t, uint32_t seed, bool predicted, struct cv_tcp_in
 	script_free(t->s);
 }
 
-static void any_conversation__prediction_and_steps__the_same(void **state)
+static void any_conversation__merged_and_predicted_or_neither__the_same(void **state)
 {
 	uint32_t sent = 0;
 
@@ -146,7 +174,7 @@ static void any_conversation__prediction_and_steps__the_same(void **state)
 		talk(&with, seed, true, &info[0]);
 		talk(&without, seed, false, &info[1]);
 		if (with.hash != without.hash || memcmp(&info[0], &info[1], sizeof(info[0])) != 0)
-			fail_msg("seed %u: with prediction %u segments, acked %llu; without %u, acked %llu", seed,
+			fail_msg("seed %u: predicted: %u segments, acked %llu; else %u, acked %llu", seed,
 				with.sent, (unsigned long long)info[0].bytes_acked, without.sent,
 				(unsigned long long)info[1].bytes_acked);
 		sent += with.sent;
@@ -157,7 +185,7 @@ static void any_conversation__prediction_and_steps__the_same(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(any_conversation__prediction_and_steps__the_same),
+		cmocka_unit_test(any_conversation__merged_and_predicted_or_neither__the_same),
 	};
 
 	world_eal_init("tcp_predict");
