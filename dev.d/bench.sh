@@ -127,6 +127,7 @@ bench_left_text() { # of the time so far and the share that is done
 	local elapsed=$(($(now_ms) - bench_begin)) left
 	left=$(((bench_steps - bench_step) * $(bench_nominal_ms) / 1000))
 	((bench_step == 0)) || left=$((elapsed * (bench_steps - bench_step) / bench_step / 1000))
+	if ((bench_quick && left > 175 - elapsed / 1000)); then left=$((175 - elapsed / 1000)); fi
 	if ((left >= 120)); then
 		printf 'about %d min left' $(((left + 30) / 60))
 	else
