@@ -347,7 +347,7 @@ static int port_open(struct ports *p, uint16_t i, const struct config *c, char *
 	snprintf(device, sizeof(device), "%s", q->config->device);
 	if (memif_is(device)) {
 		memif_device(q->config->device, frame_bytes(q->config), device, sizeof(device));
-		memif_socket_clear(device);
+		memif_socket_clear(device, false);
 	}
 	status = rte_dev_probe(device);
 	q->ethdev = RTE_MAX_ETHPORTS;
@@ -412,13 +412,24 @@ int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_
 	return 0;
 }
 
+/* What the memif driver frees when it is closed, its thread may be reading: the other end often goes at the same moment.
+ * The end of the process closes it as well. */
 void ports_close(struct ports *p)
 {
+	bool memif = false;
+
 	for (uint16_t i = 0; i < p->n; i++) {
+		if (memif_is(p->port[i].config->device)) {
+			memif_socket_clear(p->port[i].config->device, true);
+			memif = true;
+			continue;
+		}
 		rte_eth_dev_stop(p->port[i].ethdev);
 		rte_eth_dev_close(p->port[i].ethdev);
 	}
 	p->n = 0;
+	if (!memif)
+		rte_eal_cleanup();
 }
 
 uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)

@@ -39,6 +39,7 @@ struct ports {
 int ports_eal_init(const struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES]);
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
+/* The devices and the EAL; the process ends behind it. */
 void ports_close(struct ports *p);
 /* Looks at links that may have changed and tells the engine. Now and then, on the worker. */
 void ports_link_look(struct ports *p, struct engine *e);
@@ -52,8 +53,8 @@ bool memif_is(const char *device);
 uint32_t memif_buffer_bytes(const char *device, uint32_t frame);
 /* The device with the arguments that it lacks, in out. */
 void memif_device(const char *device, uint32_t frame, char *out, size_t size);
-/* A killed engine leaves its server's socket file behind, and the driver will not take its place. */
-void memif_socket_clear(const char *device);
+/* Removes a server's socket file: ours, or that of an engine that was killed, which the driver would not replace. */
+void memif_socket_clear(const char *device, bool ours);
 
 /* Gives a network interface of this namespace the addresses that are set, and sets it up. */
 int host_address_set(const char *iface, const struct config_address *v4,
