@@ -109,7 +109,9 @@ struct tcp_sock {
 	uint32_t rcv_nxt, rcv_wnd, rcv_adv /* right edge last advertised */;
 	uint32_t last_ack_sent; /* RFC7323:4.3's Last.ACK.sent */
 	uint32_t snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2;
-	uint32_t snd_end; /* sequence number behind the last byte queued */
+	uint32_t snd_end; /* sequence number behind the last byte queued, */
+	uint32_t snd_sml; /* behind the last segment sent that was less than an MSS, */
+	uint32_t snd_up;  /* behind the last urgent byte */
 	uint32_t max_wnd;
 	uint32_t ts_recent, ts_offset;
 	uint64_t ts_recent_ns; /* when it was set */
@@ -149,7 +151,7 @@ struct tcp_sock {
 	uint64_t refused_ack_ns; /* the last ACK that answered a segment without data, not acceptable */
 
 	/* cold */
-	uint32_t iss, irs, rcv_up, snd_up;
+	uint32_t iss, irs, rcv_up;
 	uint32_t srtt_us, rttvar_us, min_rtt_us;
 	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
 	struct list embryos; /* of a listener (sock.accept_node of the children) */

@@ -16,9 +16,15 @@ static bool more_follows(const struct tcp_sock *tp)
 	return (last->flags & CV_F_MORE) != 0;
 }
 
-/* SWS avoidance and Nagle (RFC9293:3.8.6.2.1, 3.7.4) for len bytes that fill no segment, of left that wait;
- * behind: full ones go before them. */
-static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t left, bool behind)
+/* Nagle's algorithm as Minshall put it (RFC9293:A.3, and Linux): one short segment at a time, whatever full ones are
+ * under way. The end of a large answer need not wait for the ACK of what went before it. */
+static bool short_is_under_way(const struct tcp_sock *tp)
+{
+	return seq_gt(tp->snd_sml, tp->snd_una) && seq_leq(tp->snd_sml, tp->snd_nxt);
+}
+
+/* SWS avoidance and Nagle (RFC9293:3.8.6.2.1, 3.7.4) for len bytes that fill no segment, of left that wait. */
+static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t left)
 {
 	if (len < left) /* cut by the window: only if it is a good part of what the peer ever offered */
 		return len >= tp->max_wnd / 2;
@@ -26,7 +32,7 @@ static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t lef
 		return true;
 	if (more_follows(tp))
 		return false;
-	return tp->nodelay || (tp->snd_max == tp->snd_una && !behind);
+	return tp->nodelay || !short_is_under_way(tp);
 }
 
 static bool port_is_full(const struct tcp_sock *tp)
@@ -74,7 +80,7 @@ static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left)
 	if (len > mss)
 		len = tcp_segment_fit(tp, tp->snd_nxt, len);
 	tail = len % mss;
-	if (tail > 0 && !may_send_short(tp, tail, left - (len - tail), len > tail))
+	if (tail > 0 && !may_send_short(tp, tail, left - (len - tail)))
 		len -= tail;
 	return len;
 }

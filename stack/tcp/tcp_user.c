@@ -46,6 +46,7 @@ static void sequence_begin(struct tcp_sock *tp, uint32_t iss)
 	tp->iss = iss;
 	tp->snd_una = tp->snd_nxt = tp->snd_max = iss;
 	tp->snd_end = tp->snd_up = iss + 1;
+	tp->snd_sml = iss;
 	tp->recover = tp->high_rxt = tp->lost_below = iss;
 }
 

@@ -215,7 +215,7 @@ static void content__of_many_buffers__is_in_order(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 14; i++)
 		script_write(s, sk, 1000 + i);
-	seg = script_expect(s, TCP_ACK, 1, 1, 9 * MSS); /* 14,091 bytes: the rest fills no segment */
+	seg = script_expect(s, TCP_ACK, 1, 1, 14091);
 	for (uint32_t i = 0; i < seg->len; i++)
 		assert_int_equal(seg->data[i], script_byte(i));
 	finish(s, sk);
@@ -235,17 +235,21 @@ static void window_of_the_peer__cuts__at_whole_segments(void **state)
 	finish(s, sk);
 }
 
-static void short_end__nagle__waits_for_the_ack(void **state)
+static void short_end__nagle__one_at_a_time(void **state)
 {
 	struct script *s = script_new(5);
 	struct sock *sk = established(s, 65535);
 
 	(void)state;
 	script_write(s, sk, 3 * MSS + 100);
-	script_expect(s, TCP_ACK, 1, 1, 3 * MSS);
+	script_expect(s, TCP_ACK, 1, 1, 3 * MSS + 100);
+	script_write(s, sk, 2 * MSS + 200);
+	script_expect(s, TCP_ACK, 1 + 3 * MSS + 100, 1, 2 * MSS);
 	script_quiet(s, 10 * MS);
 	script_send(s, TCP_ACK, 1, 1 + 3 * MSS, NULL, 0);
-	script_expect(s, TCP_ACK | TCP_PSH, 1 + 3 * MSS, 1, 100);
+	script_quiet(s, 10 * MS);
+	script_send(s, TCP_ACK, 1, 1 + 3 * MSS + 100, NULL, 0);
+	script_expect(s, TCP_ACK | TCP_PSH, 1 + 5 * MSS + 100, 1, 200);
 	finish(s, sk);
 }
 
@@ -502,7 +506,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(bulk__port_takes_less__segments_are_whole_and_fit),
 		cmocka_unit_test(content__of_many_buffers__is_in_order),
 		cmocka_unit_test(window_of_the_peer__cuts__at_whole_segments),
-		cmocka_unit_test(short_end__nagle__waits_for_the_ack),
+		cmocka_unit_test(short_end__nagle__one_at_a_time),
 		cmocka_unit_test(short_end__nodelay_or_fin__goes_along),
 		cmocka_unit_test(urgent_data__is_sent__in_plain_segments),
 		cmocka_unit_test(old_urgent_pointer__follows_what_is_acknowledged),
