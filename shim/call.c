@@ -419,15 +419,33 @@ int shim_dup2(int fd, int to)
 
 #define FLAGS_KEPT (O_NONBLOCK | O_ASYNC | O_APPEND)
 
+/* Flags of a socket that has no kernel socket yet (fd.h). -EAGAIN: it needs one. */
+static int lazy_fcntl(struct file *f, int cmd, long arg)
+{
+	if (cmd == F_GETFL)
+		return (int)(O_RDWR | f->lazy_flags);
+	if (cmd != F_SETFL || (arg & FLAGS_KEPT & ~(long)O_NONBLOCK))
+		return -EAGAIN;
+	f->lazy_flags = (uint32_t)arg & O_NONBLOCK;
+	return 0;
+}
+
 int shim_fcntl(int fd, int cmd, ...)
 {
-	struct file *f = fd_get(fd);
+	struct file *f = fd_look(fd);
 	va_list list;
+	int result;
 	long arg;
 
 	va_start(list, cmd);
 	arg = va_arg(list, long);
 	va_end(list);
+	if (f && f->lazy != FILE_WHOLE && cmd != F_GETFD && cmd != F_SETFD) {
+		result = lazy_fcntl(f, cmd, arg);
+		if (result != -EAGAIN)
+			return call_end(f, result);
+		sock_make_whole(fd, f);
+	}
 	if (f && (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC))
 		return duplicated(f, real_fcntl(fd, cmd, arg));
 	if (f && f->mux.rec && cmd == F_GETFL)
@@ -496,13 +514,21 @@ static int engine_ioctl(int fd, struct file *f, unsigned long request, void *arg
 
 int shim_ioctl(int fd, unsigned long request, ...)
 {
-	struct file *f = engine_file(fd);
+	struct file *f = request == FIONBIO ? fd_look(fd) : NULL;
 	va_list list;
 	void *arg;
+	int value;
 
 	va_start(list, request);
 	arg = va_arg(list, void *);
 	va_end(list);
+	if (f && f->lazy != FILE_WHOLE && arg) {
+		memcpy(&value, arg, sizeof(value));
+		f->lazy_flags = value ? O_NONBLOCK : 0;
+		return call_end(f, 0);
+	}
+	call_put(f);
+	f = engine_file(fd);
 	return f ? call_end(f, engine_ioctl(fd, f, request, arg)) : real_ioctl(fd, request, arg);
 }
 

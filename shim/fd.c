@@ -88,7 +88,7 @@ static void file_free(struct file *f)
 	unlock();
 }
 
-struct file *fd_get(int fd)
+struct file *fd_look(int fd)
 {
 	struct file *f;
 	uint32_t refs;
@@ -107,6 +107,15 @@ struct file *fd_get(int fd)
 		file_put(f);
 	}
 	return NULL;
+}
+
+struct file *fd_get(int fd)
+{
+	struct file *f = fd_look(fd);
+
+	if (f && __builtin_expect(LOAD(f->lazy) != FILE_WHOLE, 0))
+		sock_make_whole(fd, f);
+	return f;
 }
 
 void file_put(struct file *f)

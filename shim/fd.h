@@ -27,6 +27,9 @@ struct file_option {
 	uint8_t value[CV_CONGESTION_NAME_BYTES];
 };
 
+/* An undecided stream socket whose kernel socket is not made yet: most that connect to the engine never need it. */
+enum file_lazy { FILE_WHOLE, FILE_LAZY, FILE_BEING_MADE };
+
 struct file {
 	struct mux_file mux; /* first: wait.h's functions take it */
 	uint32_t refs;       /* descriptors and calls under way; 0: free */
@@ -34,6 +37,8 @@ struct file {
 	int family;          /* AF_INET, AF_INET6; 0: an epoll instance */
 	int type;            /* SOCK_STREAM, SOCK_DGRAM */
 	bool placeholder;    /* the descriptor is a duplicate of the placeholder socket */
+	uint32_t lazy;       /* enum file_lazy */
+	uint32_t lazy_flags; /* O_NONBLOCK of a lazy one */
 	bool bound;
 	bool closed;         /* the engine was told */
 	bool pktinfo; /* IP_PKTINFO is wanted */
@@ -42,8 +47,10 @@ struct file {
 	struct file *next_free;
 };
 
-/* The file with a reference, or NULL: not ours. */
+/* The file with a reference, or NULL: not ours. A lazy one is made whole. */
 struct file *fd_get(int fd);
+/* The same for calls that know what a lazy one is. */
+struct file *fd_look(int fd);
 void file_put(struct file *f);
 /* A new file under fd, with one descriptor, no reference for the caller. NULL: no memory. */
 struct file *fd_add(int fd, const struct file *content);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 
@@ -197,8 +198,7 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 	if (i != 0)
 		return engine_get(f, i, value, len);
 	/* The rest (SO_REUSEADDR, SO_MARK ...) is the shadow's, which knows what exists. */
-	if (f->placeholder && level != SOL_SOCKET)
-		return -ENOPROTOOPT;
+	pass_own_shadow(f);
 	return real_getsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
 }
 
@@ -251,7 +251,6 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 		f->recverr = v != 0;
 		return 0;
 	}
-	if (f->placeholder && level != SOL_SOCKET)
-		return -ENOPROTOOPT;
+	pass_own_shadow(f);
 	return real_setsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
 }

@@ -38,7 +38,7 @@ void pass_own_shadow(struct file *f)
 
 	if (!f->placeholder)
 		return;
-	r.from = real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	r.from = real_socket(f->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (r.from < 0)
 		return;
 	mux_file_each_fd(&f->mux, renumber_fd, &r);

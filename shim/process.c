@@ -18,6 +18,7 @@ pid_t shim_fork(void)
 	bool linked = link_now() != NULL;
 	pid_t pid;
 
+	sock_fork_prepare();
 	if (linked)
 		link_fork_prepare();
 	mux_fork_prepare();

@@ -125,6 +125,102 @@ void sock_close(struct file *f)
 	sock_post(f, &c);
 }
 
+/* --- kernel sockets that are not made yet --------------------------------------------------- */
+
+/* A number that is a socket to fstat and costs no socket. */
+static int placeholder_get(void)
+{
+	static int placeholder = -1;
+	int from = __atomic_load_n(&placeholder, __ATOMIC_ACQUIRE), expected = -1;
+
+	if (from >= 0)
+		return from;
+	from = mux_internal_fd(real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	if (from < 0)
+		return -errno;
+	if (__atomic_compare_exchange_n(&placeholder, &expected, from, false, __ATOMIC_ACQ_REL,
+		    __ATOMIC_ACQUIRE))
+		return from;
+	mux_internal_close(from);
+	return expected;
+}
+
+static int reserve_fd(bool cloexec)
+{
+	int from = placeholder_get(), fd;
+
+	if (from < 0)
+		return from;
+	fd = real_fcntl(from, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+static bool lazies; /* there was one */
+
+/* A number for an undecided stream socket. Only where there is an engine; -1: as usual. */
+static int lazy_socket(int family, int type)
+{
+	struct file content = {.family = family, .type = SOCK_STREAM, .mux = {.undecided = true},
+		.lazy = FILE_LAZY, .lazy_flags = type & SOCK_NONBLOCK ? O_NONBLOCK : 0};
+	int fd = link_now() ? reserve_fd(type & SOCK_CLOEXEC) : -1;
+
+	if (fd < 0)
+		return -1;
+	lazies = true;
+	if (fd_add(fd, &content))
+		return fd;
+	real_close(fd);
+	return -1;
+}
+
+/* At the limit of descriptors a kernel socket takes the number's own place. */
+static int socket_over(int fd, const struct file *f, int cloexec)
+{
+	int made = real_socket(f->family, f->type | cloexec, 0);
+
+	if (made < 0 && (errno == EMFILE || errno == ENFILE)) {
+		real_close(fd);
+		made = real_socket(f->family, f->type | cloexec, 0);
+	}
+	if (made < 0 || made == fd)
+		return made;
+	real_dup3(made, fd, cloexec ? O_CLOEXEC : 0);
+	real_close(made);
+	return fd;
+}
+
+void sock_make_whole(int fd, struct file *f)
+{
+	uint32_t expected = FILE_LAZY;
+	int saved = errno, flags;
+
+	if (!__atomic_compare_exchange_n(
+		    &f->lazy, &expected, FILE_BEING_MADE, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		while (__atomic_load_n(&f->lazy, __ATOMIC_ACQUIRE) == FILE_BEING_MADE)
+			sched_yield();
+		return;
+	}
+	flags = real_fcntl(fd, F_GETFD);
+	if (socket_over(fd, f, flags > 0 && (flags & FD_CLOEXEC) ? SOCK_CLOEXEC : 0) == fd && f->lazy_flags)
+		real_fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	__atomic_store_n(&f->lazy, FILE_WHOLE, __ATOMIC_RELEASE);
+	errno = saved;
+}
+
+/* To get it is to make it whole. */
+static void nothing(int fd, struct file *f, void *arg)
+{
+	(void)fd;
+	(void)f;
+	(void)arg;
+}
+
+void sock_fork_prepare(void)
+{
+	if (lazies)
+		fd_each(nothing, NULL);
+}
+
 /* --- the decision ----------------------------------------------------------------------------- */
 
 /* Told at CULVERT_LOG=info: what the engine does not serve is never so unseen. */
@@ -141,10 +237,18 @@ static void to_kernel(int fd, struct file *f, const char *why)
 static void record_fill(int fd, struct file *f)
 {
 	struct cv_sock *rec = f->mux.rec;
-	int flags = real_fcntl(fd, F_GETFL);
+	int flags;
 
-	rec->flags = flags > 0 ? (uint32_t)flags & (O_NONBLOCK | O_ASYNC) : 0;
 	rec->rcvlowat = 1;
+	if (f->lazy != FILE_WHOLE) {
+		rec->flags = f->lazy_flags;
+		f->placeholder = true;
+		__atomic_store_n(&f->lazy, FILE_WHOLE, __ATOMIC_RELEASE);
+		return;
+	}
+	flags = real_fcntl(fd, F_GETFL);
+	rec->flags = flags > 0 ? (uint32_t)flags & (O_NONBLOCK | O_ASYNC) : 0;
+	option_replay(fd, f);
 }
 
 void sock_attach(struct file *f, struct link *l, uint32_t handle)
@@ -173,7 +277,6 @@ static int to_engine(int fd, struct file *f, struct link *l)
 		return handle;
 	sock_attach(f, l, (uint32_t)handle);
 	record_fill(fd, f);
-	option_replay(fd, f);
 	return 0;
 }
 
@@ -296,8 +399,6 @@ int shim_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	return call_end(f, result);
 }
 
-static int placeholder_get(void);
-
 int shim_listen(int fd, int backlog)
 {
 	struct file *f = fd_get(fd);
@@ -323,34 +424,6 @@ int shim_listen(int fd, int backlog)
 }
 
 /* --- accept ----------------------------------------------------------------------------------- */
-
-/* A number that is a socket to fstat and costs no socket. */
-static int placeholder_get(void)
-{
-	static int placeholder = -1;
-	int from = __atomic_load_n(&placeholder, __ATOMIC_ACQUIRE), expected = -1;
-
-	if (from >= 0)
-		return from;
-	from = mux_internal_fd(real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-	if (from < 0)
-		return -errno;
-	if (__atomic_compare_exchange_n(&placeholder, &expected, from, false, __ATOMIC_ACQ_REL,
-		    __ATOMIC_ACQUIRE))
-		return from;
-	mux_internal_close(from);
-	return expected;
-}
-
-static int reserve_fd(bool cloexec)
-{
-	int from = placeholder_get(), fd;
-
-	if (from < 0)
-		return from;
-	fd = real_fcntl(from, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
-	return fd < 0 ? -errno : fd;
-}
 
 static int adopt(struct file *listener, int fd, uint32_t handle, int flags,
 	struct sockaddr *addr, socklen_t *len)
@@ -505,6 +578,7 @@ static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t
 
 static int kernel_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
 {
+	sock_make_whole(fd, f);
 	if (!f->mux.rec) {
 		to_kernel(fd, f, "connected to an address that the engine does not serve");
 	} else {
@@ -527,9 +601,11 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 	error = address_in(addr, len, &end, &family);
 	if (error && f->mux.rec)
 		return family == AF_UNSPEC ? engine_connect(f, &end, CV_AF_NONE) : error;
-	if (error || family != f->family)
+	if (error || family != f->family) {
+		sock_make_whole(fd, f);
 		return f->mux.rec ? -EAFNOSUPPORT
 				  : real_connect(fd, addr, len) == 0 ? 0 : -errno;
+	}
 	if (!l)
 		l = link_get();
 	if (!l || (link_side_of(l, end.addr, false) == LINK_KERNEL &&
@@ -546,7 +622,7 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 
 int shim_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct file *f = fd_get(fd);
+	struct file *f = fd_look(fd);
 
 	if (!f || f->mux.ep)
 		return call_put(f), real_connect(fd, addr, len);
@@ -635,9 +711,15 @@ int shim_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 
 int shim_socket(int family, int type, int protocol)
 {
-	int fd = real_socket(family, type, protocol), kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC), fd = -1;
 	struct file content = {.family = family, .type = kind, .mux = {.undecided = true}};
 
+	if ((family == AF_INET || family == AF_INET6) && kind == SOCK_STREAM &&
+		(protocol == 0 || protocol == IPPROTO_TCP))
+		fd = lazy_socket(family, type);
+	if (fd >= 0)
+		return fd;
+	fd = real_socket(family, type, protocol);
 	if (fd < 0 || (family != AF_INET && family != AF_INET6))
 		return fd;
 	if ((kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) ||

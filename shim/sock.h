@@ -31,6 +31,10 @@ bool sock_waits(const struct file *f, int flags);
 void sock_attach(struct file *f, struct link *l, uint32_t handle);
 /* The last descriptor of this process is gone. */
 void sock_close(struct file *f);
+/* Puts a kernel socket under a lazy one, under its number. */
+void sock_make_whole(int fd, struct file *f);
+/* Before fork: parent and child share what is not decided yet. */
+void sock_fork_prepare(void);
 /* A datagram socket that is undecided is bound to the wildcard, as its first sendto does. */
 int sock_autobind(int fd, struct file *f);
 /* Locks of the record, by thread id. False: given up because of a handler of the same thread. */

@@ -2,7 +2,9 @@
 /* Sockets over fork, exec, posix_spawn, vfork and daemon: who holds a connection, and when it ends
  * (fork(2), execve(2), posix_spawn(3), daemon(3)). */
 #include <spawn.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include "tests/diff/diff.h"
 
@@ -54,6 +56,57 @@ CASE(fork__child_uses_the_parents_connection)
 	ping(client, server);
 	works(close(server));
 	ended(client);
+}
+
+/* Whatever it is made of before it is decided who serves it: it is one socket for both. */
+CASE(fork__socket_not_yet_bound__bound_by_the_child_is_bound_here)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET}, name = {0};
+	socklen_t length = sizeof(name);
+	int client, server, fd;
+
+	diff_pair(&client, &server);
+	fd = works(socket(AF_INET, SOCK_STREAM, 0));
+	any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(bind(fd, (const struct sockaddr *)&any, sizeof(any)));
+		works(fcntl(fd, F_SETFL, O_NONBLOCK));
+		exit(0);
+	}
+	diff_join(child);
+	works(getsockname(fd, (struct sockaddr *)&name, &length));
+	same(name.sin_port != 0, true);
+	same(works(fcntl(fd, F_GETFL)) & O_NONBLOCK, O_NONBLOCK);
+	works(close(fd));
+}
+
+/* A number that was never used for anything but flags, then for everything that a fresh socket may be asked. */
+CASE(socket__flags_then_other_calls__a_socket_like_any)
+{
+	int client, server, fd, value = 1, other;
+	socklen_t length = sizeof(value);
+	struct stat st;
+
+	diff_pair(&client, &server);
+	fd = works(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+	same(works(fcntl(fd, F_GETFL)) & O_NONBLOCK, O_NONBLOCK);
+	same(works(fcntl(fd, F_GETFD)), FD_CLOEXEC);
+	works(fcntl(fd, F_SETFL, O_RDWR));
+	works(ioctl(fd, FIONBIO, &value));
+	other = works(dup(fd));
+	same(works(fcntl(other, F_GETFL)) & O_NONBLOCK, O_NONBLOCK);
+	same(works(fcntl(fd, F_GETFD)), FD_CLOEXEC);
+	same(works(fcntl(other, F_GETFD)), 0);
+	works(setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &value, sizeof(value)));
+	value = 0;
+	works(getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, &length));
+	same(value, 1);
+	works(fstat(fd, &st));
+	same(S_ISSOCK(st.st_mode), true);
+	fails(recv(fd, &value, 1, 0), ENOTCONN);
+	works(close(fd));
+	works(close(other));
 }
 
 CASE(fork__parent_closes__child_goes_on)
