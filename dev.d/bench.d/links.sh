@@ -90,12 +90,15 @@ link_up_veth() {
 	link_client=(ip netns exec "$client")
 }
 
+# As a veth between two ends of one kernel: no checksums, and frames that hold many segments.
+link_memif_trust=$'checksum=trusted-link\ntso=trusted-link'
+
 link_up_memif() {
 	local space one two
 	space_new space memif
 	one=$(engine_name bone) two=$(engine_name btwo)
 	link_engines=("$one" "$two")
-	engine_pair "$space" "$one" "$two" "$bench_run" "mtu=$1"
+	engine_pair "$space" "$one" "$two" "$bench_run" "mtu=$1"$'\n'"$link_memif_trust"
 	link_address=$PAIR_ADDR1
 	link_server=(ip netns exec "$space" "$CULVERT" run --engine "$one" --)
 	link_client=(ip netns exec "$space" "$CULVERT" run --engine "$two" --)
@@ -116,6 +119,7 @@ link_up_memif_inline() {
 		device=net_memif0,role=$end,id=0,socket=$bench_run/memif.sock,socket-abstract=no
 		address=${address[$end]}/24
 		mtu=$1
+		$link_memif_trust
 		END
 	done
 	link_address=$PAIR_ADDR1
