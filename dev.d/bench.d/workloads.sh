@@ -76,14 +76,22 @@ cores_watch() {
 	done >"$bench_run/ticks"
 }
 cores_begin() { cores_line=$(wc -l <"$bench_run/ticks"); }
-# Busy cores since then go to the records of the workload: the mean of the middle half of the samples, as a client that has an
-# engine inside takes 0.3 s to start and to end that the workload has no part in.
+# Busy cores since then go to the records of the workload: of the busiest stretch as long as a measurement. A client that has an
+# engine inside takes some 0.3 s to start and to end, mostly waiting, that the workload has no part in.
 cores_end() {
-	bench_cores=$(tail -n "+$cores_line" "$bench_run/ticks" | awk -v cores="$(nproc --all)" '
-		NR > 1 && $2 > all {print cores * ($1 - busy) / ($2 - all)}
-		{busy = $1; all = $2}' | sort -g | awk '{v[NR] = $1} END {
-			for (i = int(NR / 4) + 1; i <= NR - int(NR / 4); i++) {sum += v[i]; n++}
-			print (n > 0 ? sum / n : 0)}')
+	bench_cores=$(tail -n "+$cores_line" "$bench_run/ticks" | awk -v cores="$(nproc --all)" \
+		-v stretch=$((bench_ms * $(getconf CLK_TCK) * $(nproc --all) / 1000)) '
+		{busy[NR] = $1; all[NR] = $2}
+		END {
+			for (i = j = 1; j <= NR; j++) {
+				while (all[j] - all[i + 1] >= stretch && i + 1 < j) i++
+				if (all[j] - all[i] >= stretch || (i == 1 && j == NR)) {
+					rate = all[j] > all[i] ? cores * (busy[j] - busy[i]) / (all[j] - all[i]) : 0
+					if (rate > most) most = rate
+				}
+			}
+			print most + 0
+		}')
 	record cpu_cores "$bench_cores"
 }
 measured() { # COMMAND...
