@@ -76,8 +76,8 @@ static void check_hugepages(struct report *r)
 	if (f != NULL)
 		fclose(f);
 	say(r, n > 0 ? GOOD : WARN, "hugepages",
-		n > 0 ? "there are some; hugepages=yes uses them"
-		      : "there are none: hugepages=no works and is slower (vm.nr_hugepages)");
+		n > 0 ? "there are some; an engine uses them when enough are free"
+		      : "there are none: it works without, and is slower (vm.nr_hugepages)");
 }
 
 static void check_machine(struct report *r)

@@ -318,8 +318,9 @@ static int engine_key(struct parser *p, const char *key, const char *value)
 		return 0;
 	}
 	if (strcmp(key, "hugepages") == 0) {
-		w = word(p, key, value, "yes|no");
-		c->hugepages = w == 0;
+		w = word(p, key, value, "auto|yes|no");
+		if (w >= 0)
+			c->hugepages = (enum config_hugepages)w;
 		return w < 0 ? -1 : 0;
 	}
 	if (strcmp(key, "idle") == 0) {

@@ -20,6 +20,8 @@ enum config_checksum { CHECKSUM_AUTO, CHECKSUM_OFFLOAD, CHECKSUM_SOFTWARE, CHECK
 enum config_tso { TSO_AUTO, TSO_OFF, TSO_TRUSTED };
 #define CONFIG_TSO_MAX 65535u
 
+enum config_hugepages { HUGEPAGES_AUTO, HUGEPAGES_YES, HUGEPAGES_NO };
+
 struct config_address {
 	uint8_t addr[16]; /* network order, IPv4 mapped */
 	uint8_t prefix;   /* as written: 0 to 32 for IPv4, 0 to 128 for IPv6 */
@@ -52,7 +54,7 @@ struct config {
 	char control[108]; /* path of the control socket */
 	char cores[64];    /* empty: all that the process may use */
 	uint32_t workers;
-	bool hugepages;
+	enum config_hugepages hugepages; /* AUTO until the EAL starts */
 	enum config_idle idle;
 	uint32_t spin_us; /* time after the last work that a worker looks again without sleeping */
 	bool loopback;    /* [rule] loopback=culvert */

@@ -10,7 +10,6 @@
 
 static const char text[] = "[engine]\n"
 			   "name=%s\n"
-			   "hugepages=no\n"
 			   "idle=adaptive\n"
 			   "[port tap]\n"
 			   "device=net_tap0,iface=culvert0\n"

@@ -54,24 +54,41 @@ static uint32_t room_of(const struct config *c)
 	return room;
 }
 
-/* Of any size. */
-static bool hugepages_exist(void)
+/* Bytes in hugepages of any size: `what` is nr_hugepages or free_hugepages. */
+static uint64_t hugepages_bytes(const char *what)
 {
 	glob_t found = {0};
-	unsigned long total = 0;
+	uint64_t total = 0;
+	char pattern[128];
 
-	glob("/sys/kernel/mm/hugepages/hugepages-*/nr_hugepages", 0, NULL, &found);
+	snprintf(pattern, sizeof(pattern), "/sys/kernel/mm/hugepages/hugepages-*/%s", what);
+	glob(pattern, 0, NULL, &found);
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		FILE *f = fopen(found.gl_pathv[i], "re");
-		unsigned long n = 0;
+		unsigned long n = 0, kib = 0;
 
-		if (f != NULL && fscanf(f, "%lu", &n) == 1)
-			total += n;
+		if (f != NULL && fscanf(f, "%lu", &n) == 1 &&
+			sscanf(strstr(found.gl_pathv[i], "hugepages-"), "hugepages-%lukB", &kib) == 1)
+			total += (uint64_t)n * kib << 10;
 		if (f != NULL)
 			fclose(f);
 	}
 	globfree(&found);
-	return total > 0;
+	return total;
+}
+
+/* 0, or -1 with one line in error: they are wanted and there are none. */
+static int hugepages_decide(struct config *c, uint64_t mib, char *error)
+{
+	if (c->hugepages == HUGEPAGES_AUTO)
+		c->hugepages = hugepages_bytes("free_hugepages") >> 20 >= mib + mib / 4 ? HUGEPAGES_YES
+											 : HUGEPAGES_NO;
+	if (c->hugepages == HUGEPAGES_NO || hugepages_bytes("nr_hugepages") > 0)
+		return 0;
+	snprintf(error, CONFIG_ERROR_BYTES,
+		"%s: hugepages=yes, and the machine has none: set vm.nr_hugepages (%llu MiB are"
+		" wanted) or hugepages=no", c->path, (unsigned long long)mib);
+	return -1;
 }
 
 /* The cores that this process may use, as a list: taskset's word holds for an engine too. */
@@ -108,7 +125,7 @@ static int eal_init(int argc, char **argv)
 	return status;
 }
 
-int ports_eal_init(const struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES])
+int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES])
 {
 	char prefix[64], memory[32], allowed[1024], lcores[1056];
 	char *argv[20];
@@ -127,15 +144,11 @@ int ports_eal_init(const struct config *c, bool inside, bool noise, char error[C
 	argv[argc++] = (char *)"culvertd";
 	argv[argc++] = prefix;
 	argv[argc++] = lcores;
-	if (c->hugepages && !hugepages_exist()) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			"%s: hugepages=yes, and the machine has none: set vm.nr_hugepages (%llu MiB are"
-			" wanted) or hugepages=no", c->path, (unsigned long long)mib);
+	if (hugepages_decide(c, mib, error) != 0)
 		return -2;
-	}
 	/* Each excludes the other. In memory: nothing is left in a hugetlbfs, and none need be mounted. */
-	argv[argc++] = (char *)(c->hugepages ? "--in-memory" : "--no-huge");
-	if (!c->hugepages) {
+	argv[argc++] = (char *)(c->hugepages == HUGEPAGES_YES ? "--in-memory" : "--no-huge");
+	if (c->hugepages == HUGEPAGES_NO) {
 		argv[argc++] = (char *)"-m";
 		argv[argc++] = memory;
 	}
@@ -143,7 +156,7 @@ int ports_eal_init(const struct config *c, bool inside, bool noise, char error[C
 		argv[argc++] = (char *)"--no-pci";
 	if (inside) {
 		argv[argc++] = (char *)"--no-telemetry";
-		if (!c->hugepages)
+		if (c->hugepages == HUGEPAGES_NO)
 			argv[argc++] = (char *)"--no-shconf";
 	}
 	if (!noise)

@@ -34,9 +34,9 @@ struct ports {
 };
 
 /* Starts the EAL as the configuration says; the calling thread becomes worker 0. inside: in a program's process,
- * without files and threads that only other processes need. 0, or with one line in error -1 (it does not start)
+ * without files and threads that only other processes need. Decides hugepages=auto. 0, or with one line in error -1 (it does not start)
  * or -2 (the configuration asks for what is not there). */
-int ports_eal_init(const struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES]);
+int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES]);
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
 /* The devices and the EAL; the process ends behind it. */

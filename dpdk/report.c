@@ -291,7 +291,7 @@ static json_t *config_json(const struct service *s)
 #undef X
 	return json_pack("{s:s, s:s, s:s, s:i, s:b, s:s, s:i, s:b, s:o}", "file", s->config.path, "name",
 		s->config.name, "control", s->config.control, "workers", (int)s->config.workers,
-		"hugepages", (int)s->config.hugepages, "idle",
+		"hugepages", s->config.hugepages == HUGEPAGES_YES, "idle",
 		s->config.idle == IDLE_MODE_POLL ? "poll" : "adaptive", "spin_us",
 		(int)s->config.spin_us, "loopback", (int)s->config.loopback, "limits", limits);
 }

@@ -98,7 +98,7 @@ static void least__has_defaults(void **state)
 	assert_string_equal(config.name, "culvert");
 	assert_string_equal(config.control, "/run/culvert/culvert.sock");
 	assert_int_equal(config.workers, 1);
-	assert_false(config.hugepages);
+	assert_int_equal(config.hugepages, HUGEPAGES_AUTO);
 	assert_false(config.loopback);
 	assert_int_equal(config.idle, IDLE_MODE_ADAPTIVE);
 	assert_int_equal(config.ports_n, 1);
@@ -132,7 +132,7 @@ static void every_key__arrives(void **state)
 	      "[limits]\nsockets=1K\nreceive_memory=2G\n");
 	assert_string_equal(config.name, "web-1");
 	assert_string_equal(config.cores, "0,2-3");
-	assert_true(config.hugepages);
+	assert_int_equal(config.hugepages, HUGEPAGES_YES);
 	assert_int_equal(config.idle, IDLE_MODE_POLL);
 	assert_int_equal(config.spin_us, 7);
 	assert_string_equal(config.control, "/srv/x.sock");
@@ -240,7 +240,7 @@ static void engine__says_what_would_be_right(void **state)
 	refused("[engine]\nworkers=0\n" GOOD, 2, "number from 1");
 	refused("[engine]\nworkers=2\n" GOOD, 2, "must be 1");
 	refused("[engine]\ncores=all\n" GOOD, 2, "as 1 or 0,2-3");
-	refused("[engine]\nhugepages=maybe\n" GOOD, 2, "yes|no");
+	refused("[engine]\nhugepages=maybe\n" GOOD, 2, "auto|yes|no");
 	refused("[engine]\nidle=never\n" GOOD, 2, "adaptive|poll");
 	refused("[engine]\nspin=-1\n" GOOD, 2, "number from 0 to 1000000");
 	refused("[engine]\nspin=1 s\n" GOOD, 2, "number from 0 to 1000000");
