@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <rte_eal.h>
 
 #include "dpdk/log.h"
 #include "dpdk/service.h"
@@ -194,5 +195,6 @@ int main(int argc, char **argv)
 	engine_free(s.engine);
 	user_free(s.user);
 	ports_close(&s.ports);
+	rte_eal_cleanup();
 	return 0;
 }

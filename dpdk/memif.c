@@ -52,6 +52,17 @@ static uint32_t argument(const char *device, const char *key)
 	return n;
 }
 
+bool memif_connects(const char *device)
+{
+	struct rte_kvargs *kv = arguments(device);
+	const char *role = kv != NULL ? rte_kvargs_get(kv, "role") : NULL;
+	/* The driver's older words are still taken. */
+	bool server = role != NULL && (strcmp(role, "server") == 0 || strcmp(role, "master") == 0);
+
+	rte_kvargs_free(kv);
+	return memif_is(device) && !server;
+}
+
 uint32_t memif_buffer_bytes(const char *device, uint32_t frame)
 {
 	uint32_t given = argument(device, "bsize");
@@ -84,34 +95,26 @@ void memif_device(const char *device, uint32_t frame, char *out, size_t size)
 		snprintf(out + n, size - (size_t)n, ",rsize=%u", ring_log2(buffer));
 }
 
-/* Refused: a socket, and nobody behind it. */
-static bool is_abandoned(const struct sockaddr_un *un)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)un, sizeof(*un)) != 0 && errno == ECONNREFUSED;
-
-	if (fd >= 0)
-		close(fd);
-	return refused;
-}
-
-void memif_socket_clear(const char *device, bool ours)
+void memif_socket_clear(const char *device)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	struct rte_kvargs *kv = arguments(device);
-	const char *role, *path, *abstract;
+	const char *role, *path;
+	int fd = -1;
 
 	if (kv == NULL)
 		return;
 	role = rte_kvargs_get(kv, "role");
 	path = rte_kvargs_get(kv, "socket");
-	abstract = rte_kvargs_get(kv, "socket-abstract");
-	if (abstract == NULL || strcmp(abstract, "no") != 0)
-		path = NULL; /* no file */
-	if (role != NULL && path != NULL && strcmp(role, "server") == 0 && strlen(path) < sizeof(un.sun_path)) {
+	if (role != NULL && path != NULL && strcmp(role, "server") == 0 &&
+		strlen(path) < sizeof(un.sun_path)) {
 		memcpy(un.sun_path, path, strlen(path));
-		if (ours || is_abandoned(&un))
-			unlink(un.sun_path);
+		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	}
+	/* Refused: a socket, and nobody behind it. */
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&un, sizeof(un)) != 0 && errno == ECONNREFUSED)
+		unlink(un.sun_path);
+	if (fd >= 0)
+		close(fd);
 	rte_kvargs_free(kv);
 }

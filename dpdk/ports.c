@@ -19,12 +19,14 @@
 #include <rte_ethdev.h>
 #include <rte_log.h>
 
+#include "dpdk/callbacks.h"
 #include "dpdk/log.h"
 #include "stack/core/pkt.h"
 #include "stack/net/ip.h"
 
 #define RX_DESC 512
 #define TX_DESC 512
+#define CONNECT_NS 1000000000ull /* a memif's peer has so long to answer */
 #define ENGINE_MIB 256 /* beside packets: tables, device rings */
 
 #define FRAME_HEADER (RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN)
@@ -287,8 +289,8 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 		return status;
 	*step = "start";
 	status = rte_eth_dev_start(q->ethdev);
-	/* A memif client whose server is not there yet: ports_link_look() tries again. */
-	q->waits_for_peer = status != 0 && strcmp(q->driver, "net_memif") == 0;
+	q->connects = memif_connects(q->config->device);
+	q->waits_for_peer = status != 0 && q->connects;
 	if (status != 0 && !q->waits_for_peer)
 		return status;
 	rte_eth_promiscuous_enable(q->ethdev);
@@ -312,6 +314,15 @@ static int link_event(uint16_t ethdev, enum rte_eth_event_type type, void *arg, 
 	return 0;
 }
 
+/* The driver connects when it is started, and never again. */
+static void peer_lost(struct ports_port *q, uint64_t now)
+{
+	if (!q->connects || now - q->started_ns < CONNECT_NS)
+		return;
+	rte_eth_dev_stop(q->ethdev);
+	q->waits_for_peer = true;
+}
+
 /* A driver that is silent about its link, and is told of none, is taken at its word when asked. */
 void ports_link_look(struct ports *p, struct engine *e)
 {
@@ -324,19 +335,23 @@ void ports_link_look(struct ports *p, struct engine *e)
 			if (rte_eth_dev_start(q->ethdev) != 0)
 				continue;
 			q->waits_for_peer = false;
+			q->started_ns = 0;
 		}
+		if (q->started_ns == 0)
+			q->started_ns = e->now_ns;
 		if (q->link_told && !atomic_exchange(&q->link_changed, false))
 			continue;
 		if (rte_eth_link_get_nowait(q->ethdev, &link) != 0)
 			continue;
 		up = link.link_status == RTE_ETH_LINK_UP;
-		if (up == q->stack.up)
-			continue;
-		log_line(LOG_NOTICE, "port %s is %s", q->stack.name, up ? "up" : "down");
+		if (up != q->stack.up)
+			log_line(LOG_NOTICE, "port %s is %s", q->stack.name, up ? "up" : "down");
 		if (up)
 			net_port_up(e, &q->stack);
 		else
 			net_port_down(e, &q->stack);
+		if (!up)
+			peer_lost(q, e->now_ns);
 	}
 }
 
@@ -360,7 +375,7 @@ static int port_open(struct ports *p, uint16_t i, const struct config *c, char *
 	snprintf(device, sizeof(device), "%s", q->config->device);
 	if (memif_is(device)) {
 		memif_device(q->config->device, frame_bytes(q->config), device, sizeof(device));
-		memif_socket_clear(device, false);
+		memif_socket_clear(device);
 	}
 	status = rte_dev_probe(device);
 	q->ethdev = RTE_MAX_ETHPORTS;
@@ -408,6 +423,11 @@ static int port_open(struct ports *p, uint16_t i, const struct config *c, char *
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES])
 {
 	memset(p, 0, sizeof(*p));
+	p->callbacks_fd = callbacks_start();
+	if (p->callbacks_fd < 0) {
+		snprintf(error, CONFIG_ERROR_BYTES, "the drivers' callbacks: %s", strerror(-p->callbacks_fd));
+		return -1;
+	}
 	p->pool = rte_pktmbuf_pool_create("culvert", (unsigned)c->limits.packet_buffers, 256,
 		RTE_ALIGN(sizeof(struct pkt), RTE_MBUF_PRIV_ALIGN), (uint16_t)room_of(c), SOCKET_ID_ANY);
 	if (p->pool == NULL) {
@@ -425,24 +445,19 @@ int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_
 	return 0;
 }
 
-/* What the memif driver frees when it is closed, its thread may be reading: the other end often goes at the same moment.
- * The end of the process closes it as well. */
 void ports_close(struct ports *p)
 {
-	bool memif = false;
-
 	for (uint16_t i = 0; i < p->n; i++) {
-		if (memif_is(p->port[i].config->device)) {
-			memif_socket_clear(p->port[i].config->device, true);
-			memif = true;
-			continue;
-		}
 		rte_eth_dev_stop(p->port[i].ethdev);
 		rte_eth_dev_close(p->port[i].ethdev);
 	}
 	p->n = 0;
-	if (!memif)
-		rte_eal_cleanup();
+	callbacks_stop();
+}
+
+uint32_t ports_callbacks(struct ports *p)
+{
+	return p->callbacks_fd < 0 ? 0 : callbacks_run();
 }
 
 uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)

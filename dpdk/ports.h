@@ -20,7 +20,9 @@ struct ports_port {
 	uint16_t ethdev;
 	int rx_fd;         /* readable when a frame waits; -1: the driver has none */
 	bool tap;
-	bool waits_for_peer;       /* not started yet */
+	bool connects;             /* a memif's client: */
+	bool waits_for_peer;       /* not started, its server is not there; */
+	uint64_t started_ns;       /* else when it was, about; 0: just now */
 	bool one_segment;          /* it cannot send chains */
 	bool link_told;            /* the driver says when the link changes */
 	atomic_bool link_changed;
@@ -30,6 +32,7 @@ struct ports_port {
 struct ports {
 	uint16_t n;
 	struct rte_mempool *pool;
+	int callbacks_fd; /* readable when a driver's callback is due (callbacks.h) */
 	struct ports_port port[CONFIG_PORTS_MAX];
 };
 
@@ -39,9 +42,10 @@ struct ports {
 int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_ERROR_BYTES]);
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
-/* The devices and the EAL; the process ends behind it. */
 void ports_close(struct ports *p);
-/* Looks at links that may have changed and tells the engine. Now and then, on the worker. */
+/* Runs drivers' callbacks that are due; how many. Often, on the worker. */
+uint32_t ports_callbacks(struct ports *p);
+/* Looks at links that may have changed and tells the engine. Now and then, on the worker, and after callbacks. */
 void ports_link_look(struct ports *p, struct engine *e);
 /* struct engine_env's rx and tx; ctx is the struct ports. */
 uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max);
@@ -49,12 +53,14 @@ uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
 
 /* memif.c */
 bool memif_is(const char *device);
+/* Whether it is the end that connects to the other, and has to do it again when that one was gone. */
+bool memif_connects(const char *device);
 /* Bytes of a ring buffer: the argument bsize= of the device, or room for a frame of so many bytes. */
 uint32_t memif_buffer_bytes(const char *device, uint32_t frame);
 /* The device with the arguments that it lacks, in out. */
 void memif_device(const char *device, uint32_t frame, char *out, size_t size);
-/* Removes a server's socket file: ours, or that of an engine that was killed, which the driver would not replace. */
-void memif_socket_clear(const char *device, bool ours);
+/* A killed engine leaves its server's socket file behind, and the driver will not take its place. */
+void memif_socket_clear(const char *device);
 
 /* Gives a network interface of this namespace the addresses that are set, and sets it up. */
 int host_address_set(const char *iface, const struct config_address *v4,

@@ -29,6 +29,7 @@
 #define NAP_LAST_NS 1000000ull
 #define SLEEP_MAX_NS 1000000000ull
 #define LINK_LOOK_NS 100000000ull
+#define CALLBACK_LOOK_NS 1000000ull /* a sleeping worker is woken */
 #define CPU_EVERY 256u /* turns between looks at which core we are on */
 
 uint64_t worker_now_ns(void)
@@ -137,7 +138,8 @@ int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES])
 	s->idle = (struct worker_idle){.since = worker_now_ns(), .nap_ns = NAP_FIRST_NS};
 	if (!s->inside)
 		interruption_prepare();
-	if (s->epoll < 0 || s->kick < 0 || s->silence < 0 || watch_fd(s, s->kick, EPOLLIN | EPOLLET) != 0) {
+	if (s->epoll < 0 || s->kick < 0 || s->silence < 0 || watch_fd(s, s->kick, EPOLLIN | EPOLLET) != 0 ||
+		watch_fd(s, s->ports.callbacks_fd, EPOLLIN) != 0) {
 		snprintf(error, CONFIG_ERROR_BYTES, "the worker: %s", strerror(errno));
 		return -1;
 	}
@@ -221,6 +223,16 @@ static void idle_step(struct service *s, uint64_t now)
 	__atomic_store_n(&w->armed, 0, __ATOMIC_RELAXED);
 }
 
+/* A callback may have changed a link. */
+static void devices_look(struct service *s, uint64_t now)
+{
+	s->idle.called = now;
+	if (ports_callbacks(&s->ports) == 0 && now - s->idle.looked < LINK_LOOK_NS)
+		return;
+	s->idle.looked = now;
+	ports_link_look(&s->ports, s->engine);
+}
+
 uint32_t worker_turn(struct service *s, uint64_t now)
 {
 	struct cv_page_worker *w = &s->page->worker[0];
@@ -230,10 +242,8 @@ uint32_t worker_turn(struct service *s, uint64_t now)
 		work++;
 	if (w->turns++ % CPU_EVERY == 0)
 		w->cpu = (uint32_t)sched_getcpu();
-	if (now - s->idle.looked >= LINK_LOOK_NS) {
-		s->idle.looked = now;
-		ports_link_look(&s->ports, s->engine);
-	}
+	if (now - s->idle.called >= CALLBACK_LOOK_NS)
+		devices_look(s, now);
 	if (work > 0) {
 		s->idle.since = now;
 		s->idle.nap_ns = NAP_FIRST_NS;
