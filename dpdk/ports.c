@@ -27,6 +27,9 @@
 #define RX_DESC 512
 #define TX_DESC 512
 #define CONNECT_NS 1000000000ull /* a memif's peer has so long to answer */
+#define BUFFERS_MOST 32768u
+#define BUFFERS_LEAST 8192u
+#define BUFFERS_BYTES (256ull << 20) /* of all buffers, between these two */
 #define ENGINE_MIB 256 /* beside packets: tables, device rings */
 
 #define FRAME_HEADER (RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN)
@@ -54,6 +57,18 @@ static uint32_t room_of(const struct config *c)
 		room = frame > room ? frame : room;
 	}
 	return room;
+}
+
+/* How many, where the configuration does not say: memory for large ones is real with hugepages. */
+static uint64_t buffers_of(const struct config *c)
+{
+	uint64_t n = BUFFERS_BYTES / room_of(c);
+
+	if (c->limits.packet_buffers != 0)
+		return c->limits.packet_buffers;
+	if (n > BUFFERS_MOST)
+		n = BUFFERS_MOST;
+	return n < BUFFERS_LEAST ? BUFFERS_LEAST : n;
 }
 
 /* Bytes in hugepages of any size: `what` is nr_hugepages or free_hugepages. */
@@ -134,7 +149,7 @@ int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_
 	int argc = 0;
 	bool pci = false;
 	uint64_t mib = ENGINE_MIB +
-		((c->limits.packet_buffers * (room_of(c) + 384)) >> 20);
+		((buffers_of(c) * (room_of(c) + 384)) >> 20);
 	sigset_t realtime;
 
 	for (int i = 0; i < c->ports_n; i++)
@@ -428,11 +443,11 @@ int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_
 		snprintf(error, CONFIG_ERROR_BYTES, "the drivers' callbacks: %s", strerror(-p->callbacks_fd));
 		return -1;
 	}
-	p->pool = rte_pktmbuf_pool_create("culvert", (unsigned)c->limits.packet_buffers, 256,
+	p->pool = rte_pktmbuf_pool_create("culvert", (unsigned)buffers_of(c), 256,
 		RTE_ALIGN(sizeof(struct pkt), RTE_MBUF_PRIV_ALIGN), (uint16_t)room_of(c), SOCKET_ID_ANY);
 	if (p->pool == NULL) {
 		snprintf(error, CONFIG_ERROR_BYTES, "%s: no memory for packet_buffers=%llu: %s", c->path,
-			(unsigned long long)c->limits.packet_buffers, rte_strerror(rte_errno));
+			(unsigned long long)buffers_of(c), rte_strerror(rte_errno));
 		return -1;
 	}
 	for (uint16_t i = 0; i < c->ports_n; i++) {

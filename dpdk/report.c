@@ -275,7 +275,7 @@ static json_t *stat_json(struct facts *f)
 		(int)f->connections, "listeners", (int)f->listeners, "time_wait",
 		(int)f->time_waits, "sockets", (int)f->tcp_socks, "udp", "sockets",
 		(int)f->udp_socks, "buffers", "used", held, "total",
-		(json_int_t)s->config.limits.packet_buffers, "packets", "used",
+		(json_int_t)s->ports.pool->size, "packets", "used",
 		(json_int_t)rte_mempool_in_use_count(s->ports.pool), "total",
 		(json_int_t)s->ports.pool->size, "counters", counters_json(&f->counters), "programs",
 		groups, "ports", ports);
