@@ -22,6 +22,8 @@ int pool_init(struct pool *p, size_t object_size, uint32_t max)
 		p->bytes = 0;
 		return -1;
 	}
+	/* An object a packet, each on another page: the page tables should be small. A wish only. */
+	(void)madvise(memory, p->bytes, MADV_HUGEPAGE);
 	p->objects = memory;
 	return 0;
 }

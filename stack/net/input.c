@@ -105,7 +105,7 @@ static inline bool ipv4_header_cksum_ok(const struct rte_ipv4_hdr *h, uint16_t b
 	uint64_t sum = 0;
 
 	if (cv_unlikely(bytes != IP_HEADER_V4))
-		return rte_raw_cksum(h, bytes) == 0xffff;
+		return cksum_bytes(h, bytes) == 0xffff;
 	for (unsigned i = 0; i < IP_HEADER_V4 / 4; i++) {
 		uint32_t word;
 

@@ -164,6 +164,8 @@ static inline uint16_t cksum_words(const void *data, unsigned n)
 	}
 	return cksum_fold(sum);
 }
+/* The same of any bytes, at most 2^32: words side by side in wide registers (RFC1071:2 (C)). */
+uint16_t cksum_bytes(const void *data, size_t len);
 /* The Internet checksum of m from off on, plus sum; folded, not inverted. */
 uint16_t mbuf_cksum(const struct rte_mbuf *m, uint32_t off, uint32_t sum);
 /* Folded sum of the pseudo header. */

@@ -117,6 +117,9 @@ struct tcp_sock {
 	uint64_t ts_recent_ns; /* when it was set */
 	uint32_t mss; /* payload bytes of a segment without options but timestamps */
 	uint32_t cwnd, ssthresh;
+	uint32_t window_clamp;
+	uint16_t pmtu; /* that mss is made for */
+	uint8_t tos, ttl;
 	uint8_t ack_now : 1, fin_queued : 1, fin_sent : 1, fin_received : 1, nodelay : 1, cork : 1,
 		quickack : 1, persist : 1;
 	bool pingpong; /* our data answers the peer's: an ACK may wait for it (delayed ACK) */
@@ -156,19 +159,18 @@ struct tcp_sock {
 	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
 	struct list embryos; /* of a listener (sock.accept_node of the children) */
 	uint32_t embryos_n;
-	uint16_t peer_mss, user_mss, pmtu /* that mss is made for */;
-	uint8_t tos, ttl, mtu_discover, syncnt, syn_retries;
+	uint16_t peer_mss, user_mss;
+	uint8_t mtu_discover, syncnt, syn_retries;
 	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
 		acceptable : 1 /* not an embryo */, oobinline : 1;
 	bool broadcast; /* kept and told, without meaning for a stream */
 	uint8_t priority;
 	uint32_t keep_idle_s, keep_intvl_s, keep_cnt, user_timeout_ms, defer_accept_s, notsent_lowat;
-	uint32_t window_clamp;
 	int32_t linger2_s;
 	struct list bind_node; /* in the port table */
 };
 static_assert(sizeof(struct tcp_sock) <= 1152, "a connection is small");
-static_assert(offsetof(struct tcp_sock, sacked.r) <= 11 * 64, "what every segment meets is eleven lines");
+static_assert(offsetof(struct tcp_sock, sacked.r) <= 12 * 64, "what every segment meets is twelve lines");
 
 /* TIME_WAIT: what is left of a connection (RFC9293:3.10.7.4, RFC6191). */
 struct tcp_tw {

@@ -299,7 +299,7 @@ void tcp_ack_send(struct tcp_sock *tp)
 	struct wire_tcp h;
 
 	header_fill(tp, &h, acceptable_seq(tp), TCP_ACK);
-	if (tp->sack_ok)
+	if (tp->sack_ok && tp->ooo.head != NULL)
 		h.sacks_n = tcp_sack_blocks(tp, h.sacks);
 	(void)emit(tp, &h, 0);
 }
