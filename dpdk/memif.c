@@ -41,6 +41,17 @@ static struct rte_kvargs *arguments(const char *device)
 	return memif_is(device) && args != NULL ? rte_kvargs_parse(args + 1, NULL) : NULL;
 }
 
+bool memif_is_zero_copy(const char *device)
+{
+	struct rte_kvargs *kv = arguments(device);
+	const char *wanted = kv != NULL ? rte_kvargs_get(kv, "zero-copy") : NULL;
+	const char *role = kv != NULL ? rte_kvargs_get(kv, "role") : NULL;
+	bool is = wanted != NULL && strcmp(wanted, "yes") == 0 && (role == NULL || strcmp(role, "server") != 0);
+
+	rte_kvargs_free(kv);
+	return is;
+}
+
 /* The number that an argument has, 0 when it is not there. */
 static uint32_t argument(const char *device, const char *key)
 {

@@ -147,13 +147,15 @@ int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_
 	char prefix[64], memory[32], allowed[1024], lcores[1056];
 	char *argv[20];
 	int argc = 0;
-	bool pci = false;
+	bool pci = false, zero_copy = false;
 	uint64_t mib = ENGINE_MIB +
 		((buffers_of(c) * (room_of(c) + 384)) >> 20);
 	sigset_t realtime;
 
-	for (int i = 0; i < c->ports_n; i++)
+	for (int i = 0; i < c->ports_n; i++) {
 		pci = pci || c->ports[i].pci;
+		zero_copy = zero_copy || memif_is_zero_copy(c->ports[i].device);
+	}
 	snprintf(prefix, sizeof(prefix), "--file-prefix=culvert-%s", c->name);
 	snprintf(memory, sizeof(memory), "%llu", (unsigned long long)mib);
 	cores_allowed(allowed, sizeof(allowed));
@@ -169,6 +171,8 @@ int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_
 		argv[argc++] = (char *)"-m";
 		argv[argc++] = memory;
 	}
+	if (zero_copy) /* the memif driver hands the files of this memory to the other end */
+		argv[argc++] = (char *)"--single-file-segments";
 	if (!pci)
 		argv[argc++] = (char *)"--no-pci";
 	if (inside) {
@@ -234,7 +238,8 @@ static void offloads_choose(struct ports_port *q, const struct rte_eth_dev_info 
 	const uint64_t tx4 = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 
 	conf->txmode.offloads = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	q->one_segment = conf->txmode.offloads == 0;
+	/* What lies in a program's segment is not in the memory that a zero-copy memif shows to its other end. */
+	q->one_segment = conf->txmode.offloads == 0 || memif_is_zero_copy(o->device);
 	if (q->tap || (o->checksum != CHECKSUM_AUTO && o->checksum != CHECKSUM_OFFLOAD))
 		return;
 	if ((info->rx_offload_capa & rx) == rx) {

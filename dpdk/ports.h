@@ -53,6 +53,8 @@ uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
 
 /* memif.c */
 bool memif_is(const char *device);
+/* A client whose packet buffers are the ring's: the server reads and writes them where they are. */
+bool memif_is_zero_copy(const char *device);
 /* Whether it is the end that connects to the other, and has to do it again when that one was gone. */
 bool memif_connects(const char *device);
 /* Bytes of a ring buffer: the argument bsize= of the device, or room for a frame of so many bytes. */
