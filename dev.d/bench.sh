@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
 # ./dev bench: the same programs on the kernel and on Culvert, in one run, alternating. The client is on core 0 and the
-# server on core 1 everywhere; engines go where the scheduler puts them. The busy time of all cores is counted.
+# server on core 1 everywhere; where the engines are, bench.d/links.sh says. The busy time of all cores is counted.
 #
 #   bench.d/links.sh      what joins the two sides
 #   bench.d/workloads.sh  what runs over it, and what is read off

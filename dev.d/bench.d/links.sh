@@ -90,37 +90,46 @@ link_up_veth() {
 	link_client=(ip netns exec "$client")
 }
 
-# As a veth between two ends of one kernel: no checksums, and frames that hold many segments.
-link_memif_trust=$'checksum=trusted-link\ntso=trusted-link'
+# The configuration of an engine at one end of a memif. As a veth between two ends of one kernel: no checksums, and frames that
+# hold many segments.
+memif_config() { # server|client NAME MTU [LINE]; the line is for [engine]
+	local -A address=([server]=$PAIR_ADDR1 [client]=$PAIR_ADDR2)
+	cat <<-END
+	[engine]
+	name=$2
+	hugepages=no
+	idle=adaptive
+	${4:-}
+	[port memif]
+	device=net_memif0,role=$1,id=0,socket=$bench_run/memif.sock,socket-abstract=no
+	address=${address[$1]}/24
+	mtu=$3
+	checksum=trusted-link
+	tso=trusted-link
+	END
+}
 
-link_up_memif() {
+# Each engine is on its program's core: left to the scheduler, both are often on one.
+link_up_memif() { # MTU
 	local space one two
 	space_new space memif
 	one=$(engine_name bone) two=$(engine_name btwo)
 	link_engines=("$one" "$two")
-	engine_pair "$space" "$one" "$two" "$bench_run" "mtu=$1"$'\n'"$link_memif_trust"
+	engine_configure "$one" "$bench_run" < <(memif_config server "$one" "$1" cores=1)
+	engine_configure "$two" "$bench_run" < <(memif_config client "$two" "$1" cores=0)
+	engine_start "$space" "$one"
+	engine_start "$space" "$two"
 	link_address=$PAIR_ADDR1
 	link_server=(ip netns exec "$space" "$CULVERT" run --engine "$one" --)
 	link_client=(ip netns exec "$space" "$CULVERT" run --engine "$two" --)
 }
 
 # Each program is its engine, so at one time one program only may be at an end of the memif.
-link_up_memif_inline() {
+link_up_memif_inline() { # MTU
 	local space end
-	local -A address=([server]=$PAIR_ADDR1 [client]=$PAIR_ADDR2)
 	space_new space inline
 	for end in server client; do
-		cat >"$bench_run/$end.ini" <<-END
-		[engine]
-		name=$(engine_name "$end")
-		hugepages=no
-		idle=adaptive
-		[port memif]
-		device=net_memif0,role=$end,id=0,socket=$bench_run/memif.sock,socket-abstract=no
-		address=${address[$end]}/24
-		mtu=$1
-		$link_memif_trust
-		END
+		memif_config "$end" "$(engine_name "$end")" "$1" >"$bench_run/$end.ini"
 	done
 	link_address=$PAIR_ADDR1
 	link_server=(ip netns exec "$space" "$CULVERT" run --inline --config "$bench_run/server.ini" --)
