@@ -80,7 +80,7 @@ report_markdown() { # JSON
 			elif . >= 100 then places(0) elif . >= 10 then places(1) else places(2) end;
 		def bold: "**" + . + "**";
 		def figures: (.median | short) + (if .min != .max then " (" + (.min | short) + "\u2013" + (.max | short) + ")" else "" end)
-			+ (if .ratio == null or .hosting == "kernel" then "" else " " + (.ratio | places(2) + "x" | bold) end);
+			+ (if .ratio == null or .hosting == "kernel" then "" else " " + (.ratio | (if . < 10 then places(2) else short end) + "x" | bold) end);
 		def row: "| " + join(" | ") + " |";
 		(map("\(.link) \(.hosting)") | once) as $links
 		| (map([.workload, .metric, .unit]) | once) as $rows
