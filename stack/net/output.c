@@ -57,7 +57,8 @@ void port_flush(struct engine *e, struct port *port)
 		tx_drop(e, port);
 }
 
-void port_send(struct engine *e, struct port *port, struct rte_mbuf *m)
+/* The same for what needs more than a place in the queue. */
+static void port_send_rare(struct engine *e, struct port *port, struct rte_mbuf *m)
 {
 	uint16_t room = 1;
 	bool cut = (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) && port->tso == PORT_TSO_SOFTWARE;
@@ -76,8 +77,21 @@ void port_send(struct engine *e, struct port *port, struct rte_mbuf *m)
 	}
 }
 
-void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
-	uint16_t type)
+static inline void frame_send(struct engine *e, struct port *port, struct rte_mbuf *m)
+{
+	if (cv_likely(port->tx_n < PORT_TX_BATCH && !(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)))
+		port->tx[port->tx_n++] = m;
+	else
+		port_send_rare(e, port, m);
+}
+
+void port_send(struct engine *e, struct port *port, struct rte_mbuf *m)
+{
+	frame_send(e, port, m);
+}
+
+static inline void eth_send(struct engine *e, struct port *port, struct rte_mbuf *m,
+	const uint8_t mac[6], uint16_t type)
 {
 	size_t bytes = RTE_ETHER_HDR_LEN + (port->vlan ? sizeof(struct rte_vlan_hdr) : 0);
 	struct rte_ether_hdr *eth = (void *)rte_pktmbuf_prepend(m, (uint16_t)bytes);
@@ -98,7 +112,13 @@ void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const u
 		tag->eth_proto = rte_cpu_to_be_16(type);
 	}
 	m->l2_len = bytes & 0x7f;
-	port_send(e, port, m);
+	frame_send(e, port, m);
+}
+
+void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
+	uint16_t type)
+{
+	eth_send(e, port, m, mac, type);
 }
 
 typedef uint64_t u64x2 __attribute__((vector_size(16)));
@@ -184,7 +204,7 @@ static bool is_icmp(uint8_t proto)
 }
 
 /* whole: m leaves in one piece, so that the device may do it. */
-static void l4_cksum_fill(const struct port *port, struct rte_mbuf *m, uint8_t proto,
+static inline void l4_cksum_fill(const struct port *port, struct rte_mbuf *m, uint8_t proto,
 	const uint8_t src[16], const uint8_t dst[16], uint16_t off, bool whole)
 {
 	uint16_t *field = rte_pktmbuf_mtod_offset(m, uint16_t *, off);
@@ -204,7 +224,7 @@ static void l4_cksum_fill(const struct port *port, struct rte_mbuf *m, uint8_t p
 	*field = value == 0 && proto == IPPROTO_UDP ? 0xffff : value;
 }
 
-static bool ipv4_header(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
+static inline bool ipv4_header(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
 {
 	const struct port *port = how->path->port;
 	struct rte_ipv4_hdr *h = (void *)rte_pktmbuf_prepend(m, IP_HEADER_V4);
@@ -251,9 +271,10 @@ static bool ipv6_header(const struct ip_emit *how, struct rte_mbuf *m)
 	return true;
 }
 
-int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
+static inline int packet_send(
+	struct engine *e, const struct ip_emit *how, struct rte_mbuf *m, bool v4)
 {
-	bool v4 = addr_is_v4(how->dst);
+	struct neigh *n = how->path->neigh;
 	uint8_t mac[6];
 
 	if (!(v4 ? ipv4_header(e, how, m) : ipv6_header(how, m))) {
@@ -261,13 +282,22 @@ int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
 		rte_pktmbuf_free(m);
 		return -CV_ENOBUFS;
 	}
-	if (cv_likely(how->path->neigh != NULL)) {
-		neigh_output(e, how->path->neigh, m);
-		return 0;
+	if (cv_likely(n != NULL && n->state != NEIGH_INCOMPLETE)) {
+		n->used = true;
+		eth_send(e, n->port, m, n->mac, n->ether_type);
+	} else if (n != NULL) {
+		neigh_output(e, n, m);
+	} else {
+		eth_group_mac(mac, how->dst);
+		eth_output(e, how->path->port, m, mac,
+			v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 	}
-	eth_group_mac(mac, how->dst);
-	eth_output(e, how->path->port, m, mac, v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 	return 0;
+}
+
+int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
+{
+	return packet_send(e, how, m, addr_is_v4(how->dst));
 }
 
 static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, uint8_t tos,
@@ -333,5 +363,5 @@ int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, 
 		return frag_output(e, &how, m);
 	if (!path->no_df)
 		how.frag4 = RTE_IPV4_HDR_DF_FLAG;
-	return ip_emit(e, &how, m);
+	return packet_send(e, &how, m, v4);
 }

@@ -157,7 +157,7 @@ static bool payload_add(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, u
 
 static void header_fill(struct tcp_sock *tp, struct wire_tcp *h, uint32_t seq, uint8_t flags)
 {
-	memset(h, 0, sizeof(*h));
+	memset(h, 0, offsetof(struct wire_tcp, sacks));
 	h->sport = tp->sk.local.port;
 	h->dport = tp->sk.peer.port;
 	h->seq = seq;
@@ -190,7 +190,8 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 	uint32_t mss = tcp_eff_mss(tp), segments = 1; /* on the wire */
 	char *to;
 
-	if (ip_path_resolve(e, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0)
+	if (!ip_path_is_valid(e, &tp->path) &&
+		ip_path_resolve(e, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0)
 		return -CV_ENETUNREACH;
 	if (len > mss && len > tcp_segment_max(tp)) { /* another port since it was cut */
 		sock_output_later(&tp->sk);

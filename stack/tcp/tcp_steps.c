@@ -113,11 +113,23 @@ static void refuse(struct tcp_sock *tp, const struct tcp_seg *s)
 	sock_output_later(&tp->sk);
 }
 
+/* A repeat of text that we have: the peer lost our ACK, and times the next one by the timestamp it echoes. If that
+ * were an old one (RFC7323:5.3 R2 leaves the new one out; Linux takes it when the repeat ends where our last ACK was) the
+ * peer would measure all the time that it waited, and wait longer. What a stranger could guess is not believed: the
+ * repeat must be within a window of what we expect, and its ACK be possible (RFC5961:5). */
+static bool is_repeat(const struct tcp_sock *tp, const struct tcp_seg *s)
+{
+	uint32_t end = s->seq + s->len + s->fin;
+
+	return s->len > 0 && seq_leq(end, tp->rcv_nxt) && tp->rcv_nxt - s->seq <= tp->sk.rcvbuf &&
+		(s->h.flags & TCP_ACK) && seq_leq(s->h.ack, tp->snd_max) &&
+		seq_geq(s->h.ack, tp->snd_una - tp->max_wnd);
+}
+
 /* First: sequence number. */
 static enum tcp_verdict step_sequence(struct tcp_sock *tp, struct tcp_seg *s)
 {
 	bool stamped = tp->ts_ok && s->h.has_ts && !(s->h.flags & TCP_RST);
-	uint32_t end = s->seq + s->len + s->fin;
 
 	if (tp->state == TCP_SYN_RECEIVED && (s->h.flags & TCP_SYN) && !(s->h.flags & TCP_RST) &&
 		s->h.seq == tp->irs && syn_again(tp, s) == TCP_STOP)
@@ -127,9 +139,7 @@ static enum tcp_verdict step_sequence(struct tcp_sock *tp, struct tcp_seg *s)
 		return TCP_STOP;
 	}
 	if (!tcp_receive_trim(tp, s)) {
-		/* A repeat of all that we have: our ACK was lost, and the peer times this one by its
-		 * timestamp (RFC7323:4.3 would leave it out; Linux takes it). */
-		if (stamped && seq_geq(end, tp->last_ack_sent) && seq_leq(end, tp->rcv_nxt))
+		if (stamped && is_repeat(tp, s))
 			tcp_ts_recent_update(tp, &s->h);
 		refuse(tp, s);
 		return TCP_STOP;

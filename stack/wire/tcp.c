@@ -91,9 +91,9 @@ static size_t sack_blocks_that_fit(const struct wire_tcp *h)
 	return h->sacks_n < fit ? h->sacks_n : fit;
 }
 
-size_t wire_tcp_emit_bytes(const struct wire_tcp *h)
+size_t wire_tcp_options_bytes(const struct wire_tcp *h)
 {
-	size_t n = WIRE_TCP_BYTES_MIN;
+	size_t n = 0;
 
 	n += h->has_mss ? 4 : 0;
 	n += h->has_ts ? (h->sack_ok ? 10 : 12) : 0;
@@ -101,18 +101,6 @@ size_t wire_tcp_emit_bytes(const struct wire_tcp *h)
 	n += h->has_wscale ? 4 : 0;
 	n += h->sacks_n ? 4 + 8 * sack_blocks_that_fit(h) : 0;
 	return n;
-}
-
-static uint8_t *put16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-	return p + 2;
-}
-
-static uint8_t *put32(uint8_t *p, uint32_t v)
-{
-	return put16(put16(p, (uint16_t)(v >> 16)), (uint16_t)v);
 }
 
 static uint8_t *put4(uint8_t *p, uint8_t a, uint8_t b, uint8_t c, uint8_t d)
@@ -124,25 +112,25 @@ static uint8_t *put4(uint8_t *p, uint8_t a, uint8_t b, uint8_t c, uint8_t d)
 	return p + 4;
 }
 
-static uint8_t *emit_options(const struct wire_tcp *h, uint8_t *p)
+void wire_tcp_emit_options(const struct wire_tcp *h, uint8_t *p)
 {
 	if (h->has_mss) {
 		*p++ = OPT_MSS;
 		*p++ = 4;
-		p = put16(p, h->mss);
+		p = wire_put16(p, h->mss);
 	}
 	/* Pairs of two-byte things share a word with the ten bytes of the timestamps. */
 	if (h->sack_ok) {
 		if (!h->has_ts)
-			p = put16(p, OPT_NOP << 8 | OPT_NOP);
-		p = put16(p, OPT_SACK_OK << 8 | 2);
+			p = wire_put16(p, OPT_NOP << 8 | OPT_NOP);
+		p = wire_put16(p, OPT_SACK_OK << 8 | 2);
 	} else if (h->has_ts) {
-		p = put16(p, OPT_NOP << 8 | OPT_NOP);
+		p = wire_put16(p, OPT_NOP << 8 | OPT_NOP);
 	}
 	if (h->has_ts) {
-		p = put16(p, OPT_TS << 8 | 10);
-		p = put32(p, h->tsval);
-		p = put32(p, h->tsecr);
+		p = wire_put16(p, OPT_TS << 8 | 10);
+		p = wire_put32(p, h->tsval);
+		p = wire_put32(p, h->tsecr);
 	}
 	if (h->has_wscale)
 		p = put4(p, OPT_NOP, OPT_WSCALE, 3, h->wscale);
@@ -151,25 +139,6 @@ static uint8_t *emit_options(const struct wire_tcp *h, uint8_t *p)
 
 		p = put4(p, OPT_NOP, OPT_NOP, OPT_SACK, (uint8_t)(2 + 8 * blocks));
 		for (size_t i = 0; i < blocks; i++)
-			p = put32(put32(p, h->sacks[i].lo), h->sacks[i].hi);
+			p = wire_put32(wire_put32(p, h->sacks[i].lo), h->sacks[i].hi);
 	}
-	return p;
-}
-
-size_t wire_tcp_emit(const struct wire_tcp *h, uint8_t *out)
-{
-	size_t bytes = wire_tcp_emit_bytes(h);
-	uint8_t *p = out;
-
-	p = put16(p, h->sport);
-	p = put16(p, h->dport);
-	p = put32(p, h->seq);
-	p = put32(p, h->ack);
-	*p++ = (uint8_t)(bytes / 4 << 4);
-	*p++ = h->flags;
-	p = put16(p, h->wnd);
-	p = put16(p, 0);
-	p = put16(p, h->urg);
-	p = emit_options(h, p);
-	return (size_t)(p - out);
 }

@@ -44,10 +44,10 @@ struct wire_tcp {
 static inline bool wire_tcp_parse(struct wire_tcp *h, const uint8_t *data, size_t len);
 
 /* Bytes that wire_tcp_emit() will write for h: 20 to 60. */
-size_t wire_tcp_emit_bytes(const struct wire_tcp *h);
+static inline size_t wire_tcp_emit_bytes(const struct wire_tcp *h);
 /* Writes the header, checksum zero, options in Linux's order (mss, sackOK, TS, nop, wscale; TS, SACK).
  * SACK blocks that do not fit are left out. Returns the bytes written. */
-size_t wire_tcp_emit(const struct wire_tcp *h, uint8_t *out);
+static inline size_t wire_tcp_emit(const struct wire_tcp *h, uint8_t *out);
 
 /* --- inline, because each segment passes here */
 
@@ -94,6 +94,59 @@ static inline bool wire_tcp_parse(struct wire_tcp *h, const uint8_t *p, size_t l
 		wire_tcp_parse_options(h, p, bytes - WIRE_TCP_BYTES_MIN);
 	}
 	return true;
+}
+
+static inline uint8_t *wire_put16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+	return p + 2;
+}
+
+static inline uint8_t *wire_put32(uint8_t *p, uint32_t v)
+{
+	return wire_put16(wire_put16(p, (uint16_t)(v >> 16)), (uint16_t)v);
+}
+
+/* What all options of h take, and writing them. */
+size_t wire_tcp_options_bytes(const struct wire_tcp *h);
+void wire_tcp_emit_options(const struct wire_tcp *h, uint8_t *p);
+
+/* No option but timestamps. */
+static inline bool wire_tcp_is_plain(const struct wire_tcp *h)
+{
+	return !(h->has_mss | h->has_wscale | h->sack_ok | h->sacks_n);
+}
+
+static inline size_t wire_tcp_emit_bytes(const struct wire_tcp *h)
+{
+	if (cv_likely(wire_tcp_is_plain(h)))
+		return WIRE_TCP_BYTES_MIN + (h->has_ts ? 12u : 0u);
+	return WIRE_TCP_BYTES_MIN + wire_tcp_options_bytes(h);
+}
+
+static inline size_t wire_tcp_emit(const struct wire_tcp *h, uint8_t *out)
+{
+	size_t bytes = wire_tcp_emit_bytes(h);
+	uint8_t *p = out;
+
+	p = wire_put16(p, h->sport);
+	p = wire_put16(p, h->dport);
+	p = wire_put32(p, h->seq);
+	p = wire_put32(p, h->ack);
+	*p++ = (uint8_t)(bytes / 4 << 4);
+	*p++ = h->flags;
+	p = wire_put16(p, h->wnd);
+	p = wire_put16(p, 0);
+	p = wire_put16(p, h->urg);
+	if (cv_unlikely(!wire_tcp_is_plain(h))) {
+		wire_tcp_emit_options(h, p);
+	} else if (h->has_ts) {
+		p = wire_put32(p, WIRE_TCP_TS_ALONE);
+		p = wire_put32(p, h->tsval);
+		(void)wire_put32(p, h->tsecr);
+	}
+	return bytes;
 }
 
 #endif

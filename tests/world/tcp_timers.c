@@ -636,6 +636,15 @@ T(repeat_of_all_we_have__the_ack_echoes_its_timestamp)
 	s->tsval = 65000;
 	script_send(s, TCP_ACK, 1, 1, "data", 4);
 	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 65000);
+	/* the same of a part; but not of what nobody who sees our ACKs would send */
+	s->tsval = 70000;
+	script_send(s, TCP_ACK, 1, 1, "da", 2);
+	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 70000);
+	s->tsval = 80000;
+	script_send(s, TCP_ACK, 5u - (2u << 20), 1, "da", 2);
+	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 70000);
+	script_send(s, TCP_ACK, 1, 1000000, "da", 2);
+	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 70000);
 	gone(s, sk);
 }
 
