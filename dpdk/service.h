@@ -40,7 +40,6 @@ struct worker_look {
 
 struct worker_idle {
 	uint64_t since;  /* of the last work */
-	uint64_t nap_ns; /* of the next sleep, when a port has no descriptor */
 	uint64_t looked; /* at the ports' links, */
 	uint64_t called; /* and at drivers' callbacks */
 };

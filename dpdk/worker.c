@@ -4,7 +4,8 @@
  *
  * Idle (design 5): for spin_us after the last work it looks again, giving the core to whoever shares it;
  * then it says on the page that it sleeps, looks once more, and waits for a device, a doorbell or its own
- * next deadline. A device without a descriptor is looked at after naps that grow.
+ * next deadline. A device without a descriptor is looked at after naps that grow with the time since the last work
+ * (nap.h).
  *
  * worker_run is the service's; inline.c has its own way to run worker_turn and to sleep.
  */
@@ -22,11 +23,10 @@
 #include <unistd.h>
 
 #include "dpdk/log.h"
+#include "dpdk/nap.h"
 #include "dpdk/service.h"
 #include "stack/net/ip.h"
 
-#define NAP_FIRST_NS 50000ull
-#define NAP_LAST_NS 1000000ull
 #define SLEEP_MAX_NS 1000000000ull
 #define LINK_LOOK_NS 100000000ull
 #define CALLBACK_LOOK_NS 1000000ull /* a sleeping worker is woken */
@@ -135,7 +135,7 @@ int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES])
 	s->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->silence = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	s->worker = pthread_self();
-	s->idle = (struct worker_idle){.since = worker_now_ns(), .nap_ns = NAP_FIRST_NS};
+	s->idle = (struct worker_idle){.since = worker_now_ns()};
 	if (!s->inside)
 		interruption_prepare();
 	if (s->epoll < 0 || s->kick < 0 || s->silence < 0 || watch_fd(s, s->kick, EPOLLIN | EPOLLET) != 0 ||
@@ -191,16 +191,10 @@ void worker_wait(struct service *s, uint64_t now, uint64_t until)
 
 uint64_t worker_sleep_until(struct service *s)
 {
-	struct worker_idle *idle = &s->idle;
 	uint64_t now = s->engine->now_ns, until = engine_deadline_ns(s->engine);
+	uint64_t most = all_ports_wake(s) ? SLEEP_MAX_NS : nap_ns(now - s->idle.since);
 
-	if (!all_ports_wake(s)) {
-		if (until > now + idle->nap_ns)
-			until = now + idle->nap_ns;
-		if (idle->nap_ns < NAP_LAST_NS)
-			idle->nap_ns *= 2;
-	}
-	return until > now + SLEEP_MAX_NS ? now + SLEEP_MAX_NS : until;
+	return until > now + most ? now + most : until;
 }
 
 static void idle_step(struct service *s, uint64_t now)
@@ -244,10 +238,8 @@ uint32_t worker_turn(struct service *s, uint64_t now)
 		w->cpu = (uint32_t)sched_getcpu();
 	if (now - s->idle.called >= CALLBACK_LOOK_NS)
 		devices_look(s, now);
-	if (work > 0) {
+	if (work > 0)
 		s->idle.since = now;
-		s->idle.nap_ns = NAP_FIRST_NS;
-	}
 	return work;
 }
 
