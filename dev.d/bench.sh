@@ -156,7 +156,7 @@ bench_shell() { # SERVER MTU LINK WORKLOAD...
 	bench_progress "$1" "$bench_link"
 	cores_watch &
 	at_exit stop_process "$!" 2
-	link_up "$bench_link" "$mtu"
+	link_up "$bench_link" "$mtu" "$(server_receiver "$server")"
 	"server_$server"
 	say ready >>"$bench_dir/done"
 	for bench_workload in "$@"; do

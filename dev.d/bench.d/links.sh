@@ -8,7 +8,7 @@
 #   tap           the server under the preload, the client on the kernel, joined by a TAP
 #   af_xdp        the same, joined by a veth whose one end the engine reads by af_xdp
 #
-# link_up LINK MTU makes one and sets what the workloads use:
+# link_up LINK MTU SIDE makes one, SIDE being server or client, who receives most, and sets what the workloads use:
 #   link_server, link_client   the words before a server's and a client's command
 #   link_address               where servers listen
 # All of it goes away at the end of the shell that made it.
@@ -50,14 +50,9 @@ link_mtu_max() {
 	esac
 }
 
-link_up() { # LINK MTU
+link_up() { # LINK MTU SIDE
 	link_server=() link_client=() link_engines=()
-	"link_up_${1//-/_}" "$2"
-}
-
-# After a server was started: a client with its engine inside finds no link before the server's engine is there.
-link_server_wait() {
-	if [[ $bench_link == *-inline ]]; then wait_until 5 test -S "$bench_run/memif.sock"; fi
+	"link_up_${1//-/_}" "$2" "$3"
 }
 
 # Fails when one of its engines has ended.
@@ -91,17 +86,19 @@ link_up_veth() {
 }
 
 # The configuration of an engine at one end of a memif. As a veth between two ends of one kernel: no checksums, and frames that
-# hold many segments.
-memif_config() { # server|client NAME MTU [LINE]; the line is for [engine]
+# hold many segments. The side that receives most brings the memory of the memif, from which it need not copy.
+memif_config() { # server|client NAME MTU RECEIVER [LINE]; the line is for [engine]
+	local role=server
 	local -A address=([server]=$PAIR_ADDR1 [client]=$PAIR_ADDR2)
+	[[ $1 != "$4" ]] || role=client,zero-copy=yes
 	cat <<-END
 	[engine]
 	name=$2
 	hugepages=no
 	idle=adaptive
-	${4:-}
+	${5:-}
 	[port memif]
-	device=net_memif0,role=$1,id=0,socket=$bench_run/memif.sock,socket-abstract=no
+	device=net_memif0,role=$role,id=0,socket=$bench_run/memif.sock,socket-abstract=no
 	address=${address[$1]}/24
 	mtu=$3
 	checksum=trusted-link
@@ -110,13 +107,13 @@ memif_config() { # server|client NAME MTU [LINE]; the line is for [engine]
 }
 
 # Each engine is on its program's core: left to the scheduler, both are often on one.
-link_up_memif() { # MTU
+link_up_memif() { # MTU RECEIVER
 	local space one two
 	space_new space memif
 	one=$(engine_name bone) two=$(engine_name btwo)
 	link_engines=("$one" "$two")
-	engine_configure "$one" "$bench_run" < <(memif_config server "$one" "$1" cores=1)
-	engine_configure "$two" "$bench_run" < <(memif_config client "$two" "$1" cores=0)
+	engine_configure "$one" "$bench_run" < <(memif_config server "$one" "$1" "$2" cores=1)
+	engine_configure "$two" "$bench_run" < <(memif_config client "$two" "$1" "$2" cores=0)
 	engine_start "$space" "$one"
 	engine_start "$space" "$two"
 	link_address=$PAIR_ADDR1
@@ -124,12 +121,13 @@ link_up_memif() { # MTU
 	link_client=(ip netns exec "$space" "$CULVERT" run --engine "$two" --)
 }
 
-# Each program is its engine, so at one time one program only may be at an end of the memif.
+# Each program is its engine, so at one time one program only may be at an end of the memif. The server stays while clients come
+# and go: the memory is always a client's, which connects at once.
 link_up_memif_inline() { # MTU
 	local space end
 	space_new space inline
 	for end in server client; do
-		memif_config "$end" "$(engine_name "$end")" "$1" >"$bench_run/$end.ini"
+		memif_config "$end" "$(engine_name "$end")" "$1" client >"$bench_run/$end.ini"
 	done
 	link_address=$PAIR_ADDR1
 	link_server=(ip netns exec "$space" "$CULVERT" run --inline --config "$bench_run/server.ini" --)

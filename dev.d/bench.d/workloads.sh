@@ -31,6 +31,14 @@ workload_mtu() {
 	esac
 }
 
+# Who receives most of what a server and its clients send.
+server_receiver() {
+	case $1 in
+	iperf3 | udp) printf server ;;
+	*) printf client ;;
+	esac
+}
+
 # --- running and measuring -----------------------------------------------------------------------
 
 # serve COMMAND...: the server, on core 1.
@@ -38,7 +46,6 @@ serve() {
 	"${link_server[@]}" taskset -c 1 "$@" </dev/null >"$bench_run/server.log" 2>&1 &
 	server_pid=$!
 	at_exit stop_process "$server_pid" 3
-	link_server_wait
 }
 # client COMMAND...: the client, on core 0. Bounded: whatever hangs is a failure of this workload only.
 client() {
