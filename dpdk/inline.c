@@ -41,6 +41,7 @@ static struct {
 	_Atomic uint32_t watching;        /* 1: a thread of the program sleeps for all */
 	_Atomic uint64_t sleeping_until;  /* the earliest that a sleeper wakes by itself; 0: nobody sleeps for all */
 	_Atomic uint64_t turns;
+	uint64_t tick; /* of the coarse clock, at the last turn of post(); the baton's holder's */
 } word;
 
 /* --- turns --------------------------------------------------------------------------------------- */
@@ -52,6 +53,13 @@ static bool baton_take(void)
 	/* The holder looks at this word after it has let go: either it sees it, or we get the baton now. */
 	atomic_store(&word.again, 1);
 	return atomic_exchange(&word.baton, 1) == 0;
+}
+
+/* Before the holder looks for work: who asked until now is served by that look. */
+static void again_clear(void)
+{
+	if (atomic_load_explicit(&word.again, memory_order_relaxed) != 0)
+		atomic_exchange(&word.again, 0);
 }
 
 /* True: the baton was given, and taken back because somebody asked meanwhile. */
@@ -80,7 +88,6 @@ static uint32_t run(uint64_t now)
 	uint32_t work;
 
 	RTE_PER_LCORE(_lcore_id) = 0;
-	atomic_store_explicit(&word.again, 0, memory_order_relaxed);
 	work = worker_turn(&s, now);
 	RTE_PER_LCORE(_lcore_id) = lcore;
 	atomic_store_explicit(
@@ -93,13 +100,42 @@ static uint64_t turn(void)
 	uint64_t now;
 
 	if (!baton_take())
-		return 0;
+		return CV_INLINE_BUSY;
 	do {
+		again_clear();
 		now = worker_now_ns();
 		run(now);
 		sleeper_hurry();
 	} while (baton_give());
 	return now;
+}
+
+static uint64_t coarse_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* A clock costs half a turn. Within one tick of the coarse one the last turn's time will do for what a command sends. */
+static void post(void)
+{
+	uint64_t tick;
+
+	if (!baton_take())
+		return;
+	do {
+		again_clear();
+		tick = coarse_ns();
+		if (tick != word.tick || s.engine->now_ns < tick) {
+			word.tick = tick;
+			run(worker_now_ns());
+		} else {
+			run(s.engine->now_ns);
+		}
+		sleeper_hurry();
+	} while (baton_give());
 }
 
 /* --- who waits ----------------------------------------------------------------------------------- */
@@ -171,6 +207,7 @@ static void work_alone(uint64_t *seen)
 
 		if (others_at_work(seen) || !baton_take())
 			return;
+		again_clear();
 		now = worker_now_ns();
 		work = run(now);
 		*seen += 1;
@@ -262,6 +299,7 @@ static void finish(uint64_t wait_ns)
 			sched_yield();
 			continue;
 		}
+		again_clear();
 		run(now);
 		count_alive(&alive);
 		(void)baton_give();
@@ -307,6 +345,7 @@ static int start_service(char *error)
 static const struct cv_inline_engine calls = {
 	.version = CV_API_VERSION,
 	.turn = turn,
+	.post = post,
 	.attend_begin = attend_begin,
 	.attend_end = attend_end,
 	.watch_begin = watch_begin,

@@ -42,6 +42,8 @@ struct worker_idle {
 	uint64_t since;  /* of the last work */
 	uint64_t looked; /* at the ports' links, */
 	uint64_t called; /* and at drivers' callbacks */
+	uint32_t looks;  /* without a turn */
+	bool asleep;     /* it slept since the last work */
 };
 
 struct service {
@@ -83,6 +85,8 @@ int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES]);
 /* Runs until stop; the calling thread is the worker. */
 void worker_run(struct service *s);
 uint64_t worker_now_ns(void);
+/* Whether a turn is to be run now: there is work, or it is time to look at timers again. */
+bool worker_look(struct service *s);
 /* One turn and what belongs to it; how much work there was. */
 uint32_t worker_turn(struct service *s, uint64_t now);
 /* After a turn without work: when the next one is due at the latest. */

@@ -30,6 +30,7 @@
 #define SLEEP_MAX_NS 1000000000ull
 #define LINK_LOOK_NS 100000000ull
 #define CALLBACK_LOOK_NS 1000000ull /* a sleeping worker is woken */
+#define LOOKS_PER_TURN 16u
 #define CPU_EVERY 256u /* turns between looks at which core we are on */
 
 uint64_t worker_now_ns(void)
@@ -197,6 +198,16 @@ uint64_t worker_sleep_until(struct service *s)
 	return until > now + most ? now + most : until;
 }
 
+bool worker_look(struct service *s)
+{
+	bool work = engine_look(s->engine) || atomic_load_explicit(&s->call, memory_order_relaxed) != NULL;
+
+	if (!work && !s->idle.asleep && ++s->idle.looks < LOOKS_PER_TURN)
+		return false;
+	s->idle.looks = 0;
+	return true;
+}
+
 static void idle_step(struct service *s, uint64_t now)
 {
 	struct cv_page_worker *w = &s->page->worker[0];
@@ -210,6 +221,7 @@ static void idle_step(struct service *s, uint64_t now)
 	until = worker_sleep_until(s);
 	if (until <= now)
 		return;
+	s->idle.asleep = true;
 	__atomic_store_n(&w->armed, 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!worker_is_called(s))
@@ -238,8 +250,10 @@ uint32_t worker_turn(struct service *s, uint64_t now)
 		w->cpu = (uint32_t)sched_getcpu();
 	if (now - s->idle.called >= CALLBACK_LOOK_NS)
 		devices_look(s, now);
-	if (work > 0)
+	if (work > 0) {
 		s->idle.since = now;
+		s->idle.asleep = false;
+	}
 	return work;
 }
 
@@ -247,8 +261,13 @@ void worker_run(struct service *s)
 {
 	prctl(PR_SET_TIMERSLACK, 1000ul);
 	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
-		uint64_t now = worker_now_ns();
+		uint64_t now;
 
+		if (!worker_look(s)) {
+			sched_yield();
+			continue;
+		}
+		now = worker_now_ns();
 		if (worker_turn(s, now) == 0)
 			idle_step(s, now);
 	}

@@ -163,8 +163,8 @@ extern struct ep *ep_all;
 #define EP_BELL_TAG(ep) ((void *)&(ep)->bell)
 #define EP_CONTROL_TAG(ep) ((void *)&(ep)->link)
 
-/* A wait; deadline 0: look only. Returns the number of events or -errno. */
-int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
+/* A wait of timeout_ns; 0: look only; WAIT_FOREVER. Returns the number of events or -errno. */
+int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t timeout_ns,
 	const sigset_t *mask);
 /* Around a real wait that blocks on an instance without members of ours: begin says whether that
  * is so; end takes what must not be seen out of the n events and returns how many are left. */

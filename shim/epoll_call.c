@@ -11,22 +11,10 @@
 
 #define EVENTS_MAX ((int)(INT_MAX / sizeof(struct epoll_event)))
 
-static uint64_t deadline_of_ms(int timeout_ms)
+/* In ns; WAIT_FOREVER. */
+static uint64_t timeout_of_ms(int timeout_ms)
 {
-	if (timeout_ms == 0)
-		return 0;
-	return timeout_ms < 0 ? WAIT_FOREVER : wait_deadline((uint64_t)timeout_ms * 1000000u);
-}
-
-static uint64_t deadline_of(const struct timespec *timeout)
-{
-	if (!timeout)
-		return WAIT_FOREVER;
-	if (timeout->tv_sec == 0 && timeout->tv_nsec == 0)
-		return 0;
-	if (timeout->tv_sec > (time_t)(WAIT_FOREVER / 4 / 1000000000u))
-		return WAIT_FOREVER;
-	return wait_deadline((uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec);
+	return timeout_ms < 0 ? WAIT_FOREVER : (uint64_t)timeout_ms * 1000000u;
 }
 
 /* How the program asked; the kernel gets the same when it alone is concerned. */
@@ -61,13 +49,12 @@ static bool call_is_bad(const struct call *call, const struct epoll_event *out, 
 static int call_ep(
 	const struct call *call, struct ep *ep, int epfd, struct epoll_event *out, int max)
 {
-	uint64_t deadline;
+	uint64_t timeout;
 	int n;
 
 	if (call_is_bad(call, out, max))
 		return call_real(call, epfd, out, max);
-	deadline = call->kind == CALL_PWAIT2 ? deadline_of(call->timeout)
-					     : deadline_of_ms(call->timeout_ms);
+	timeout = call->kind == CALL_PWAIT2 ? wait_timeout_of(call->timeout) : timeout_of_ms(call->timeout_ms);
 	if (ep_kernel_wait_begin(ep)) {
 		int came = call_real(call, epfd, out, max);
 
@@ -75,7 +62,7 @@ static int call_ep(
 		if (came < 0 || n > 0 || !ep_has_members(ep))
 			return n;
 	}
-	n = ep_wait(ep, epfd, out, max, deadline, call->mask);
+	n = ep_wait(ep, epfd, out, max, timeout, call->mask);
 	return ep_result(n);
 }
 

@@ -5,7 +5,7 @@
  *
  * A look at our half costs the events that arrived and the items on the ready list, whatever the
  * number of members. The kernel's half is looked at when ours has nothing, and while ours is busy
- * every KERNEL_LOOK_NS, or after KERNEL_LOOK_LOOKS looks that were faster than that; who goes first
+ * at every tick of the coarse clock, or after KERNEL_LOOK_LOOKS looks that were faster than that; who goes first
  * alternates, so that neither starves, even with room for one event.
  */
 #include <errno.h>
@@ -14,7 +14,6 @@
 #include "shim/epoll.h"
 #include "shim/real.h"
 
-#define KERNEL_LOOK_NS 50000
 #define KERNEL_LOOK_LOOKS 16
 /* Bits of epoll_event.events that are readiness, and those that are always of interest. */
 #define EVENT_BITS 0xffffu
@@ -440,10 +439,9 @@ static int ep_look(struct ep *ep, int epfd, struct epoll_event *out, int max, ui
 	int n = 0, more;
 
 	if (LOAD(ep->kernel_n) > 0) {
-		uint64_t now = wait_now_ns();
+		uint64_t now = wait_coarse_ns();
 
-		due = now - LOAD(ep->kernel_looked_ns) >= KERNEL_LOOK_NS ||
-		      LOAD(ep->kernel_skipped) >= KERNEL_LOOK_LOOKS;
+		due = now != LOAD(ep->kernel_looked_ns) || LOAD(ep->kernel_skipped) >= KERNEL_LOOK_LOOKS;
 		STORE(ep->kernel_skipped, due ? 0 : LOAD(ep->kernel_skipped) + 1);
 		if (due)
 			STORE(ep->kernel_looked_ns, now);
@@ -540,40 +538,40 @@ static int ep_sleep(struct ep *ep, int epfd, struct epoll_event *out, int max, u
 	return n + ep_harvest(ep, out + n, max - n, batch);
 }
 
-static int ep_slow(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
+static int ep_slow(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t timeout_ns,
 	const sigset_t *mask, uint32_t batch)
 {
 	struct wait_slow slow;
 	int n;
 
-	wait_slow_begin(&slow, ep->link, 0, deadline_ns);
+	wait_slow_begin(&slow, ep->link, 0, WAIT_FOREVER, timeout_ns);
 	do
 		n = ep_look(ep, epfd, out, max, batch);
 	while (n == 0 && wait_slow_spin(&slow));
 	while (n == 0) {
-		n = ep_sleep(ep, epfd, out, max, deadline_ns, mask ? mask : &slow.old, batch);
-		if (n == 0 && deadline_ns != WAIT_FOREVER && wait_now_ns() >= deadline_ns)
+		n = ep_sleep(ep, epfd, out, max, slow.deadline_ns, mask ? mask : &slow.old, batch);
+		if (n == 0 && slow.deadline_ns != WAIT_FOREVER && wait_now_ns() >= slow.deadline_ns)
 			break;
 	}
 	wait_slow_end(&slow);
 	return n;
 }
 
-int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
+int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t timeout_ns,
 	const sigset_t *mask)
 {
 	uint32_t batch = __atomic_add_fetch(&ep->batch, 1, __ATOMIC_RELAXED);
 	struct wait_link *link = LOAD(ep->link);
 	int n = ep_look(ep, epfd, out, max, batch);
 
-	if (n == 0 && deadline_ns == 0 && link && wait_turn(link))
+	if (n == 0 && timeout_ns == 0 && link && wait_turn(link))
 		n = ep_look(ep, epfd, out, max, batch);
 	if (n != 0)
 		return n;
 	if (link)
 		wait_link_check(link);
-	if (deadline_ns != 0)
-		return ep_slow(ep, epfd, out, max, deadline_ns, mask, batch);
+	if (timeout_ns != 0)
+		return ep_slow(ep, epfd, out, max, timeout_ns, mask, batch);
 	if (mask) {
 		/* A signal that the mask lets through ends the call, though it does not wait. */
 		n = real_epoll_pwait(epfd, out, max, 0, mask);

@@ -154,7 +154,7 @@ static void doorbell(struct lane *lane)
 	uint32_t worker = lane->wait.worker;
 
 	if (l->wait.inside) {
-		(void)l->wait.inside->turn();
+		l->wait.inside->post();
 		return;
 	}
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);

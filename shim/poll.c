@@ -236,7 +236,7 @@ static int set_sleep(
 }
 
 /* Nothing was ready at the first look. */
-static int set_wait(struct poll_set *ps, uint64_t deadline_ns, const sigset_t *mask)
+static int set_wait(struct poll_set *ps, uint64_t timeout_ns, const sigset_t *mask)
 {
 	struct wait_lane *w = ps->link ? mux_lane(ps->link) : NULL;
 	struct wait_slow slow;
@@ -247,7 +247,7 @@ static int set_wait(struct poll_set *ps, uint64_t deadline_ns, const sigset_t *m
 		if (ps->files[i] && ps->files[i]->rec && !wait_watch(w, ps->files[i]))
 			w = NULL;
 	}
-	wait_slow_begin(&slow, ps->link, w ? w->worker : 0, deadline_ns);
+	wait_slow_begin(&slow, ps->link, w ? w->worker : 0, WAIT_FOREVER, timeout_ns);
 	do {
 		result = set_look(ps);
 		if (result || turns++ % KERNEL_LOOK_TURNS == 0) {
@@ -257,17 +257,17 @@ static int set_wait(struct poll_set *ps, uint64_t deadline_ns, const sigset_t *m
 		}
 	} while (result == 0 && wait_slow_spin(&slow));
 	while (result == 0) {
-		result = set_sleep(ps, w, deadline_ns, mask ? mask : &slow.old);
-		if (result == 0 && deadline_ns != WAIT_FOREVER && wait_now_ns() >= deadline_ns)
+		result = set_sleep(ps, w, slow.deadline_ns, mask ? mask : &slow.old);
+		if (result == 0 && slow.deadline_ns != WAIT_FOREVER && wait_now_ns() >= slow.deadline_ns)
 			break;
 	}
 	wait_slow_end(&slow);
 	return result;
 }
 
-/* The whole call; deadline 0: look only. Returns how many entries are ready, or -errno. */
+/* The whole call; timeout 0: look only. Returns how many entries are ready, or -errno. */
 static int poll_mixed(
-	struct pollfd *fds, nfds_t n, bool is_select, uint64_t deadline_ns, const sigset_t *mask)
+	struct pollfd *fds, nfds_t n, bool is_select, uint64_t timeout_ns, const sigset_t *mask)
 {
 	struct poll_set ps;
 	int result, count = 0;
@@ -280,34 +280,20 @@ static int poll_mixed(
 	if (ps.link)
 		wait_link_check(ps.link);
 	result = set_look(&ps);
-	if (!result && deadline_ns == 0 && ps.link && wait_turn(ps.link))
+	if (!result && timeout_ns == 0 && ps.link && wait_turn(ps.link))
 		result = set_look(&ps);
-	if (result || deadline_ns == 0) {
+	if (result || timeout_ns == 0) {
 		/* Signals that the mask lets through end a call that finds nothing. */
 		int n_kernel = set_look_kernel(&ps, result ? NULL : mask);
 
 		result = result ? result : n_kernel;
 	} else {
-		result = set_wait(&ps, deadline_ns, mask);
+		result = set_wait(&ps, timeout_ns, mask);
 	}
 	for (nfds_t i = 0; result >= 0 && i < n; i++)
 		count += fds[i].revents != 0;
 	set_close(&ps);
 	return result < 0 ? result : count;
-}
-
-static uint64_t deadline_of(const struct timespec *timeout)
-{
-	uint64_t ns;
-
-	if (!timeout)
-		return WAIT_FOREVER;
-	if (timeout->tv_sec == 0 && timeout->tv_nsec == 0)
-		return 0;
-	if (timeout->tv_sec > (time_t)(WAIT_FOREVER / 4 / 1000000000u))
-		return WAIT_FOREVER;
-	ns = (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
-	return wait_now_ns() + ns;
 }
 
 static int with_errno(int result)
@@ -340,14 +326,14 @@ int shim_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 	if (!fds_are_special(fds, n))
 		return real_poll(fds, n, timeout_ms);
 	return with_errno(
-		poll_mixed(fds, n, false, deadline_of(timeout_ms < 0 ? NULL : &timeout), NULL));
+		poll_mixed(fds, n, false, wait_timeout_of(timeout_ms < 0 ? NULL : &timeout), NULL));
 }
 
 int shim_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
 	if (timeout_is_bad(timeout) || !fds_are_special(fds, n))
 		return real_ppoll(fds, n, timeout, mask);
-	return with_errno(poll_mixed(fds, n, false, deadline_of(timeout), mask));
+	return with_errno(poll_mixed(fds, n, false, wait_timeout_of(timeout), mask));
 }
 
 int shim___poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t bytes)
@@ -445,7 +431,7 @@ static int select_answer(
 	return bits;
 }
 
-static int select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, uint64_t deadline_ns,
+static int select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, uint64_t timeout_ns,
 	const sigset_t *mask)
 {
 	struct pollfd small[SMALL], *fds = small;
@@ -462,7 +448,7 @@ static int select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, u
 		if (events)
 			fds[i++] = (struct pollfd){.fd = fd, .events = events};
 	}
-	result = poll_mixed(fds, (nfds_t)i, true, deadline_ns, mask);
+	result = poll_mixed(fds, (nfds_t)i, true, timeout_ns, mask);
 	if (result >= 0)
 		result = select_answer(fds, i, n, in, out, ex);
 	if (fds != small)
@@ -470,10 +456,19 @@ static int select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, u
 	return result;
 }
 
+/* As Linux: what is left of it; nothing when it ran out. No call takes no time at all. */
+static void timeout_left(struct timeval *timeout, uint64_t ns, uint64_t begin_ns, int result)
+{
+	uint64_t took = wait_coarse_ns() - begin_ns + 1000, left = result == 0 || took > ns ? 0 : ns - took;
+
+	timeout->tv_sec = (time_t)(left / 1000000000u);
+	timeout->tv_usec = (suseconds_t)(left % 1000000000u / 1000);
+}
+
 int shim_select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *timeout)
 {
-	struct timespec span = {0, 0}, left;
-	uint64_t deadline = WAIT_FOREVER;
+	struct timespec span = {0, 0};
+	uint64_t ns = WAIT_FOREVER, begin = 0;
 	bool special = false;
 	int count = select_count(n, in, out, ex, &special), result;
 
@@ -482,14 +477,12 @@ int shim_select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *time
 	if (timeout) {
 		span.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
 		span.tv_nsec = timeout->tv_usec % 1000000 * 1000;
-		deadline = deadline_of(&span);
+		ns = wait_timeout_of(&span);
+		begin = wait_coarse_ns();
 	}
-	result = select_mixed(n, count, in, out, ex, deadline, NULL);
-	if (timeout && deadline != WAIT_FOREVER) {
-		wait_left(deadline, &left);
-		timeout->tv_sec = left.tv_sec;
-		timeout->tv_usec = left.tv_nsec / 1000;
-	}
+	result = select_mixed(n, count, in, out, ex, ns, NULL);
+	if (timeout && ns != WAIT_FOREVER)
+		timeout_left(timeout, ns, begin, result);
 	return with_errno(result);
 }
 
@@ -501,5 +494,5 @@ int shim_pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timesp
 
 	if (n < 0 || !special || timeout_is_bad(timeout))
 		return real_pselect(n, in, out, ex, timeout, mask);
-	return with_errno(select_mixed(n, count, in, out, ex, deadline_of(timeout), mask));
+	return with_errno(select_mixed(n, count, in, out, ex, wait_timeout_of(timeout), mask));
 }

@@ -23,6 +23,7 @@
 #define SPIN_YIELD_TURNS 64 /* of our own engine without an answer, between yields */
 #define SPIN_MAX_US 1000000
 #define SPIN_CLOCK_TURNS 64   /* looks between two readings of the clock and yields */
+#define SPIN_CLOCK_YIELDS 4
 #define LINK_CHECK_LOOKS 1024 /* calls between two looks at the control connection */
 #define NAP_NS 1000000
 
@@ -166,6 +167,21 @@ uint64_t wait_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint64_t wait_coarse_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t wait_timeout_of(const struct timespec *timeout)
+{
+	if (!timeout || timeout->tv_sec > (time_t)(WAIT_FOREVER / 4 / 1000000000u))
+		return WAIT_FOREVER;
+	return (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+}
+
 uint64_t wait_deadline(uint64_t timeout_ns)
 {
 	uint64_t now;
@@ -211,11 +227,10 @@ static uint64_t spin_ns(bool inside)
 	return ns;
 }
 
-void wait_slow_begin(
-	struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns)
+void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns,
+	uint64_t timeout_ns)
 {
 	const struct cv_inline_engine *inside = link ? LOAD(link->inside) : NULL;
-	uint64_t spin = spin_ns(inside != NULL);
 
 	s->turns = 0;
 	s->blocked = false;
@@ -224,12 +239,23 @@ void wait_slow_begin(
 	if (inside)
 		inside->attend_begin();
 	s->worker = link && link->page ? &link->page->worker[worker % CV_WORKERS_MAX] : NULL;
+	s->spin_ns = s->worker ? spin_ns(inside != NULL) : 0;
+	s->timeout_ns = timeout_ns;
+	s->deadline_ns = deadline_ns;
 	s->end_ns = 0;
-	if (spin == 0 || !s->worker)
-		return;
-	s->end_ns = wait_now_ns() + spin;
-	if (s->end_ns > deadline_ns)
-		s->end_ns = deadline_ns;
+}
+
+/* Whether the spin goes on at this time. */
+static bool spin_lasts(struct wait_slow *s, uint64_t now)
+{
+	if (s->end_ns == 0) {
+		if (s->timeout_ns < WAIT_FOREVER - now)
+			s->deadline_ns = now + s->timeout_ns;
+		s->end_ns = now + s->spin_ns;
+		if (s->end_ns > s->deadline_ns)
+			s->end_ns = s->deadline_ns;
+	}
+	return now < s->end_ns;
 }
 
 static inline void cpu_pause(void)
@@ -246,31 +272,35 @@ static bool spin_inside(struct wait_slow *s)
 {
 	uint64_t now = s->inside->turn();
 
-	if (now == 0) {
-		now = wait_now_ns();
-		cpu_pause();
-	}
+	s->turns++;
 	/* Our peer may want this core. */
-	if (++s->turns % SPIN_YIELD_TURNS == 0)
+	if (s->turns % SPIN_YIELD_TURNS == 0)
 		sched_yield();
-	return s->turns == 1 || now < s->end_ns;
+	if (now == CV_INLINE_BUSY) {
+		cpu_pause();
+		if (s->turns % SPIN_CLOCK_TURNS != 0)
+			return true;
+		now = wait_now_ns();
+	}
+	return spin_lasts(s, now) || s->turns == 1;
 }
 
 static bool spin_elsewhere(struct wait_slow *s)
 {
-	if (s->end_ns == 0)
+	s->turns++;
+	if (s->spin_ns == 0)
 		return false;
 	/* The engine on our own core cannot work while we look. */
 	if ((uint32_t)sched_getcpu() == LOAD(s->worker->cpu)) {
 		sched_yield();
-		return wait_now_ns() < s->end_ns;
+		return s->turns % SPIN_CLOCK_YIELDS != 0 || spin_lasts(s, wait_now_ns());
 	}
 	cpu_pause();
-	if (++s->turns % SPIN_CLOCK_TURNS != 0)
+	if (s->turns % SPIN_CLOCK_TURNS != 0)
 		return true;
 	/* Whoever else wants this core (our peer, say) is not kept from it for the whole spin. */
 	sched_yield();
-	return wait_now_ns() < s->end_ns;
+	return spin_lasts(s, wait_now_ns());
 }
 
 /* What a fault raises must stay deliverable: blocked it would kill the process unheard. */
@@ -299,6 +329,8 @@ bool wait_slow_spin(struct wait_slow *s)
 {
 	if (s->inside ? spin_inside(s) : spin_elsewhere(s))
 		return true;
+	if (s->end_ns == 0 && s->timeout_ns != WAIT_FOREVER)
+		(void)spin_lasts(s, wait_now_ns());
 	attend_end(s);
 	signals_block(&s->old);
 	s->blocked = true;
@@ -319,7 +351,7 @@ bool wait_turn(const struct wait_link *link)
 {
 	const struct cv_inline_engine *inside = LOAD(link->inside);
 
-	return inside && inside->turn() != 0;
+	return inside && inside->turn() != CV_INLINE_BUSY;
 }
 
 bool wait_restarts(void)
@@ -555,7 +587,7 @@ static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 	struct wait_slow slow;
 	int result;
 
-	wait_slow_begin(&slow, t->link, t->w ? t->w->worker : 0, deadline_ns);
+	wait_slow_begin(&slow, t->link, t->w ? t->w->worker : 0, deadline_ns, WAIT_FOREVER);
 	do
 		result = t->look(t);
 	while (result == 0 && wait_slow_spin(&slow));
@@ -647,7 +679,7 @@ int wait_ring(struct wait_lane *w, uint32_t head)
 
 	if (result != 0)
 		return result < 0 ? result : 0;
-	wait_slow_begin(&slow, t.link, w->worker, WAIT_FOREVER);
+	wait_slow_begin(&slow, t.link, w->worker, WAIT_FOREVER, WAIT_FOREVER);
 	do
 		result = look_ring(&t);
 	while (result == 0 && wait_slow_spin(&slow));

@@ -123,6 +123,10 @@ void wait_want_room(struct cv_sock *rec);
 /* --- blocking calls -------------------------------------------------------------------------- */
 
 uint64_t wait_now_ns(void);
+/* The clock of a few milliseconds' grain: a fraction of the other's price. */
+uint64_t wait_coarse_ns(void);
+/* In ns; NULL or beyond all measure: WAIT_FOREVER. */
+uint64_t wait_timeout_of(const struct timespec *timeout);
 /* now + timeout; timeout 0 (as in rcvtimeo_ns) is WAIT_FOREVER. */
 uint64_t wait_deadline(uint64_t timeout_ns);
 
@@ -186,13 +190,17 @@ void mux_fork_child(void);
 struct wait_slow {
 	sigset_t old;
 	bool blocked, attends;
-	uint64_t end_ns; /* of the spin */
+	uint64_t spin_ns, timeout_ns; /* what is still to be counted from the first reading of the clock */
+	uint64_t end_ns;              /* of the spin; 0: the clock was not read yet */
+	uint64_t deadline_ns;         /* of the wait */
 	uint32_t turns;
 	const struct cv_page_worker *worker;
 	const struct cv_inline_engine *inside;
 };
-void wait_slow_begin(
-	struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns);
+/* deadline_ns: when the wait ends; or WAIT_FOREVER, and timeout_ns says how long it lasts (WAIT_FOREVER: for ever):
+ * then s->deadline_ns is known when the spin is over. No clock is read here: that takes as long as a look. */
+void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns,
+	uint64_t timeout_ns);
 #define WAIT_OWN_FDS 3u
 bool wait_slow_spin(struct wait_slow *s); /* one turn; false: its time is over */
 void wait_slow_end(struct wait_slow *s);  /* pending handlers run in here */

@@ -20,6 +20,7 @@
 #define CV_INLINE_MODULE "libculvert-engine.so"
 #define CV_INLINE_ENTRY "culvert_inline_start"
 #define CV_INLINE_ERROR_BYTES 512
+#define CV_INLINE_BUSY 0u
 
 /* What the program's side lends to the module. */
 struct cv_inline_host {
@@ -36,9 +37,11 @@ struct cv_inline_host {
 struct cv_inline_engine {
 	uint32_t version;   /* CV_API_VERSION */
 	char control[108];  /* path of the engine's control socket */
-	/* Runs a turn, and returns its time (ns of CLOCK_MONOTONIC). 0: another thread is in one, and will run
-	 * one more that sees all that was posted before this call. */
+	/* Runs a turn, and returns its time (ns of CLOCK_MONOTONIC). CV_INLINE_BUSY: another thread is in one, and
+	 * will run one more that sees all that was posted before this call. */
 	uint64_t (*turn)(void);
+	/* The same for a command that this thread has posted: the time may be some milliseconds old. */
+	void (*post)(void);
 	void (*attend_begin)(void);
 	void (*attend_end)(void);
 	/* The calling thread will sleep for all until *until_ns at the latest: returns the descriptor that gets

@@ -13,19 +13,46 @@ const struct engine_counter_name engine_counter_names[ENGINE_COUNTERS_N] = {
 #undef X
 };
 
+static void port_look(struct engine *e, uint16_t i)
+{
+	e->rx_n = e->env.rx(e->env.ctx, e->ports[i]->id, e->rx, ENGINE_BURST);
+	e->rx_port = i;
+}
+
+/* One burst of each port; what a look has taken already is its port's. */
 static uint32_t turn_receive(struct engine *e)
 {
-	struct rte_mbuf *pkts[ENGINE_BURST];
+	uint16_t looked = e->rx_n > 0 ? e->rx_port : PORTS_MAX;
 	uint32_t work = 0;
 
 	for (uint16_t i = 0; i < e->ports_n; i++) {
-		uint16_t n = e->env.rx(e->env.ctx, e->ports[i]->id, pkts, ENGINE_BURST);
+		uint16_t port = looked < PORTS_MAX ? (uint16_t)((looked + i) % e->ports_n) : i, n;
 
+		if (port != looked)
+			port_look(e, port);
+		n = e->rx_n;
+		e->rx_n = 0;
 		if (n > 0)
-			net_input(e, e->ports[i], pkts, n);
+			net_input(e, e->ports[port], e->rx, n);
 		work += n;
 	}
 	return work + net_loopback_input(e);
+}
+
+bool engine_look(struct engine *e)
+{
+	if (!list_empty(&e->output) || !list_empty(&e->dirty) || net_has_loopback(e) ||
+		(e->pending != NULL && e->pending(e->user_ctx)))
+		return true;
+	for (uint16_t i = 0; i < e->ports_n; i++) {
+		if (e->ports[i]->tx_n > 0)
+			return true;
+		if (e->rx_n == 0)
+			port_look(e, i);
+		if (e->rx_n > 0)
+			return true;
+	}
+	return false;
 }
 
 /* Sockets that queue themselves again meanwhile are served in the next turn. */

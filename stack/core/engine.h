@@ -81,6 +81,8 @@ struct engine {
 	uint32_t rx_lent_max; /* and may at most: beyond that they get copies */
 	struct port *ports[PORTS_MAX];
 	uint16_t ports_n;
+	uint16_t rx_n, rx_port; /* the burst in hand, and whose it is */
+	struct rte_mbuf *rx[ENGINE_BURST];
 	uint16_t worker; /* its number */
 	struct engine_l4 l4[ENGINE_L4_MAX];
 	uint8_t l4_n;
@@ -92,6 +94,7 @@ struct engine {
 	 * for each dirty socket, which was taken off the list before. */
 	void (*sock_event)(void *ctx, struct sock *sk);
 	uint32_t (*commands)(void *ctx); /* start of turn, returns how many; may be NULL */
+	bool (*pending)(void *ctx); /* whether a command waits; may be NULL */
 	void (*events_done)(void *ctx); /* after the last sock_event of the turn; may be NULL */
 	void *user_ctx;
 	struct engine_config config;
@@ -107,6 +110,10 @@ void engine_free(struct engine *e);
 /* Runs one turn at time now_ns (monotonic, never less than before). Returns how many packets and
  * commands it handled: 0 means that it was idle. */
 uint32_t engine_turn(struct engine *e, uint64_t now_ns);
+
+/* Whether a turn would find work, timers apart: commands, frames, output. Needs no time: reading a clock costs more
+ * than looking. Frames that it finds it keeps for the next turn. */
+bool engine_look(struct engine *e);
 
 /* The time at which a turn must run even if nothing arrives; UINT64_MAX if none. */
 uint64_t engine_deadline_ns(const struct engine *e);

@@ -33,6 +33,11 @@ static uint32_t commands(void *ctx)
 	return done;
 }
 
+static bool pending(void *ctx)
+{
+	return user_pending(ctx);
+}
+
 static void on_sock_event(void *ctx, struct sock *sk)
 {
 	(void)ctx;
@@ -67,6 +72,7 @@ struct user *user_new(struct engine *e, const struct user_env *env)
 	u->env = *env;
 	list_init(&u->groups);
 	e->commands = commands;
+	e->pending = pending;
 	e->sock_event = on_sock_event;
 	e->events_done = on_events_done;
 	e->user_ctx = u;
