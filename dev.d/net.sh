@@ -158,9 +158,9 @@ engine_tap() {
 	}
 }
 
-# engine_pair SPACE ENGINE1 ENGINE2 DIR
+# engine_pair SPACE ENGINE1 ENGINE2 DIR [LINES]: the lines are appended to both configurations.
 engine_pair() {
-	local space=$1 one=$2 two=$3 dir=$4
+	local space=$1 one=$2 two=$3 dir=$4 lines=${5:-}
 	engine_configure "$one" "$dir" <<-END
 	[engine]
 	name=$one
@@ -169,6 +169,7 @@ engine_pair() {
 	[port memif]
 	device=net_memif0,role=server,id=0,socket=$dir/memif.sock,socket-abstract=no
 	address=$PAIR_ADDR1/24
+	$lines
 	END
 	engine_configure "$two" "$dir" <<-END
 	[engine]
@@ -178,6 +179,7 @@ engine_pair() {
 	[port memif]
 	device=net_memif0,role=client,id=0,socket=$dir/memif.sock,socket-abstract=no
 	address=$PAIR_ADDR2/24
+	$lines
 	END
 	engine_start "$space" "$one" && engine_start "$space" "$two"
 }

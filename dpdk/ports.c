@@ -289,6 +289,7 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	q->tap = strcmp(q->driver, "net_tap") == 0;
 	offloads_choose(q, &info, &conf);
 	tso_choose(q, &info, &conf);
+	q->offloads = q->stack.tx_l4_cksum || q->stack.tx_ip_cksum;
 	conf.intr_conf.rxq = q->tap || q->config->pci;
 	/* The TAP driver (22.11) claims to tell, keeps its state by netlink, and calls nobody. */
 	q->link_told = !q->tap && info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
@@ -505,5 +506,7 @@ uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 
 	if (p->port[port].one_segment)
 		flatten(pkts, n);
+	if (p->port[port].offloads) /* some drivers want headers otherwise than others, and see to it here */
+		n = rte_eth_tx_prepare(p->port[port].ethdev, 0, pkts, n);
 	return rte_eth_tx_burst(p->port[port].ethdev, 0, pkts, n);
 }

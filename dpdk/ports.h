@@ -24,6 +24,7 @@ struct ports_port {
 	bool waits_for_peer;       /* not started, its server is not there; */
 	uint64_t started_ns;       /* else when it was, about; 0: just now */
 	bool one_segment;          /* it cannot send chains */
+	bool offloads;             /* it fills in checksums or cuts */
 	bool link_told;            /* the driver says when the link changes */
 	atomic_bool link_changed;
 	char driver[32];
