@@ -668,28 +668,23 @@ static int look_ring(struct wait_try *t)
 	return LOAD(t->link->dead) ? -ENETDOWN : 0;
 }
 
+/* What only this thread's lane brings, and only when asked for. */
+static int lane_wait(struct wait_try *t, uint64_t deadline_ns)
+{
+	int result;
+
+	STORE(t->w->lane->want, 1);
+	FENCE();
+	result = try_wait(t, deadline_ns);
+	STORE(t->w->lane->want, 0);
+	return result;
+}
+
 int wait_ring(struct wait_lane *w, uint32_t head)
 {
-	/* The engine rings for no command that it takes: naps. A full ring is gone within a turn.
-	 */
-	struct wait_try t = {
-		.look = look_ring, .w = w, .link = w->link, .kernel_fd = -1, .value = head};
-	struct wait_slow slow;
-	int result = look_ring(&t);
+	struct wait_try t = {.look = look_ring, .w = w, .link = w->link, .kernel_fd = -1, .value = head};
+	int result = lane_wait(&t, WAIT_FOREVER);
 
-	if (result != 0)
-		return result < 0 ? result : 0;
-	wait_slow_begin(&slow, t.link, w->worker, WAIT_FOREVER, WAIT_FOREVER);
-	do
-		result = look_ring(&t);
-	while (result == 0 && wait_slow_spin(&slow));
-	while (result == 0) {
-		struct pollfd fds[WAIT_OWN_FDS];
-
-		wait_lane_sleep(NULL, t.link, fds, 0, WAIT_FOREVER, NULL);
-		result = look_ring(&t);
-	}
-	wait_slow_end(&slow);
 	return result < 0 ? result : 0;
 }
 
@@ -708,11 +703,6 @@ int wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns)
 		.kernel_fd = -1,
 		.value = tail,
 		.interruptible = true};
-	int result;
 
-	STORE(w->lane->comp_want, 1);
-	FENCE();
-	result = try_wait(&t, deadline_ns);
-	STORE(w->lane->comp_want, 0);
-	return result;
+	return lane_wait(&t, deadline_ns);
 }

@@ -179,7 +179,8 @@ struct cv_lane {
 	/* The program writes. */
 	uint32_t cmd_tail CV_ALIGNED; /* commands posted */
 	uint32_t comp_head;           /* completions taken */
-	uint32_t comp_want; /* non-zero: the thread waits for completions; wake its set for them */
+	/* non-zero: the thread waits for completions, or for room among its commands; wake its set for them */
+	uint32_t want;
 };
 
 /*

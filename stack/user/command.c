@@ -316,6 +316,8 @@ uint32_t user_lane_run(struct user_lane *l, uint32_t budget)
 		l->cmd_head++;
 	}
 	SEG_STORE_RELEASE(&l->shared->cmd_head, l->cmd_head);
+	if (done > 0)
+		user_lane_moved(l);
 	if (l->state == LANE_DRAINING)
 		user_lane_settle(l);
 	return done;

@@ -152,7 +152,7 @@ void user_set_touch(struct user_group *g, struct user_set *s)
 	set_touch(g, s, false);
 }
 
-void user_lane_completed(struct user_lane *l)
+void user_lane_moved(struct user_lane *l)
 {
 	set_touch(l->g, &l->g->sets[l->index], true);
 }
@@ -258,7 +258,7 @@ static void set_ring(struct user_group *g, struct user_set *s)
 	if (!s->open)
 		return;
 	armed = SEG_LOAD(&s->shared->armed);
-	if (s->only_if_wanted && SEG_LOAD(&g->lanes[s - g->sets].shared->comp_want) == 0)
+	if (s->only_if_wanted && SEG_LOAD(&g->lanes[s - g->sets].shared->want) == 0)
 		return;
 	if (armed == 0 || armed == s->rung)
 		return;

@@ -112,7 +112,7 @@ struct user_set {
 	uint32_t bad_head;  /* head was this, which cannot be: counted once */
 	uint32_t watches;   /* list */
 	bool touched;       /* in g->touched: look at armed */
-	bool only_if_wanted; /* touched by completions only: ask comp_want first */
+	bool only_if_wanted; /* touched by the lane's own progress only: ask its `want` first */
 	struct user_set *touched_next;
 	bool deaf;              /* a watch found no room: everything is news (event.c) */
 	uint32_t free_next;
@@ -318,8 +318,8 @@ void user_watch_drop_sock(struct user_sock *us);
 void user_watch_drop_set(struct user_set *s);
 /* Tell the watches at the end of the turn. flag: US_CHANGED, US_FRESH or US_TX_MOVED. */
 void user_notify(struct user_sock *us, uint32_t flag);
-/* The lane's thread is told of completions when it waits for them. */
-void user_lane_completed(struct user_lane *l);
+/* Completions were posted, or commands taken: the lane's thread is told when it waits for that. */
+void user_lane_moved(struct user_lane *l);
 /* The set asked for a watch that had no room: from now on it is told of every change of anything, by
  * its overflow count, until it is closed. Slow, but nothing is missed. */
 void user_set_deafen(struct user_group *g, struct user_set *s);

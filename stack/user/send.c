@@ -36,7 +36,7 @@ void user_completion_post(struct user_lane *l, uint64_t off)
 	SEG_STORE(&l->comps[l->comp_tail & (g->geo.comp_entries - 1)], off);
 	l->comp_tail++;
 	SEG_STORE_RELEASE(&l->shared->comp_tail, l->comp_tail);
-	user_lane_completed(l);
+	user_lane_moved(l);
 }
 
 /* The last reference to the bytes is gone. */

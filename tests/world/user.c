@@ -432,6 +432,28 @@ static void watch__more_than_one_socket_may_have__set_is_told_of_everything(void
 	pair_end(&t);
 }
 
+static void commands__room_is_wanted__lane_is_rung_when_some_were_taken(void **state)
+{
+	struct pair t;
+	struct cv_set *shared;
+
+	(void)state;
+	pair_start(&t, 13, &small);
+	shared = set_at(t.gb, (int)t.b.lane);
+	run_ms(&t, 1);
+	for (uint32_t want = 0; want < 2; want++) {
+		t.hb.rings = 0;
+		shared->armed = 1 + want;
+		t.b.shared->want = want;
+		for (int i = 0; i < 8; i++)
+			program_post(&t.b, (struct cv_command){.op = CV_CMD_NOP});
+		run_ms(&t, 1);
+		assert_int_equal(t.b.shared->cmd_head, t.b.tail);
+		assert_int_equal(t.hb.rings, want);
+	}
+	pair_end(&t);
+}
+
 static void send__full_and_wanted__tells_when_there_is_room(void **state)
 {
 	struct pair t;
@@ -634,6 +656,7 @@ int main(void)
 		cmocka_unit_test(lane__closed_with_buffers_under_way__is_free_when_they_are_back),
 		cmocka_unit_test(watch__events__come_once_until_read_and_ring_once_for_each_arming),
 		cmocka_unit_test(watch__more_than_one_socket_may_have__set_is_told_of_everything),
+		cmocka_unit_test(commands__room_is_wanted__lane_is_rung_when_some_were_taken),
 		cmocka_unit_test(send__full_and_wanted__tells_when_there_is_room),
 		cmocka_unit_test(small_sends__unacknowledged__buffers_are_back_and_bytes_arrive),
 		cmocka_unit_test(commands__stale_foreign_or_nonsense__refused),
