@@ -180,6 +180,7 @@ struct tcp_tw {
 	uint32_t since_ms;
 	uint16_t wnd;
 	bool ts_ok;
+	uint64_t refused_ack_ns; /* as of a connection */
 };
 
 #define TCP_BINDS 4096u
@@ -288,6 +289,18 @@ void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n);
 void tcp_icmp_error(struct engine *e, const struct icmp_error *err);
 /* Puts the FIN behind what is queued and moves the state along. */
 void tcp_fin_queue(struct tcp_sock *tp);
+/* Two ends that each find the other's ACKs not acceptable would go on for ever: of such segments without data one in
+ * TCP_REFUSED_ACK may be answered, as Linux has it. *last: when one was, 0 never. */
+static inline bool tcp_refused_may_ack(
+	const struct engine *e, uint64_t *last, const struct tcp_seg *s)
+{
+	if ((s->len > 0 || s->fin) && !(s->h.flags & TCP_SYN))
+		return true;
+	if (*last != 0 && e->now_ns - *last < TCP_REFUSED_ACK)
+		return false;
+	*last = e->now_ns;
+	return true;
+}
 /* Whatever becomes of it (as Linux counts for TCP_INFO). */
 static inline void tcp_segs_count(struct tcp_sock *tp, const struct tcp_seg *s)
 {

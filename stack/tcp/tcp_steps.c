@@ -96,19 +96,11 @@ static enum tcp_verdict syn_again(struct tcp_sock *tp, struct tcp_seg *s)
 	return TCP_STOP;
 }
 
-/* A segment that is not acceptable is answered with an ACK. Two ends that each find the other's ACKs not acceptable
- * would go on for ever: of those without data one in TCP_REFUSED_ACK is answered, as Linux does. */
+/* A segment that is not acceptable is answered with an ACK. */
 static void refuse(struct tcp_sock *tp, const struct tcp_seg *s)
 {
-	uint64_t now = tp->sk.engine->now_ns;
-
-	if (s->h.flags & TCP_RST)
+	if ((s->h.flags & TCP_RST) || !tcp_refused_may_ack(tp->sk.engine, &tp->refused_ack_ns, s))
 		return;
-	if (s->len == 0 && !s->fin && !(s->h.flags & TCP_SYN)) {
-		if (tp->refused_ack_ns != 0 && now - tp->refused_ack_ns < TCP_REFUSED_ACK)
-			return;
-		tp->refused_ack_ns = now;
-	}
 	tp->ack_now = 1;
 	sock_output_later(&tp->sk);
 }

@@ -82,7 +82,8 @@ bool tcp_tw_input(struct engine *e, struct tcp_tw *tw, struct tcp_seg *s)
 	}
 	if (s->fin && h->seq + s->len + 1 == tw->rcv_nxt) /* our last ACK was lost */
 		timer_set(&e->wheel, &tw->timer, e->now_ns + TCP_2MSL);
-	if (s->len > 0 || s->fin || (h->flags & TCP_SYN) || h->seq != tw->rcv_nxt)
+	if ((s->len > 0 || s->fin || (h->flags & TCP_SYN) || h->seq != tw->rcv_nxt) &&
+		tcp_refused_may_ack(e, &tw->refused_ack_ns, s))
 		tw_ack(e, tw);
 	return true;
 }

@@ -642,6 +642,32 @@ T(time_wait__new_syn__a_new_connection)
 	script_free(s);
 }
 
+/* Two ends that are both wrong about each other: not an ACK for each ACK, but one for each FIN. */
+T(time_wait__old_acks__answered_twice_a_second_at_most)
+{
+	START;
+	struct sock *sk = script_established_passive(s, NULL);
+
+	sock_close(sk, false);
+	script_expect(s, TCP_FIN | TCP_ACK, 1, 1, 0);
+	script_send(s, TCP_FIN | TCP_ACK, 1, 2, NULL, 0);
+	script_expect(s, TCP_ACK, 2, 2, 0);
+	script_send(s, TCP_ACK, 1, 2, NULL, 0);
+	script_expect(s, TCP_ACK, 2, 2, 0);
+	for (int i = 0; i < 4; i++) {
+		script_send(s, TCP_ACK, 1, 2, NULL, 0);
+		script_quiet(s, 120 * MS);
+	}
+	for (int i = 0; i < 3; i++) {
+		script_send(s, TCP_FIN | TCP_ACK, 1, 2, NULL, 0);
+		script_expect(s, TCP_ACK, 2, 2, 0);
+	}
+	script_wait(s, 20 * MS);
+	script_send(s, TCP_ACK, 1, 2, NULL, 0);
+	script_expect(s, TCP_ACK, 2, 2, 0);
+	script_free(s);
+}
+
 T(time_wait__rst__ignored)
 {
 	START;
@@ -728,6 +754,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(fin_wait_2__somebody_still_reads__no_end),
 		cmocka_unit_test(fin_wait__data_for_nobody__rst),
 		cmocka_unit_test(time_wait__new_syn__a_new_connection),
+		cmocka_unit_test(time_wait__old_acks__answered_twice_a_second_at_most),
 		cmocka_unit_test(time_wait__rst__ignored),
 		cmocka_unit_test(user__sends_after_shutdown__epipe),
 		cmocka_unit_test(user__closes_with_data_queued__data_then_fin),
