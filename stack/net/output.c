@@ -90,8 +90,8 @@ void port_send(struct engine *e, struct port *port, struct rte_mbuf *m)
 	frame_send(e, port, m);
 }
 
-static inline void eth_send(struct engine *e, struct port *port, struct rte_mbuf *m,
-	const uint8_t mac[6], uint16_t type)
+void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
+	uint16_t type)
 {
 	size_t bytes = RTE_ETHER_HDR_LEN + (port->vlan ? sizeof(struct rte_vlan_hdr) : 0);
 	struct rte_ether_hdr *eth = (void *)rte_pktmbuf_prepend(m, (uint16_t)bytes);
@@ -113,12 +113,6 @@ static inline void eth_send(struct engine *e, struct port *port, struct rte_mbuf
 	}
 	m->l2_len = bytes & 0x7f;
 	frame_send(e, port, m);
-}
-
-void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
-	uint16_t type)
-{
-	eth_send(e, port, m, mac, type);
 }
 
 typedef uint64_t u64x2 __attribute__((vector_size(16)));
@@ -168,19 +162,21 @@ uint16_t mbuf_cksum(const struct rte_mbuf *m, uint32_t off, uint32_t sum)
 	return cksum_fold(sum);
 }
 
+static inline uint32_t pseudo_cksum4(const uint8_t src[16], const uint8_t dst[16], uint8_t proto, uint32_t len)
+{
+	uint32_t a, b;
+
+	memcpy(&a, src + 12, 4);
+	memcpy(&b, dst + 12, 4);
+	return cksum_fold((uint64_t)rte_cpu_to_be_32(len) + rte_cpu_to_be_32(proto) + a + b);
+}
+
 uint32_t pseudo_cksum(const uint8_t src[16], const uint8_t dst[16], uint8_t proto, uint32_t len)
 {
-	size_t skip = addr_is_v4(src) ? 12 : 0;
-	uint64_t sum = (uint64_t)rte_cpu_to_be_32(len) + rte_cpu_to_be_32(proto);
-
-	for (size_t at = skip; at < 16; at += 4) {
-		uint32_t a, b;
-
-		memcpy(&a, src + at, 4);
-		memcpy(&b, dst + at, 4);
-		sum += (uint64_t)a + b;
-	}
-	return cksum_fold(sum);
+	if (addr_is_v4(src))
+		return pseudo_cksum4(src, dst, proto, len);
+	return cksum_fold((uint64_t)rte_cpu_to_be_32(len) + rte_cpu_to_be_32(proto) +
+		cksum_words(src, 4) + cksum_words(dst, 4));
 }
 
 void eth_group_mac(uint8_t mac[6], const uint8_t dst[16])
@@ -203,18 +199,14 @@ static bool is_icmp(uint8_t proto)
 	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
-/* whole: m leaves in one piece, so that the device may do it. */
+/* sum: over the pseudo header; may_delegate: m leaves in one piece, so that the device may do it. */
 static inline void l4_cksum_fill(const struct port *port, struct rte_mbuf *m, uint8_t proto,
-	const uint8_t src[16], const uint8_t dst[16], uint16_t off, bool whole)
+	uint32_t sum, uint16_t off, bool may_delegate)
 {
 	uint16_t *field = rte_pktmbuf_mtod_offset(m, uint16_t *, off);
-	uint32_t sum;
 	uint16_t value;
 
-	if (port->trusted && !is_icmp(proto))
-		return;
-	sum = proto == IPPROTO_ICMP ? 0 : pseudo_cksum(src, dst, proto, rte_pktmbuf_pkt_len(m));
-	if (port->tx_l4_cksum && whole && !is_icmp(proto)) {
+	if (port->tx_l4_cksum && may_delegate) {
 		*field = (uint16_t)sum;
 		m->ol_flags |=
 			proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM;
@@ -224,16 +216,24 @@ static inline void l4_cksum_fill(const struct port *port, struct rte_mbuf *m, ui
 	*field = value == 0 && proto == IPPROTO_UDP ? 0xffff : value;
 }
 
-static inline bool ipv4_header(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
+/* The same for any protocol; nothing where nobody looks. */
+static void l4_cksum_make(const struct port *port, struct rte_mbuf *m, uint8_t proto,
+	const uint8_t src[16], const uint8_t dst[16], uint16_t off, bool whole)
 {
-	const struct port *port = how->path->port;
-	struct rte_ipv4_hdr *h = (void *)rte_pktmbuf_prepend(m, IP_HEADER_V4);
+	if (port->trusted && !is_icmp(proto))
+		return;
+	l4_cksum_fill(port, m, proto,
+		proto == IPPROTO_ICMP ? 0 : pseudo_cksum(src, dst, proto, rte_pktmbuf_pkt_len(m)), off,
+		whole && !is_icmp(proto));
+}
 
-	if (h == NULL)
-		return false;
+/* h: in m, of a packet of total bytes. */
+static inline void ipv4_fill(struct engine *e, const struct port *port, const struct ip_emit *how,
+	struct rte_mbuf *m, struct rte_ipv4_hdr *h, uint32_t total)
+{
 	h->version_ihl = 0x45;
 	h->type_of_service = how->tos;
-	h->total_length = rte_cpu_to_be_16((uint16_t)rte_pktmbuf_pkt_len(m));
+	h->total_length = rte_cpu_to_be_16((uint16_t)total);
 	h->packet_id =
 		rte_cpu_to_be_16(how->frag4 & ~RTE_IPV4_HDR_DF_FLAG ? how->id4 : e->net->ip_id++);
 	h->fragment_offset = rte_cpu_to_be_16(how->frag4);
@@ -242,13 +242,22 @@ static inline bool ipv4_header(struct engine *e, const struct ip_emit *how, stru
 	h->hdr_checksum = 0;
 	memcpy(&h->src_addr, how->src + 12, 4);
 	memcpy(&h->dst_addr, how->dst + 12, 4);
-	m->l3_len = IP_HEADER_V4;
 	if (m->ol_flags & (RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_UDP_CKSUM) || port->tx_ip_cksum)
 		m->ol_flags |= RTE_MBUF_F_TX_IPV4;
 	if (port->tx_ip_cksum)
 		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
 	else
 		h->hdr_checksum = (uint16_t)~cksum_words(h, IP_HEADER_V4 / 4);
+}
+
+static bool ipv4_header(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
+{
+	struct rte_ipv4_hdr *h = (void *)rte_pktmbuf_prepend(m, IP_HEADER_V4);
+
+	if (h == NULL)
+		return false;
+	m->l3_len = IP_HEADER_V4;
+	ipv4_fill(e, how->path->port, how, m, h, rte_pktmbuf_pkt_len(m));
 	return true;
 }
 
@@ -271,10 +280,9 @@ static bool ipv6_header(const struct ip_emit *how, struct rte_mbuf *m)
 	return true;
 }
 
-static inline int packet_send(
-	struct engine *e, const struct ip_emit *how, struct rte_mbuf *m, bool v4)
+int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
 {
-	struct neigh *n = how->path->neigh;
+	bool v4 = addr_is_v4(how->dst);
 	uint8_t mac[6];
 
 	if (!(v4 ? ipv4_header(e, how, m) : ipv6_header(how, m))) {
@@ -282,22 +290,13 @@ static inline int packet_send(
 		rte_pktmbuf_free(m);
 		return -CV_ENOBUFS;
 	}
-	if (cv_likely(n != NULL && n->state != NEIGH_INCOMPLETE)) {
-		n->used = true;
-		eth_send(e, n->port, m, n->mac, n->ether_type);
-	} else if (n != NULL) {
-		neigh_output(e, n, m);
-	} else {
-		eth_group_mac(mac, how->dst);
-		eth_output(e, how->path->port, m, mac,
-			v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+	if (cv_likely(how->path->neigh != NULL)) {
+		neigh_output(e, how->path->neigh, m);
+		return 0;
 	}
+	eth_group_mac(mac, how->dst);
+	eth_output(e, how->path->port, m, mac, v4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 	return 0;
-}
-
-int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
-{
-	return packet_send(e, how, m, addr_is_v4(how->dst));
 }
 
 static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, uint8_t tos,
@@ -334,7 +333,7 @@ static bool super_segment_prepare(const struct port *port, struct rte_mbuf *m, c
 		return true;
 	case PORT_TSO_TRUSTED: /* to the device, a frame like any other */
 		m->ol_flags &= ~RTE_MBUF_F_TX_TCP_SEG;
-		l4_cksum_fill(port, m, IPPROTO_TCP, src, dst, cksum_off, true);
+		l4_cksum_make(port, m, IPPROTO_TCP, src, dst, cksum_off, true);
 		return true;
 	case PORT_TSO_NONE:
 		break;
@@ -342,26 +341,76 @@ static bool super_segment_prepare(const struct port *port, struct rte_mbuf *m, c
 	return false;
 }
 
-int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, uint8_t proto,
-	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16], uint16_t cksum_off)
+static int output_any(struct engine *e, struct ip_emit *how, struct rte_mbuf *m, uint16_t cksum_off)
 {
-	bool v4 = addr_is_v4(dst), super = (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0, whole;
+	const struct ip_path *path = how->path;
+	bool v4 = addr_is_v4(how->dst), super = (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0, whole;
 	uint32_t len = rte_pktmbuf_pkt_len(m), header = v4 ? IP_HEADER_V4 : IP_HEADER_V6;
-	struct ip_emit how = {path, src, dst, proto, tos, ttl, 0, 0};
 
 	if (path->local && len <= (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6))
-		return loopback_output(e, m, proto, tos, ttl, src, dst);
+		return loopback_output(e, m, how->next, how->tos, how->ttl, how->src, how->dst);
 	whole = super || len + header <= (path->may_fragment ? path->pmtu : path->mtu);
 	if (len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6) || (!whole && !path->may_fragment) ||
-		(super && !super_segment_prepare(path->port, m, src, dst, cksum_off))) {
+		(super && !super_segment_prepare(path->port, m, how->src, how->dst, cksum_off))) {
 		rte_pktmbuf_free(m);
 		return -CV_EMSGSIZE;
 	}
 	if (!super)
-		l4_cksum_fill(path->port, m, proto, src, dst, cksum_off, whole);
+		l4_cksum_make(path->port, m, how->next, how->src, how->dst, cksum_off, whole);
 	if (!whole)
-		return frag_output(e, &how, m);
+		return frag_output(e, how, m);
 	if (!path->no_df)
-		how.frag4 = RTE_IPV4_HDR_DF_FLAG;
-	return packet_send(e, &how, m, v4);
+		how->frag4 = RTE_IPV4_HDR_DF_FLAG;
+	return ip_emit(e, how, m);
+}
+
+#define PLAIN_HEADERS (RTE_ETHER_HDR_LEN + IP_HEADER_V4)
+
+/* TCP or UDP over IPv4, whole, to a neighbour that is known, on Ethernet without a tag: nearly every packet. */
+static inline bool is_plain(const struct ip_path *path, const struct rte_mbuf *m, uint8_t proto)
+{
+	const struct neigh *n = path->neigh;
+
+	return n != NULL && n->state != NEIGH_INCOMPLETE && n->ether_type == RTE_ETHER_TYPE_IPV4 &&
+		(proto == IPPROTO_TCP || proto == IPPROTO_UDP) &&
+		!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) && path->port->vlan == 0 &&
+		rte_pktmbuf_pkt_len(m) + IP_HEADER_V4 <= path->pmtu &&
+		rte_pktmbuf_headroom(m) >= PLAIN_HEADERS;
+}
+
+/* What output_any() comes down to for these, both headers in one go. */
+static inline void output_plain(
+	struct engine *e, struct ip_emit *how, struct rte_mbuf *m, uint16_t cksum_off)
+{
+	struct port *port = how->path->port;
+	struct neigh *n = how->path->neigh;
+	struct rte_ether_hdr *eth;
+
+	if (!port->trusted)
+		l4_cksum_fill(port, m, how->next,
+			pseudo_cksum4(how->src, how->dst, how->next, rte_pktmbuf_pkt_len(m)),
+			cksum_off, true);
+	m->data_off = (uint16_t)(m->data_off - PLAIN_HEADERS);
+	m->data_len = (uint16_t)(m->data_len + PLAIN_HEADERS);
+	m->pkt_len += PLAIN_HEADERS;
+	m->tx_offload = RTE_ETHER_HDR_LEN | IP_HEADER_V4 << RTE_MBUF_L2_LEN_BITS; /* l2_len, l3_len */
+	eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	how->frag4 = how->path->no_df ? 0 : RTE_IPV4_HDR_DF_FLAG;
+	ipv4_fill(e, port, how, m, (void *)(eth + 1), rte_pktmbuf_pkt_len(m) - RTE_ETHER_HDR_LEN);
+	memcpy(&eth->dst_addr, n->mac, 6);
+	memcpy(&eth->src_addr, port->mac, 6);
+	eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
+	n->used = true;
+	frame_send(e, port, m);
+}
+
+int ip_output(struct engine *e, const struct ip_path *path, struct rte_mbuf *m, uint8_t proto,
+	uint8_t tos, uint8_t ttl, const uint8_t src[16], const uint8_t dst[16], uint16_t cksum_off)
+{
+	struct ip_emit how = {path, src, dst, proto, tos, ttl, 0, 0};
+
+	if (cv_unlikely(!is_plain(path, m, proto)))
+		return output_any(e, &how, m, cksum_off);
+	output_plain(e, &how, m, cksum_off);
+	return 0;
 }

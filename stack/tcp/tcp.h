@@ -342,7 +342,14 @@ enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s);
 
 /* --- tcp_recovery.c */
 void tcp_sack_input(struct tcp_sock *tp, const struct wire_tcp *h);
-uint32_t tcp_pipe(const struct tcp_sock *tp);
+uint32_t tcp_pipe_in_loss(const struct tcp_sock *tp);
+/* Bytes under way (RFC6675:4). */
+static inline uint32_t tcp_pipe(const struct tcp_sock *tp)
+{
+	if (cv_likely(tp->sacked.n == 0 && !(tp->in_recovery | tp->rto_recovery)))
+		return tp->snd_max - tp->snd_una;
+	return tcp_pipe_in_loss(tp);
+}
 void tcp_recovery_dupack(struct tcp_sock *tp);
 void tcp_recovery_acked(struct tcp_sock *tp, uint32_t bytes);
 void tcp_recovery_rto(struct tcp_sock *tp);
@@ -380,7 +387,10 @@ void tcp_mss_update(struct tcp_sock *tp);
 /* --- tcp_timer.c */
 void tcp_timer_init(struct tcp_sock *tp);
 void tcp_timer_set(struct tcp_sock *tp, enum tcp_timer t, uint64_t after_ns);
-void tcp_timer_stop(struct tcp_sock *tp, enum tcp_timer t);
+static inline void tcp_timer_stop(struct tcp_sock *tp, enum tcp_timer t)
+{
+	tp->deadline[t] = 0;
+}
 void tcp_timer_stop_all(struct tcp_sock *tp);
 void tcp_rtt_sample(struct tcp_sock *tp, uint64_t rtt_ns);
 void tcp_keepalive_restart(struct tcp_sock *tp);

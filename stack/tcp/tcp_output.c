@@ -79,7 +79,7 @@ static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left)
 		len = room / mss * mss;
 	if (len > mss)
 		len = tcp_segment_fit(tp, tp->snd_nxt, len);
-	tail = len % mss;
+	tail = len < mss ? len : len == mss ? 0 : len % mss;
 	if (tail > 0 && !may_send_short(tp, tail, left - (len - tail)))
 		len -= tail;
 	return len;

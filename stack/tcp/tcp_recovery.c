@@ -56,7 +56,7 @@ void tcp_sack_input(struct tcp_sock *tp, const struct wire_tcp *h)
 	lost_update(tp);
 }
 
-uint32_t tcp_pipe(const struct tcp_sock *tp)
+uint32_t tcp_pipe_in_loss(const struct tcp_sock *tp)
 {
 	if (!tp->in_recovery && !tp->rto_recovery)
 		return tp->snd_max - tp->snd_una - sacked_in(tp, tp->snd_una, tp->snd_max);

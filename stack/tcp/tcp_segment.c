@@ -264,7 +264,8 @@ bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t f
 	}
 	if (data < len)
 		tp->fin_sent = 1;
-	if (data % tcp_eff_mss(tp) != 0 && seq_geq(seq, tp->snd_nxt))
+	/* Nearly all are of one MSS or less, for which no division is made. */
+	if (data != tcp_eff_mss(tp) && data % tcp_eff_mss(tp) != 0 && seq_geq(seq, tp->snd_nxt))
 		tp->snd_sml = seq + data;
 	tp->snd_nxt = seq_max(tp->snd_nxt, seq + len);
 	tp->snd_max = seq_max(tp->snd_max, tp->snd_nxt);

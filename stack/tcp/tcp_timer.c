@@ -26,11 +26,6 @@ void tcp_timer_set(struct tcp_sock *tp, enum tcp_timer t, uint64_t after_ns)
 		timer_set(&tp->sk.engine->wheel, &tp->timer, at);
 }
 
-void tcp_timer_stop(struct tcp_sock *tp, enum tcp_timer t)
-{
-	tp->deadline[t] = 0;
-}
-
 void tcp_timer_stop_all(struct tcp_sock *tp)
 {
 	for (int i = 0; i < TCP_TIMERS; i++)

@@ -427,6 +427,46 @@ static void broadcast__of_the_subnet__needs_leave_and_reaches_all(void **state)
 	world_free(w);
 }
 
+/* The first packet waits for its neighbour's MAC and goes the general way out, the second the short one. */
+static void neighbour__unknown_then_known__the_same_frame(void **state)
+{
+	(void)state;
+	for (unsigned how = 0; how < 4; how++) { /* checksums by the device or not, trusted or not */
+		struct world *w = world_new(1, &perfect);
+		struct sock *sk = udp_at(w, 0, "10.0.0.1", 9);
+		uint8_t first[64] = {0};
+		const uint8_t *ip;
+		uint16_t len;
+
+		w->host[0].port.tx_ip_cksum = w->host[0].port.tx_l4_cksum = how & 1;
+		w->host[0].port.trusted = (how & 2) != 0;
+		send_at(sk, "10.0.0.2", 9, "the same", 8);
+		assert_int_equal(w->host[0].e->counters.udp_out, 1);
+		assert_null(on_the_wire(w, 1, IPPROTO_UDP, &len));
+		world_run(w, 1 * MS, NULL, NULL); /* it announces itself */
+		ip = on_the_wire(w, 1, IPPROTO_UDP, &len);
+		assert_non_null(ip);
+		assert_int_equal(len, 36);
+		memcpy(first, ip - 14, 14u + len);
+		world_run(w, 10 * MS, NULL, NULL);
+		send_at(sk, "10.0.0.2", 9, "the same", 8);
+		world_run(w, 0, NULL, NULL);
+		ip = on_the_wire(w, 1, IPPROTO_UDP, &len);
+		assert_non_null(ip);
+		assert_int_equal(len, 36);
+		assert_int_equal(ip[5], (uint8_t)(first[14 + 5] + 1)); /* its own identification */
+		if (!(how & 1)) {
+			assert_int_equal(fold16(sum16(ip, 20, 0)), 0);
+			assert_int_equal(fold16(sum16(first + 14, 20, 0)), 0);
+		}
+		memcpy(first + 14 + 4, ip + 4, 2);
+		memcpy(first + 14 + 10, ip + 10, 2);
+		assert_memory_equal(first, ip - 14, 14 + 36);
+		sock_close(sk, false);
+		world_free(w);
+	}
+}
+
 #define TWIN_BYTES 60u /* a UDP datagram of 6 bytes, padded as Ethernet does */
 
 /* What becomes of a good frame and of one that differs from it, in one burst or in one turn each. */
@@ -504,6 +544,7 @@ int main(void)
 		cmocka_unit_test(neighbour__with_a_new_mac__its_announcement_is_believed),
 		cmocka_unit_test(unknown_protocol__is_answered_protocol_unreachable),
 		cmocka_unit_test(impossible_addresses__are_dropped_and_counted),
+		cmocka_unit_test(neighbour__unknown_then_known__the_same_frame),
 		cmocka_unit_test(burst__frame_differs_from_the_one_before__is_judged_as_if_alone),
 		cmocka_unit_test(broadcast__of_the_subnet__needs_leave_and_reaches_all),
 	};
