@@ -26,7 +26,7 @@ static uint32_t turn_receive(struct engine *e)
 	uint32_t work = 0;
 
 	for (uint16_t i = 0; i < e->ports_n; i++) {
-		uint16_t port = looked < PORTS_MAX ? (uint16_t)((looked + i) % e->ports_n) : i, n;
+		uint16_t port = (uint16_t)(looked < PORTS_MAX ? (looked + i) % e->ports_n : i), n;
 
 		if (port != looked)
 			port_look(e, port);
