@@ -9,17 +9,15 @@
  * The own thread is the EAL's main thread. It makes the engine, and then looks, once a nap, whether anybody has run
  * turns since; when nobody has, it is the worker until somebody does.
  */
-#include <dlfcn.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 #include <rte_lcore.h>
 
@@ -38,8 +36,9 @@ static struct {
 	_Alignas(64) _Atomic uint32_t baton; /* 1: somebody runs a turn */
 	_Atomic uint32_t again;              /* somebody wanted to meanwhile */
 	_Alignas(64) _Atomic uint32_t attending;
-	_Atomic uint32_t watching;        /* 1: a thread of the program sleeps for all */
-	_Atomic uint64_t sleeping_until;  /* the earliest that a sleeper wakes by itself; 0: nobody sleeps for all */
+	_Atomic uint32_t watching;    /* 1: a thread of the program sleeps for all, */
+	_Atomic uint64_t watch_until; /* until then by itself; 0: it does not sleep */
+	_Atomic uint64_t own_until;   /* the module's own thread, the same */
 	_Atomic uint64_t turns;
 	uint64_t tick; /* of the coarse clock, at the last turn of post(); the baton's holder's */
 } word;
@@ -69,13 +68,24 @@ static bool baton_give(void)
 	return atomic_load(&word.again) != 0 && atomic_exchange(&word.baton, 1) == 0;
 }
 
-/* Who sleeps for all went to sleep before this turn set a timer. */
-static void sleeper_hurry(void)
+static bool sleeps_beyond(_Atomic uint64_t *until, uint64_t deadline)
+{
+	uint64_t ns = atomic_load_explicit(until, memory_order_relaxed);
+
+	return ns != 0 && deadline < ns;
+}
+
+/* Who sleeps went to sleep before this turn set a timer. */
+static void sleepers_hurry(void)
 {
 	const uint64_t one = 1;
-	uint64_t until = atomic_load_explicit(&word.sleeping_until, memory_order_relaxed);
+	uint64_t deadline;
 
-	if (until == 0 || engine_deadline_ns(s.engine) >= until)
+	if (atomic_load_explicit(&word.watch_until, memory_order_relaxed) == 0 &&
+		atomic_load_explicit(&word.own_until, memory_order_relaxed) == 0)
+		return;
+	deadline = engine_deadline_ns(s.engine);
+	if (!sleeps_beyond(&word.watch_until, deadline) && !sleeps_beyond(&word.own_until, deadline))
 		return;
 	if (write(s.kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_line(LOG_ERR, "the worker's bell: %s", strerror(errno));
@@ -105,7 +115,7 @@ static uint64_t turn(void)
 		again_clear();
 		now = worker_now_ns();
 		run(now);
-		sleeper_hurry();
+		sleepers_hurry();
 	} while (baton_give());
 	return now;
 }
@@ -134,7 +144,7 @@ static void post(void)
 		} else {
 			run(s.engine->now_ns);
 		}
-		sleeper_hurry();
+		sleepers_hurry();
 	} while (baton_give());
 }
 
@@ -150,31 +160,40 @@ static void attend_end(void)
 	atomic_fetch_sub(&word.attending, 1);
 }
 
-/* With the baton: until when a sleep for all may last; 0: a turn is due. */
-static uint64_t sleep_begin(void)
+/* With the baton: until when the caller may sleep for all, in *until; false: a turn is due. */
+static bool sleep_begin(_Atomic uint64_t *until)
 {
-	uint64_t until = worker_sleep_until(&s);
+	uint64_t ns = worker_sleep_until(&s);
 
-	if (until <= worker_now_ns())
-		return 0;
-	atomic_store(&word.sleeping_until, until);
-	return worker_is_called(&s) ? 0 : until;
+	if (ns <= worker_now_ns())
+		return false;
+	atomic_store(until, ns);
+	if (!worker_is_called(&s))
+		return true;
+	atomic_store(until, 0);
+	return false;
 }
 
 static int watch_begin(uint64_t *until_ns)
 {
+	bool sleeps;
+
 	if (atomic_exchange(&word.watching, 1) != 0)
 		return -1;
 	if (!baton_take()) {
 		atomic_store(&word.watching, 0);
 		return -1;
 	}
-	*until_ns = sleep_begin();
-	if (baton_give())
-		*until_ns = 0, atomic_store(&word.baton, 0);
-	if (*until_ns != 0)
+	sleeps = sleep_begin(&word.watch_until);
+	*until_ns = atomic_load(&word.watch_until);
+	/* Who asked meanwhile is served by the turn that the caller runs now. */
+	if (baton_give()) {
+		atomic_store(&word.baton, 0);
+		sleeps = false;
+	}
+	if (sleeps)
 		return s.epoll;
-	atomic_store(&word.sleeping_until, 0);
+	atomic_store(&word.watch_until, 0);
 	atomic_store(&word.watching, 0);
 	return -2;
 }
@@ -183,7 +202,7 @@ static void watch_end(void)
 {
 	struct epoll_event ev[8];
 
-	atomic_store(&word.sleeping_until, 0);
+	atomic_store(&word.watch_until, 0);
 	(void)epoll_wait(s.epoll, ev, 8, 0);
 	atomic_store(&word.watching, 0);
 }
@@ -202,27 +221,24 @@ static bool others_at_work(uint64_t *seen)
 static void work_alone(uint64_t *seen)
 {
 	while (!atomic_load_explicit(&s.stop, memory_order_relaxed)) {
-		uint64_t now, until = 0;
+		bool sleeps = false;
 		uint32_t work;
 
 		if (others_at_work(seen) || !baton_take())
 			return;
-		again_clear();
-		now = worker_now_ns();
-		work = run(now);
-		*seen += 1;
-		if (work == 0 && now - s.idle.since >= (uint64_t)s.config.spin_us * 1000)
-			until = sleep_begin();
-		if (baton_give()) {
-			atomic_store(&word.baton, 0);
-			until = 0;
-		}
-		if (until > now)
-			worker_wait(&s, now, until);
+		do {
+			again_clear();
+			work = run(worker_now_ns());
+			*seen += 1;
+			sleeps = work == 0 &&
+				s.engine->now_ns - s.idle.since >= (uint64_t)s.config.spin_us * 1000 &&
+				sleep_begin(&word.own_until);
+		} while (baton_give());
+		if (sleeps)
+			worker_wait(&s, s.engine->now_ns, atomic_load(&word.own_until));
 		else if (work == 0)
 			sched_yield();
-		if (atomic_load(&word.watching) == 0)
-			atomic_store(&word.sleeping_until, 0);
+		atomic_store(&word.own_until, 0);
 	}
 }
 
@@ -276,35 +292,33 @@ static void *own_thread(void *arg)
 
 /* --- the module's entry -------------------------------------------------------------------------- */
 
-struct alive {
-	uint32_t n;
-};
-
-static void count_alive(void *arg)
+/* Embryos and TIME_WAITs aside, which hold nothing that was sent. */
+static uint32_t connections_alive(void)
 {
-	struct alive *alive = arg;
-	uint32_t time_waits;
+	uint32_t connections, time_waits;
 
-	tcp_count(s.engine, &alive->n, &time_waits);
+	tcp_count(s.engine, &connections, &time_waits);
+	return connections;
 }
 
 static void finish(uint64_t wait_ns)
 {
-	uint64_t end = worker_now_ns() + wait_ns, now;
-	struct alive alive = {1};
+	uint64_t end = worker_now_ns() + wait_ns, idle_ns;
+	bool over = false;
 
 	attend_begin();
-	while (alive.n > 0 && (now = worker_now_ns()) < end) {
+	while (!over) {
 		if (!baton_take()) {
 			sched_yield();
 			continue;
 		}
-		again_clear();
-		run(now);
-		count_alive(&alive);
-		(void)baton_give();
-		atomic_store(&word.baton, 0);
-		if (s.engine->now_ns - s.idle.since > FINISH_NAP_NS)
+		do {
+			again_clear();
+			run(worker_now_ns());
+			idle_ns = s.engine->now_ns - s.idle.since;
+			over = connections_alive() == 0 || s.engine->now_ns >= end;
+		} while (baton_give());
+		if (idle_ns > FINISH_NAP_NS)
 			nap(FINISH_NAP_NS);
 	}
 	attend_end();
@@ -316,7 +330,7 @@ static void forked(void)
 	inline_fd_close_all();
 }
 
-static int name_from(const char *config, char error[CONFIG_ERROR_BYTES])
+static int config_take(const char *config, char error[CONFIG_ERROR_BYTES])
 {
 	config_init(&s.config);
 	return config != NULL && config[0] != '\0' ? config_load(&s.config, config, error)
@@ -364,7 +378,7 @@ int culvert_inline_start(const struct cv_inline_host *host, const char *config,
 	inline_fd_host(host);
 	log_to(host->say);
 	*engine = calls;
-	if (name_from(config, error) != 0)
+	if (config_take(config, error) != 0)
 		return -1;
 	memcpy(engine->control, s.config.control, sizeof(engine->control));
 	if (control_answers(s.config.control))
