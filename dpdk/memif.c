@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <rte_kvargs.h>
@@ -41,17 +42,6 @@ static struct rte_kvargs *arguments(const char *device)
 	return memif_is(device) && args != NULL ? rte_kvargs_parse(args + 1, NULL) : NULL;
 }
 
-bool memif_is_zero_copy(const char *device)
-{
-	struct rte_kvargs *kv = arguments(device);
-	const char *wanted = kv != NULL ? rte_kvargs_get(kv, "zero-copy") : NULL;
-	const char *role = kv != NULL ? rte_kvargs_get(kv, "role") : NULL;
-	bool is = wanted != NULL && strcmp(wanted, "yes") == 0 && (role == NULL || strcmp(role, "server") != 0);
-
-	rte_kvargs_free(kv);
-	return is;
-}
-
 /* The number that an argument has, 0 when it is not there. */
 static uint32_t argument(const char *device, const char *key)
 {
@@ -72,6 +62,16 @@ bool memif_connects(const char *device)
 
 	rte_kvargs_free(kv);
 	return memif_is(device) && !server;
+}
+
+bool memif_is_zero_copy(const char *device)
+{
+	struct rte_kvargs *kv = arguments(device);
+	const char *wanted = kv != NULL ? rte_kvargs_get(kv, "zero-copy") : NULL;
+	bool is = wanted != NULL && strcmp(wanted, "yes") == 0 && memif_connects(device);
+
+	rte_kvargs_free(kv);
+	return is;
 }
 
 uint32_t memif_buffer_bytes(const char *device, uint32_t frame)
@@ -106,26 +106,32 @@ void memif_device(const char *device, uint32_t frame, char *out, size_t size)
 		snprintf(out + n, size - (size_t)n, ",rsize=%u", ring_log2(buffer));
 }
 
+/* A socket, and nobody behind it. Other files refuse as well. */
+static bool is_abandoned(const struct sockaddr_un *un)
+{
+	struct stat st;
+	int fd;
+	bool refused;
+
+	if (lstat(un->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	refused = fd >= 0 && connect(fd, (const struct sockaddr *)un, sizeof(*un)) != 0 && errno == ECONNREFUSED;
+	if (fd >= 0)
+		close(fd);
+	return refused;
+}
+
 void memif_socket_clear(const char *device)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	struct rte_kvargs *kv = arguments(device);
-	const char *role, *path;
-	int fd = -1;
+	const char *path = kv != NULL ? rte_kvargs_get(kv, "socket") : NULL;
 
-	if (kv == NULL)
-		return;
-	role = rte_kvargs_get(kv, "role");
-	path = rte_kvargs_get(kv, "socket");
-	if (role != NULL && path != NULL && strcmp(role, "server") == 0 &&
-		strlen(path) < sizeof(un.sun_path)) {
+	if (path != NULL && !memif_connects(device) && strlen(path) < sizeof(un.sun_path)) {
 		memcpy(un.sun_path, path, strlen(path));
-		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		if (is_abandoned(&un))
+			unlink(un.sun_path);
 	}
-	/* Refused: a socket, and nobody behind it. */
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&un, sizeof(un)) != 0 && errno == ECONNREFUSED)
-		unlink(un.sun_path);
-	if (fd >= 0)
-		close(fd);
 	rte_kvargs_free(kv);
 }

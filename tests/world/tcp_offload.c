@@ -92,7 +92,7 @@ static void trusted_link__bulk__few_frames(void **state)
 	run_end(r);
 }
 
-static void on_any_link(void (*prepare)(struct world *w), uint64_t seed)
+static void on_any_link_of(bool ipv6, void (*prepare)(struct world *w), uint64_t seed)
 {
 	const struct plan plans[] = {
 		{.link = {.delay_ns = MS}, .bytes = 2000000, .bound_s = 10},
@@ -111,8 +111,14 @@ static void on_any_link(void (*prepare)(struct world *w), uint64_t seed)
 		struct plan plan = plans[i];
 
 		plan.prepare = prepare;
+		plan.ipv6 = ipv6;
 		transfers(&plan, seed + 10 * i, 3);
 	}
+}
+
+static void on_any_link(void (*prepare)(struct world *w), uint64_t seed)
+{
+	on_any_link_of(false, prepare, seed);
 }
 
 static void both_ends_trusted__any_link__arrives(void **state)
@@ -156,6 +162,20 @@ static void cut_by_the_device__any_link__arrives(void **state)
 {
 	(void)state;
 	on_any_link(both_devices, 1500);
+}
+
+static void ipv6_mtu(struct world *w)
+{
+	both_software(w);
+	mtu_set(w, 1300);
+}
+
+static void ipv6__any_link__arrives(void **state)
+{
+	(void)state;
+	on_any_link_of(true, both_trusted, 1700);
+	on_any_link_of(true, both_software, 1900);
+	on_any_link_of(true, ipv6_mtu, 2100);
 }
 
 /* --- what one segment holds ----------------------------------------------------------------------- */
@@ -502,6 +522,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(odd_sizes__any_link__arrives),
 		cmocka_unit_test(cut_in_software__any_link__arrives),
 		cmocka_unit_test(cut_by_the_device__any_link__arrives),
+		cmocka_unit_test(ipv6__any_link__arrives),
 		cmocka_unit_test(bulk__first_flight__is_the_initial_window),
 		cmocka_unit_test(bulk__port_takes_less__segments_are_whole_and_fit),
 		cmocka_unit_test(content__of_many_buffers__is_in_order),

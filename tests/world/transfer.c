@@ -37,27 +37,47 @@ static void configure(struct run *r, struct sock *sk)
 	assert_int_equal(sock_setopt(sk, CV_OPT_NODELAY, &v, sizeof(v)), 0);
 }
 
+static struct cv_endpoint endpoint6(int host, uint16_t port)
+{
+	return (struct cv_endpoint){.addr = {0xfd, [15] = (uint8_t)(host + 1)}, .port = port};
+}
+
+static void ipv6_begin(struct world *w)
+{
+	for (int i = 0; i < 2; i++) {
+		struct port *p = &w->host[i].port;
+		struct cv_endpoint own = endpoint6(i, 0);
+
+		memcpy(p->addr[p->addrs_n].addr, own.addr, 16);
+		p->addr[p->addrs_n++].prefix = 64;
+		assert_int_equal(net_port_changed(w->host[i].e, p), 0);
+	}
+}
+
 struct run *run_new(const struct plan *plan, uint64_t seed)
 {
 	struct run *r = calloc(1, sizeof(*r));
-	struct cv_endpoint at = world_endpoint(1, 80);
+	struct cv_endpoint at = plan->ipv6 ? endpoint6(1, 80) : world_endpoint(1, 80);
+	uint8_t family = plan->ipv6 ? CV_AF_INET6 : CV_AF_INET;
 
 	assert_non_null(r);
 	r->plan = plan;
 	r->seed = seed;
 	r->random = (seed + 77) * 0x9e3779b97f4a7c15ull;
 	r->w = world_new(seed, &plan->link);
+	if (plan->ipv6)
+		ipv6_begin(r->w);
 	if (plan->prepare != NULL)
 		plan->prepare(r->w);
 	r->client.total = plan->bytes;
 	r->server.total = plan->bytes / 2;
 	r->client.seed = 1;
 	r->server.seed = 99;
-	assert_int_equal(sock_open(r->w->host[1].e, CV_AF_INET, CV_STREAM, &r->listener), 0);
+	assert_int_equal(sock_open(r->w->host[1].e, family, CV_STREAM, &r->listener), 0);
 	configure(r, r->listener);
 	assert_int_equal(sock_bind(r->listener, &at), 0);
 	assert_int_equal(sock_listen(r->listener, 8), 0);
-	assert_int_equal(sock_open(r->w->host[0].e, CV_AF_INET, CV_STREAM, &r->client.sk), 0);
+	assert_int_equal(sock_open(r->w->host[0].e, family, CV_STREAM, &r->client.sk), 0);
 	configure(r, r->client.sk);
 	assert_int_equal(sock_connect(r->client.sk, &at), 0);
 	return r;

@@ -23,6 +23,7 @@ struct plan {
 	uint32_t write_most;  /* bytes of one write */
 	uint32_t read_most;   /* bytes of one read; a user reads once in a step then; 0: all there is */
 	bool nodelay;
+	bool ipv6;
 };
 
 struct side {
