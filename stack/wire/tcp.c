@@ -83,15 +83,7 @@ void wire_tcp_parse_options(struct wire_tcp *h, const uint8_t *data, size_t len)
 	parse_options(h, &options);
 }
 
-static size_t sack_blocks_that_fit(const struct wire_tcp *h)
-{
-	size_t room = WIRE_TCP_BYTES_MAX - WIRE_TCP_BYTES_MIN - (h->has_ts ? 12u : 0u);
-	size_t fit = (room - 4) / 8;
-
-	return h->sacks_n < fit ? h->sacks_n : fit;
-}
-
-size_t wire_tcp_options_bytes(const struct wire_tcp *h)
+static size_t bytes_without_sacks(const struct wire_tcp *h)
 {
 	size_t n = 0;
 
@@ -99,8 +91,20 @@ size_t wire_tcp_options_bytes(const struct wire_tcp *h)
 	n += h->has_ts ? (h->sack_ok ? 10 : 12) : 0;
 	n += h->sack_ok ? (h->has_ts ? 2 : 4) : 0;
 	n += h->has_wscale ? 4 : 0;
-	n += h->sacks_n ? 4 + 8 * sack_blocks_that_fit(h) : 0;
 	return n;
+}
+
+/* In what the other options leave of 40 bytes. */
+static size_t sack_blocks_that_fit(const struct wire_tcp *h)
+{
+	size_t fit = (WIRE_TCP_BYTES_MAX - WIRE_TCP_BYTES_MIN - bytes_without_sacks(h) - 4) / 8;
+
+	return h->sacks_n < fit ? h->sacks_n : fit;
+}
+
+size_t wire_tcp_options_bytes(const struct wire_tcp *h)
+{
+	return bytes_without_sacks(h) + (h->sacks_n ? 4 + 8 * sack_blocks_that_fit(h) : 0);
 }
 
 static uint8_t *put4(uint8_t *p, uint8_t a, uint8_t b, uint8_t c, uint8_t d)

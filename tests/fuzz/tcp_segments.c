@@ -31,7 +31,11 @@ static void segment(struct script *s, struct fuzz_input *in)
 	if (s->sacks_n > WIRE_TCP_SACK_MAX)
 		s->sacks_n = 0;
 	s->urg = fuzz_u8(in) % 8 == 0 ? fuzz_u16(in) : 0;
-	script_send(s, flags, seq, ack, payload, len % 4 == 0 ? len * 5 : len);
+	len = len % 4 == 0 ? len * 5 : len;
+	if (fuzz_u8(in) & 1)
+		script_send(s, flags, seq, ack, payload, len);
+	else if (s->w->frames_n < WORLD_FRAMES_MAX / 2) /* a part of the burst that the next one ends */
+		script_queue(s, flags, seq, ack, payload, len);
 }
 
 static void user_call(struct script *s, struct sock *sk, struct fuzz_input *in)
