@@ -77,6 +77,7 @@ static int module_start(char error[CV_INLINE_ERROR_BYTES])
 	return entry(&host, getenv("CULVERT_CONFIG"), &engine, error);
 }
 
+/* Somebody else's engine may be gone at the next call: then it is our turn. Our own starts once, or not at all. */
 const char *inline_start(void)
 {
 	char error[CV_INLINE_ERROR_BYTES] = "", line[CV_INLINE_ERROR_BYTES + 64];
@@ -84,14 +85,17 @@ const char *inline_start(void)
 
 	if (tried)
 		return engine.version ? engine.control : NULL;
-	tried = true;
 	result = module_start(error);
+	if (result > 0) {
+		snprintf(line, sizeof(line), "an engine answers at %s: this program is served by it", engine.control);
+		link_say(LINK_INFO, line);
+		return engine.control;
+	}
+	tried = true;
 	if (result == 0 && engine.version == CV_API_VERSION) {
 		__atomic_store_n(&hosting, true, __ATOMIC_RELEASE);
 		return engine.control;
 	}
-	if (result > 0)
-		return engine.control;
 	engine.version = 0;
 	snprintf(line, sizeof(line), "no engine inside this program: %s: sockets go to the kernel", error);
 	link_say(LINK_WARN, line);

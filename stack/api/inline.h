@@ -55,7 +55,7 @@ struct cv_inline_engine {
 };
 
 /* Starts the engine of a configuration file (NULL: the default one). 0: it runs; 1: one of that name runs
- * already elsewhere, and engine->control says where; -1: error says why in one line. Called once. */
+ * already elsewhere, and engine->control says where; then it may be called again. -1: error says why in one line. */
 typedef int cv_inline_start(const struct cv_inline_host *host, const char *config,
 	struct cv_inline_engine *engine, char error[CV_INLINE_ERROR_BYTES]);
 

@@ -5,7 +5,7 @@ threads      nothing starts before the first internet socket that is bound; then
 descriptors  the program closes every number that it can; the engine lives on, and its descriptors are not to be seen
 signals      the program's dispositions are as they were, and a handler runs on one of its own threads
 sends        sends 20,000,000 bytes to PEER:PORT, closes nothing and ends: all of it must arrive
-fork         a child of fork goes on with its parent's connection and opens one of its own
+fork         a child of fork, and its child, go on with its parent's connection and opens one of its own
 second       a second program of the same configuration is served by the first one's engine
 """
 import os
@@ -100,14 +100,18 @@ def fork():
     one, two = talk(server)
     pid = os.fork()
     if pid == 0:
-        one.sendall(b"from the child")
-        mine, _ = talk(server)
-        mine.close()
-        os._exit(0)
+        grandchild = os.fork()
+        if grandchild == 0:
+            one.sendall(b"from the child")
+            mine, _ = talk(server)
+            mine.close()
+            os._exit(0)
+        os._exit(os.waitpid(grandchild, 0)[1] != 0)
     assert two.recv(100) == b"from the child"
     # The parent runs its engine while the child waits for it.
-    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+    while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
         time.sleep(0.001)
+    assert ended[1] == 0, "the child failed"
     one.sendall(b"and from the parent")
     assert two.recv(100) == b"and from the parent"
 
