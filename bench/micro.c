@@ -160,6 +160,23 @@ static uint32_t rx_ack(struct bed *b)
 	return BURST;
 }
 
+/* An ACK of two segments for each of many connections. */
+static uint32_t rx_ack_spread(struct bed *b)
+{
+	struct bed_conn *c[BURST];
+
+	for (uint32_t i = 0; i < BURST; i++) {
+		c[i] = bed_conn_next(b);
+		bed_write(b, c[i], 2 * BED_MSS);
+	}
+	bed_turn(b);
+	bed_out_free(b);
+	for (uint32_t i = 0; i < BURST; i++)
+		bed_segment(b, c[i], 0, 0);
+	bed_turn_counted(b);
+	return BURST;
+}
+
 /* Full segments of one send, built and handed to the port. */
 static uint32_t tx_data(struct bed *b)
 {
@@ -290,6 +307,7 @@ static const struct workload {
 	{"rx-data-sum", rx_data_sum, false},
 	{"rx-spread", rx_spread, true},
 	{"rx-ack", rx_ack, false},
+	{"rx-ack-spread", rx_ack_spread, true},
 	{"tx-data", tx_data, false},
 	{"tx-data-sum", tx_data_sum, false},
 	{"tx-cut", tx_cut, false},

@@ -22,6 +22,7 @@ micro_meaning() {
 	  rx-data-sum    the same, the engine verifying the checksum of every byte
 	  rx-spread      the same as rx-data, each segment of a burst for another connection (an ACK for each)
 	  rx-ack         pure ACK of two segments, in bursts of 32
+	  rx-ack-spread  the same, each ACK of a burst for another connection
 	  tx-data        segment of 1448 bytes built and given to the port, 32 a turn, checksum left to the port
 	  tx-data-sum    the same, the engine making the checksums
 	  tx-cut         the same as tx-data, cut from super-segments of 32 in software
