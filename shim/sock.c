@@ -16,6 +16,7 @@
 #include "shim/call.h"
 #include "shim/real.h"
 
+#define PORT_TRIES 64 /* ports that one side has free and the other not */
 #define LOCK_TRIES 1000 /* looks between two questions whether the holder lives */
 
 /* --- commands, locks, errors ------------------------------------------------------------------ */
@@ -294,6 +295,7 @@ static void decided(int fd, struct file *f, bool both)
 static void undo(struct file *f)
 {
 	sock_close(f);
+	f->closed = false;
 	f->mux.rec = NULL;
 	f->mux.link = NULL;
 	f->mux.handle = 0;
@@ -343,6 +345,33 @@ static int bind_both(int fd, struct file *f, struct link *l)
 	return 0;
 }
 
+/* A port of nobody's choice: the engine's, if the kernel has it free too. The other way round a kernel socket that is
+ * bound already would have to be bound again. */
+static int bind_both_anywhere(int fd, struct file *f, struct link *l, const struct cv_endpoint *any)
+{
+	for (int tries = 0; tries < PORT_TRIES; tries++) {
+		struct sockaddr_storage name;
+		socklen_t len = sizeof(name);
+		int error = to_engine(fd, f, l);
+
+		if (error)
+			return error;
+		error = engine_bind(fd, f, any);
+		if (error >= 0) {
+			address_out(&f->mux.rec->local, f->family, (struct sockaddr *)&name, &len);
+			error = real_bind(fd, (const struct sockaddr *)&name, len) == 0 ? 0 : -errno;
+		}
+		if (error >= 0) {
+			decided(fd, f, true);
+			return 0;
+		}
+		undo(f);
+		if (error != -EADDRINUSE)
+			return error;
+	}
+	return -EADDRINUSE;
+}
+
 static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
 {
 	struct cv_endpoint end;
@@ -353,6 +382,11 @@ static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, sockle
 		return -EINVAL;
 	error = address_in(addr, len, &end, &family);
 	l = error || family != f->family ? NULL : link_get();
+	if (l && address_is_any(&end) && end.port == 0) {
+		error = bind_both_anywhere(fd, f, l, &end);
+		if (error != -ENETDOWN)
+			return error;
+	}
 	if (!l || address_is_any(&end)) {
 		if (real_bind(fd, addr, len) != 0)
 			return -errno;

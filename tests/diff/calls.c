@@ -125,6 +125,23 @@ CASE(bind__short_or_wrong_address__errno)
 	fails(bind(-1, SA(address), sizeof(address)), EBADF);
 }
 
+CASE(bind__refused_then_done__close_gives_the_port_back)
+{
+	struct sockaddr_in address = diff_addr(0), other = diff_addr(0);
+	socklen_t length = sizeof(address);
+	int one = (int)works(socket(AF_INET, SOCK_STREAM, 0)), two = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+
+	works(bind(one, SA(address), sizeof(address)));
+	works(getsockname(one, SA(address), &length));
+	fails(bind(two, SA(address), sizeof(address)), EADDRINUSE);
+	works(bind(two, SA(other), sizeof(other)));
+	works(listen(two, 1));
+	works(getsockname(two, SA(other), &length));
+	works(close(two));
+	two = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	works(bind(two, SA(other), sizeof(other)));
+}
+
 CASE(bind__address_of_somebody_else__eaddrnotavail)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(7777)};
