@@ -301,7 +301,7 @@ void user_rx_pull(struct user_sock *us);
 void user_rx_sync(struct user_sock *us);
 /* Frees the chain; unread bytes stay counted in sk->rx_lent, so that close knows. */
 void user_rx_end(struct user_sock *us);
-/* A process with another address space has come: what lies in packet buffers is copied. */
+/* A second process has come, which does not see the engine's memory: what lies in packet buffers is copied. */
 void user_rx_leave_buffers(struct user_group *g);
 /* True when all that the protocol has is in the chain. */
 bool user_rx_is_drained(const struct user_sock *us);

@@ -112,6 +112,7 @@ int user_proc_open(struct user_group *g, int parent, int32_t pid)
 		g->procs_top++;
 	g->procs_n++;
 	if (parent >= 0) {
+		user_rx_leave_buffers(g);
 		lanes_run_dry(g); /* what it accepted and closed before it forked */
 		memcpy(holds, g->procs[parent].holds, map_words(g) * sizeof(*holds));
 		map_each(g, i, holds, add_holder);
@@ -303,7 +304,6 @@ uint32_t user_proc_close(struct user_group *g, int proc)
 
 void user_proc_exec(struct user_group *g, int proc)
 {
-	user_rx_leave_buffers(g);
 	lanes_drain(g, (uint32_t)proc);
 	lanes_cut(g, (uint32_t)proc);
 }

@@ -53,16 +53,15 @@ struct user_group *user_group_open(struct user *u, void *seg, uint64_t size,
  * memory may be unmapped. */
 void user_group_close(struct user_group *g, void (*done)(void *arg), void *arg);
 
-/* Processes. parent < 0: holds nothing; else it holds what parent holds. Returns the number or
- * -CV_E... */
+/* Processes. parent < 0: holds nothing; else it holds what parent holds, and from now on the group reads nothing but
+ * its segment: the child sees its own copy of the engine's other memory. Returns the number or -CV_E... */
 int user_proc_open(struct user_group *g, int parent, int32_t pid);
 /* The process is gone: its lanes and sets are taken back, its holds dropped. Returns how many
  * processes the group still has. */
 uint32_t user_proc_close(struct user_group *g, int proc);
 /* A fork's child has a number of its own. */
 void user_proc_pid_set(struct user_group *g, int proc, int32_t pid);
-/* After exec: lanes and sets of the process are taken back; holds stay. The program is another: from now on the
- * group reads nothing but its segment. */
+/* After exec: lanes and sets of the process are taken back; holds stay. */
 void user_proc_exec(struct user_group *g, int proc);
 /* Marks handles as found by the new program; then user_proc_retain_done drops the others. */
 void user_proc_retain(struct user_group *g, int proc, const uint32_t *handles, uint32_t n);

@@ -171,12 +171,14 @@ static void inside__large_pieces__are_read_from_packet_buffers(void **state)
 	pair_end(&t);
 }
 
-/* Another program in the same process number cannot see the engine's memory: what waits unread comes with it. */
-static void inside__exec__what_is_unread_moves_into_the_segment(void **state)
+/* A fork's child does not see what the engine writes into its own memory: from then on all is in the segment, what waits
+ * unread too. */
+static void inside__fork__what_is_unread_moves_into_the_segment(void **state)
 {
 	static uint8_t out[20000], in[20000];
 	struct user_limits limits = small;
 	uint32_t listener, client, server;
+	struct program child;
 	struct engine *e;
 	struct pair t;
 
@@ -190,8 +192,7 @@ static void inside__exec__what_is_unread_moves_into_the_segment(void **state)
 	assert_true(program_send(&t.a, client, out, sizeof(out), NULL) == sizeof(out));
 	run_ms(&t, 20);
 	assert_true(e->rx_lent >= 10);
-	user_proc_exec(t.gb->g, t.b.proc);
-	program_lane_open(&t.b);
+	program_start(&child, t.gb, &t.b);
 	assert_true(arena_used(t.gb) >= 10 * 1024);
 	for (uint32_t i = 0; i < sizeof(in);) {
 		uint32_t n = program_recv(&t.b, server, in + i, 1000, NULL);
@@ -646,7 +647,7 @@ int main(void)
 		cmocka_unit_test(stream__both_ways__every_byte_and_all_buffers_back),
 		cmocka_unit_test(stream__receive_memory_smaller_than_the_window__nothing_is_lost),
 		cmocka_unit_test(inside__large_pieces__are_read_from_packet_buffers),
-		cmocka_unit_test(inside__exec__what_is_unread_moves_into_the_segment),
+		cmocka_unit_test(inside__fork__what_is_unread_moves_into_the_segment),
 		cmocka_unit_test(datagram__to_another_program__arrives_with_its_sender),
 		cmocka_unit_test(connection__taken_by_another_lane_before_accepted_is_seen__works),
 		cmocka_unit_test(fork__parent_accepts_forks_and_ends__child_goes_on),
