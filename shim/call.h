@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "shim/fd.h"
+#include "shim/inline.h"
 
 /* What the kernel would answer with EFAULT, as far as a look at the number tells: NULL and what is
  * near it. Other bad pointers are the program's own fault, as with any library. */
@@ -24,6 +25,7 @@ static inline void call_put(struct file *f)
 static inline ssize_t call_end_size(struct file *f, ssize_t result)
 {
 	file_put(f);
+	inline_pass();
 	if (result >= 0)
 		return result;
 	errno = (int)-result;

@@ -3,6 +3,7 @@
 #include "shim/inline.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 
 static struct cv_inline_engine engine;
 static bool tried, hosting;
+static pthread_t ends;
+bool inline_ending;
 
 static void say(int level, const char *text)
 {
@@ -120,6 +123,13 @@ void inline_fork_child(void)
 	link_say(LINK_WARN, line);
 }
 
+/* The kernel closes a process's sockets when no thread of it runs any more: none sees them end. */
+void inline_park(void)
+{
+	while (!pthread_equal(pthread_self(), ends))
+		pause();
+}
+
 void inline_end(void)
 {
 	unsigned long ms = EXIT_MS_DEFAULT;
@@ -133,6 +143,8 @@ void inline_end(void)
 		if (*end != 0 || ms > EXIT_MS_MAX)
 			ms = EXIT_MS_DEFAULT;
 	}
+	ends = pthread_self();
+	__atomic_store_n(&inline_ending, true, __ATOMIC_RELEASE);
 	link_end();
 	hosting = false;
 	engine.finish((uint64_t)ms * 1000000u);

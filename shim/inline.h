@@ -21,6 +21,15 @@ const char *inline_start(void);
 const struct cv_inline_engine *inline_engine(void);
 /* The process ends: what it sent before goes out first, as from the kernel. */
 void inline_end(void);
+/* Meanwhile what the other threads' sockets say is not for the program: inline_pass() does not return in another thread
+ * than that which ends the process. */
+extern bool inline_ending;
+void inline_park(void);
+static inline void inline_pass(void)
+{
+	if (__builtin_expect(__atomic_load_n(&inline_ending, __ATOMIC_ACQUIRE), 0))
+		inline_park();
+}
 /* In a fork's child: the engine stays with the parent. */
 void inline_fork_child(void);
 

@@ -55,6 +55,7 @@ static int stream_state(struct file *f, int flags)
 		return 1;
 	if ((status & (CV_ST_TX_SHUT | CV_ST_DEAD)) || !(status & CV_ST_CONNECTED) ||
 		__atomic_load_n(&f->mux.rec->tx_shut, __ATOMIC_ACQUIRE)) {
+		inline_pass();
 		if (!(flags & MSG_NOSIGNAL))
 			raise(SIGPIPE);
 		return -EPIPE;

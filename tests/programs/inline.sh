@@ -10,6 +10,7 @@ MODULE=$CULVERT_BUILD/dpdk/libculvert-engine.so
 INLINE=$(engine_name inline)
 engine_tap_configure "$INLINE" "$DIR"
 KERNEL_PORT=7100
+SINK_PORT=7300
 
 inside_program() { served_inline "$SPACE" "$INLINE" "$@"; }
 start_inline() { # WORD COMMAND...
@@ -68,6 +69,17 @@ ends_after_its_bytes() { # [ABRUPT=1]
 	all_there() { [[ $(stat -c %s "$DIR/sent") == 20000000 ]]; }
 	wait_until 10 all_there || fail "$(stat -c %s "$DIR/sent") of 20,000,000 bytes came"
 }
+# Whatever its other threads do: none of them sees its sockets end, and nothing crashes.
+ends_in_traffic() { # HOW CODE
+	local round status
+	for round in 1 2 3; do
+		status=0
+		inside_program env CULVERT_EXIT_MS=200 timeout 30 "$PROGRAMS_BIN/leaver" "$ENGINE_ADDR" 7200 "$1" $((round * 60)) \
+			"$KERNEL_ADDR" $SINK_PORT \
+			>"$DIR/leaver.log" 2>&1 || status=$?
+		[[ $status == "$2" ]] || fail "it ended with $status: $(cat "$DIR/leaver.log")"
+	done
+}
 line_of_the_fork() {
 	local text
 	text=$(inside_program timeout 30 python3 "$PROGRAMS/inline_life.py" "$ENGINE_ADDR" "$KERNEL_ADDR" "$KERNEL_PORT" fork 2>&1)
@@ -98,6 +110,10 @@ check 'inline: a program that closes all descriptors' life descriptors
 check 'inline: signals stay the program'"'"'s' life signals
 check 'inline: what a program sent before it ended arrives' ends_after_its_bytes
 check 'inline: also when it ends by _exit' ends_after_its_bytes ABRUPT=1
+start sink on_kernel socat -u TCP-LISTEN:$SINK_PORT,reuseaddr,fork OPEN:/dev/null
+wait_kernel $SINK_PORT
+for how in exit return _exit handler; do check "inline: ends in the middle of its traffic: $how" ends_in_traffic $how 3; done
+check 'inline: ends in the middle of its traffic: signal' ends_in_traffic signal 143
 check 'inline: fork goes on, and says so' line_of_the_fork
 check 'inline: a second program of the same engine' life second
 check 'inline: server and client in one program, threads' threads_share
