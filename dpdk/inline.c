@@ -29,14 +29,14 @@
 #define NAP_NS 1000000ull       /* of the own thread, while others run turns */
 #define NAP_LAST_NS 16000000ull /* while one watches */
 #define FINISH_NAP_NS 200000ull
+#define WATCH_LATE_NS 100000000ull
 
 static struct service s = {.control_fd = -1, .inside = true};
 
 static struct {
 	_Alignas(64) _Atomic uint32_t baton; /* 1: somebody runs a turn */
 	_Atomic uint32_t again;              /* somebody wanted to meanwhile */
-	_Alignas(64) _Atomic uint32_t attending;
-	_Atomic uint32_t watching;    /* 1: a thread of the program sleeps for all, */
+	_Alignas(64) _Atomic uint32_t watching; /* 1: a thread of the program sleeps for all, */
 	_Atomic uint64_t watch_until; /* until then by itself; 0: it does not sleep */
 	_Atomic uint64_t own_until;   /* the module's own thread, the same */
 	_Atomic uint64_t turns;
@@ -150,16 +150,6 @@ static void post(void)
 
 /* --- who waits ----------------------------------------------------------------------------------- */
 
-static void attend_begin(void)
-{
-	atomic_fetch_add(&word.attending, 1);
-}
-
-static void attend_end(void)
-{
-	atomic_fetch_sub(&word.attending, 1);
-}
-
 /* With the baton: until when the caller may sleep for all, in *until; false: a turn is due. */
 static bool sleep_begin(_Atomic uint64_t *until)
 {
@@ -209,12 +199,27 @@ static void watch_end(void)
 
 /* --- the module's own thread --------------------------------------------------------------------- */
 
+/* A watch that outlasts its time was left by longjmp from a signal's handler. */
+static bool is_watched(void)
+{
+	uint64_t until;
+
+	if (atomic_load(&word.watching) == 0)
+		return false;
+	until = atomic_load(&word.watch_until);
+	if (until == 0 || worker_now_ns() < until + WATCH_LATE_NS)
+		return true;
+	atomic_store(&word.watch_until, 0);
+	atomic_store(&word.watching, 0);
+	return false;
+}
+
 static bool others_at_work(uint64_t *seen)
 {
 	uint64_t turns = atomic_load(&word.turns), before = *seen;
 
 	*seen = turns;
-	return turns != before || atomic_load(&word.attending) != 0 || atomic_load(&word.watching) != 0;
+	return turns != before || is_watched();
 }
 
 /* As the service's worker. Turns of others meanwhile end it. */
@@ -306,7 +311,6 @@ static void finish(uint64_t wait_ns)
 	uint64_t end = worker_now_ns() + wait_ns, idle_ns;
 	bool over = false;
 
-	attend_begin();
 	while (!over) {
 		if (!baton_take()) {
 			sched_yield();
@@ -321,7 +325,6 @@ static void finish(uint64_t wait_ns)
 		if (idle_ns > FINISH_NAP_NS)
 			nap(FINISH_NAP_NS);
 	}
-	attend_end();
 	unlink(s.config.control);
 }
 
@@ -360,8 +363,6 @@ static const struct cv_inline_engine calls = {
 	.version = CV_API_VERSION,
 	.turn = turn,
 	.post = post,
-	.attend_begin = attend_begin,
-	.attend_end = attend_end,
 	.watch_begin = watch_begin,
 	.watch_end = watch_end,
 	.finish = finish,

@@ -167,7 +167,6 @@ int __wrap_fcntl64(int fd, int cmd, ...)
 	return __wrap_fcntl(fd, cmd, arg);
 }
 
-int __wrap_sigaction(int sig, const struct sigaction *action, struct sigaction *old);
 int __wrap_sigaction(int sig, const struct sigaction *action, struct sigaction *old)
 {
 	(void)sig;

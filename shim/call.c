@@ -351,6 +351,7 @@ int shim_close(int fd)
 		return -1;
 	}
 	fd_remove(fd);
+	signal_check_late();
 	return real_close(fd);
 }
 

@@ -7,6 +7,7 @@
 
 #include "shim/fd.h"
 #include "shim/inline.h"
+#include "shim/handler.h"
 
 /* What the kernel would answer with EFAULT, as far as a look at the number tells: NULL and what is
  * near it. Other bad pointers are the program's own fault, as with any library. */
@@ -26,6 +27,7 @@ static inline ssize_t call_end_size(struct file *f, ssize_t result)
 {
 	file_put(f);
 	inline_pass();
+	signal_check_late();
 	if (result >= 0)
 		return result;
 	errno = (int)-result;

@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
+#include "shim/handler.h"
 #include "shim/wait.h"
 
 /* Held by a thread; taken again by a signal handler of the same thread it is not given back early.
@@ -115,6 +116,7 @@ struct ep *ep_enter_unknown(int epfd, struct mux_file **file);
 /* A result of ours as the program gets it: -errno becomes -1 and errno. */
 static inline int ep_result(int result)
 {
+	signal_check_late();
 	if (result >= 0)
 		return result;
 	errno = -result;

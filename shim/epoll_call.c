@@ -63,6 +63,7 @@ static int call_ep(
 			return n;
 	}
 	n = ep_wait(ep, epfd, out, max, timeout, call->mask);
+	wait_batch.news = n > 0 ? (uint32_t)n : 0;
 	return ep_result(n);
 }
 

@@ -562,8 +562,10 @@ int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t 
 {
 	uint32_t batch = __atomic_add_fetch(&ep->batch, 1, __ATOMIC_RELAXED);
 	struct wait_link *link = LOAD(ep->link);
-	int n = ep_look(ep, epfd, out, max, batch);
+	int n;
 
+	wait_batch_flush(link);
+	n = ep_look(ep, epfd, out, max, batch);
 	if (n == 0 && timeout_ns == 0 && link && wait_turn(link))
 		n = ep_look(ep, epfd, out, max, batch);
 	if (n != 0)

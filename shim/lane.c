@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 #include "shim/real.h"
-#include "stack/api/inline.h"
+#include "shim/handler.h"
 
 #define DEPTHS 2 /* the thread, and a signal handler that interrupts it inside a lane */
 
@@ -148,13 +148,16 @@ void lane_fork_child(void)
 
 /* The worker may be about to sleep: our command must be seen before its word is read. An engine in our own process
  * carries it out at once, on this thread. */
-static void doorbell(struct lane *lane)
+static void doorbell(struct lane *lane, bool waits)
 {
 	struct link *l = lane->link;
 	uint32_t worker = lane->wait.worker;
 
 	if (l->wait.inside) {
-		l->wait.inside->post();
+		if (!waits && wait_batch_goes_on())
+			return;
+		wait_batch.posts = 0;
+		signal_safe_post(l->wait.inside);
 		return;
 	}
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -176,7 +179,7 @@ int lane_post(struct lane *lane, const struct cv_command *command)
 	lane->commands[lane->tail & (entries - 1)] = *command;
 	lane->tail++;
 	STORE_RELEASE(shared->cmd_tail, lane->tail);
-	doorbell(lane);
+	doorbell(lane, command->seq != 0);
 	wait_link_check(&lane->link->wait);
 	return 0;
 }

@@ -279,6 +279,7 @@ static int poll_mixed(
 		return -ENOMEM;
 	if (ps.link)
 		wait_link_check(ps.link);
+	wait_batch_flush(ps.link);
 	result = set_look(&ps);
 	if (!result && timeout_ns == 0 && ps.link && wait_turn(ps.link))
 		result = set_look(&ps);
@@ -293,6 +294,7 @@ static int poll_mixed(
 	for (nfds_t i = 0; result >= 0 && i < n; i++)
 		count += fds[i].revents != 0;
 	set_close(&ps);
+	wait_batch.news = (uint32_t)count;
 	return result < 0 ? result : count;
 }
 

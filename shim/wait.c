@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "shim/real.h"
+#include "shim/handler.h"
 #include "stack/api/command.h"
-#include "stack/api/inline.h"
 
 /* Measured: bench/pingpong, 64 bytes, median round trip on two cores shared with the engine. Both
  * programs on the engine: 8.6 to 11.2 us without a spin, 6.4 to 7.3 us with 20, and no less with
@@ -235,9 +235,6 @@ void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t
 	s->turns = 0;
 	s->blocked = false;
 	s->inside = inside;
-	s->attends = inside != NULL;
-	if (inside)
-		inside->attend_begin();
 	s->worker = link && link->page ? &link->page->worker[worker % CV_WORKERS_MAX] : NULL;
 	s->spin_ns = s->worker ? spin_ns(inside != NULL) : 0;
 	s->timeout_ns = timeout_ns;
@@ -270,8 +267,9 @@ static inline void cpu_pause(void)
 /* Always one turn before the sleep. */
 static bool spin_inside(struct wait_slow *s)
 {
-	uint64_t now = s->inside->turn();
+	uint64_t now = signal_safe_turn(s->inside);
 
+	signal_check_late();
 	s->turns++;
 	/* Our peer may want this core. */
 	if (s->turns % SPIN_YIELD_TURNS == 0)
@@ -318,20 +316,12 @@ static void signals_block(sigset_t *old)
 	pthread_sigmask(SIG_BLOCK, &block, old);
 }
 
-static void attend_end(struct wait_slow *s)
-{
-	if (s->attends)
-		s->inside->attend_end();
-	s->attends = false;
-}
-
 bool wait_slow_spin(struct wait_slow *s)
 {
 	if (s->inside ? spin_inside(s) : spin_elsewhere(s))
 		return true;
 	if (s->end_ns == 0 && s->timeout_ns != WAIT_FOREVER)
 		(void)spin_lasts(s, wait_now_ns());
-	attend_end(s);
 	signals_block(&s->old);
 	s->blocked = true;
 	return false;
@@ -341,17 +331,29 @@ void wait_slow_end(struct wait_slow *s)
 {
 	int saved = errno;
 
-	attend_end(s);
 	if (s->blocked)
 		pthread_sigmask(SIG_SETMASK, &s->old, NULL);
 	errno = saved;
+}
+
+__thread struct wait_batch wait_batch __attribute__((tls_model("initial-exec")));
+
+void wait_batch_flush(const struct wait_link *link)
+{
+	const struct cv_inline_engine *inside = link ? LOAD(link->inside) : NULL;
+
+	if (wait_batch.posts == 0)
+		return;
+	wait_batch.posts = 0;
+	if (inside)
+		signal_safe_post(inside);
 }
 
 bool wait_turn(const struct wait_link *link)
 {
 	const struct cv_inline_engine *inside = LOAD(link->inside);
 
-	return inside && inside->turn() != CV_INLINE_BUSY;
+	return inside && signal_safe_turn(inside) != CV_INLINE_BUSY;
 }
 
 bool wait_restarts(void)
@@ -507,7 +509,7 @@ int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint6
 	int watch = inside ? inside->watch_begin(&until) : -1, ready;
 
 	if (watch == -2) {
-		inside->turn();
+		(void)signal_safe_turn(inside);
 		for (nfds_t i = 0; i < n; i++)
 			fds[i].revents = 0;
 		return 0;
@@ -519,7 +521,7 @@ int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint6
 	inside->watch_end();
 	/* A device, a doorbell, or the engine's time. */
 	if (ready == 0 || (ready > 0 && fds[n].revents))
-		inside->turn();
+		(void)signal_safe_turn(inside);
 	return ready > 0 && fds[n].revents ? ready - 1 : ready;
 }
 

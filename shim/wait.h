@@ -189,7 +189,7 @@ void mux_fork_child(void);
  */
 struct wait_slow {
 	sigset_t old;
-	bool blocked, attends;
+	bool blocked;
 	uint64_t spin_ns, timeout_ns; /* what is still to be counted from the first reading of the clock */
 	uint64_t end_ns;              /* of the spin; 0: the clock was not read yet */
 	uint64_t deadline_ns;         /* of the wait */
@@ -222,6 +222,22 @@ void wait_bell_read(int bell);
 void wait_bell_write(int bell);
 /* For loops that never sleep: looks once in so many calls whether the engine has died. */
 void wait_link_check(struct wait_link *link);
+/* Commands that this thread has posted and that an engine in its own process has not seen yet: a thread that was given
+ * several sockets' news at once answers them one by one, and the engine does better with all answers together. They
+ * are carried out at the thread's next wait, with the next few, or by the engine's own thread within a millisecond. */
+struct wait_batch {
+	uint32_t news;  /* that the last wait brought */
+	uint32_t posts;
+};
+extern __thread struct wait_batch wait_batch __attribute__((tls_model("initial-exec")));
+#define WAIT_BATCH_POSTS 32u
+static inline bool wait_batch_goes_on(void)
+{
+	return wait_batch.news > 1 && ++wait_batch.posts < WAIT_BATCH_POSTS;
+}
+/* At the start of a wait. */
+void wait_batch_flush(const struct wait_link *link);
+
 /* A thread that looks without waiting gives an engine in its own process the occasion to work. False: the engine
  * works elsewhere, and another look is no use. */
 bool wait_turn(const struct wait_link *link);

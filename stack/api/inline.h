@@ -7,10 +7,11 @@
  * Owns: the module's entry, and who may run a turn when. Called by: shim/ (host) and dpdk/ (module).
  *
  * The baton is one atomic word: whoever holds it runs a turn. A thread that waits is in one of three states:
- *   attending   it spins, running turns                        attend_begin ... attend_end
+ *   spinning    it runs turns
  *   watching    it sleeps on the engine's descriptor for all   watch_begin ... watch_end
- *   asleep      on its own bell only: somebody else attends or watches
- * When nobody does, the module's own thread takes over within a millisecond.
+ *   asleep      on its own bell only: somebody else spins or watches
+ * When nobody does, the module's own thread takes over within a millisecond. turn and post must not be left by
+ * longjmp.
  */
 #ifndef CULVERT_API_INLINE_H
 #define CULVERT_API_INLINE_H
@@ -42,8 +43,6 @@ struct cv_inline_engine {
 	uint64_t (*turn)(void);
 	/* The same for a command that this thread has posted: the time may be some milliseconds old. */
 	void (*post)(void);
-	void (*attend_begin)(void);
-	void (*attend_end)(void);
 	/* The calling thread will sleep for all until *until_ns at the latest: returns the descriptor that gets
 	 * readable when a turn is due. -1: another thread does already; -2: a turn is due now. */
 	int (*watch_begin)(uint64_t *until_ns);
