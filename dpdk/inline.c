@@ -27,7 +27,7 @@
 #include "stack/tcp/tcp.h"
 
 #define NAP_NS 1000000ull       /* of the own thread, while others run turns */
-#define NAP_LAST_NS 16000000ull /* while one watches */
+#define NAP_LAST_NS 4000000ull  /* while one watches */
 #define FINISH_NAP_NS 200000ull
 #define WATCH_LATE_NS 100000000ull
 
@@ -146,6 +146,13 @@ static void post(void)
 		}
 		sleepers_hurry();
 	} while (baton_give());
+}
+
+/* The fence: either we see the watcher here, or it sees our command before it sleeps. */
+static bool may_defer(void)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	return atomic_load_explicit(&word.watching, memory_order_relaxed) == 0;
 }
 
 /* --- who waits ----------------------------------------------------------------------------------- */
@@ -363,6 +370,7 @@ static const struct cv_inline_engine calls = {
 	.version = CV_API_VERSION,
 	.turn = turn,
 	.post = post,
+	.may_defer = may_defer,
 	.watch_begin = watch_begin,
 	.watch_end = watch_end,
 	.finish = finish,

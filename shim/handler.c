@@ -95,11 +95,12 @@ int shim_sigaction(int sig, const struct sigaction *action, struct sigaction *ol
 	if (sig <= 0 || sig >= SIGNALS || is_fault(sig) || !inline_wanted())
 		return real_sigaction(sig, action, old);
 	before = theirs[sig];
+	if (action)
+		theirs[sig] = *action;
 	if (action && has_handler(action)) {
 		ours = *action;
 		ours.sa_sigaction = handler;
 		ours.sa_flags = (action->sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
-		theirs[sig] = *action;
 		result = real_sigaction(sig, &ours, old);
 	} else {
 		result = real_sigaction(sig, action, old);

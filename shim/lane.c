@@ -154,7 +154,7 @@ static void doorbell(struct lane *lane, bool waits)
 	uint32_t worker = lane->wait.worker;
 
 	if (l->wait.inside) {
-		if (!waits && wait_batch_goes_on())
+		if (!waits && wait_batch_goes_on(l->wait.inside))
 			return;
 		wait_batch.posts = 0;
 		signal_safe_post(l->wait.inside);

@@ -338,6 +338,11 @@ void wait_slow_end(struct wait_slow *s)
 
 __thread struct wait_batch wait_batch __attribute__((tls_model("initial-exec")));
 
+bool wait_batch_goes_on(const struct cv_inline_engine *inside)
+{
+	return wait_batch.news > 1 && ++wait_batch.posts < WAIT_BATCH_POSTS && inside->may_defer();
+}
+
 void wait_batch_flush(const struct wait_link *link)
 {
 	const struct cv_inline_engine *inside = link ? LOAD(link->inside) : NULL;

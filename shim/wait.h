@@ -224,17 +224,14 @@ void wait_bell_write(int bell);
 void wait_link_check(struct wait_link *link);
 /* Commands that this thread has posted and that an engine in its own process has not seen yet: a thread that was given
  * several sockets' news at once answers them one by one, and the engine does better with all answers together. They
- * are carried out at the thread's next wait, with the next few, or by the engine's own thread within a millisecond. */
+ * are carried out at the thread's next wait, with the next few, or by the engine's own thread within a few milliseconds. */
 struct wait_batch {
 	uint32_t news;  /* that the last wait brought */
 	uint32_t posts;
 };
 extern __thread struct wait_batch wait_batch __attribute__((tls_model("initial-exec")));
 #define WAIT_BATCH_POSTS 32u
-static inline bool wait_batch_goes_on(void)
-{
-	return wait_batch.news > 1 && ++wait_batch.posts < WAIT_BATCH_POSTS;
-}
+bool wait_batch_goes_on(const struct cv_inline_engine *inside);
 /* At the start of a wait. */
 void wait_batch_flush(const struct wait_link *link);
 

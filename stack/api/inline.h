@@ -10,11 +10,13 @@
  *   spinning    it runs turns
  *   watching    it sleeps on the engine's descriptor for all   watch_begin ... watch_end
  *   asleep      on its own bell only: somebody else spins or watches
- * When nobody does, the module's own thread takes over within a millisecond. turn and post must not be left by
+ * When nobody does, the module's own thread takes over within a few milliseconds. turn and post must not be left by
  * longjmp.
  */
 #ifndef CULVERT_API_INLINE_H
 #define CULVERT_API_INLINE_H
+
+#include <stdbool.h>
 
 #include "control.h"
 
@@ -43,6 +45,9 @@ struct cv_inline_engine {
 	uint64_t (*turn)(void);
 	/* The same for a command that this thread has posted: the time may be some milliseconds old. */
 	void (*post)(void);
+	/* Whether commands may wait a few milliseconds for the poster's next turn: the module's own thread looks that often,
+	 * unless a thread of the program sleeps for all, which would not see them. */
+	bool (*may_defer)(void);
 	/* The calling thread will sleep for all until *until_ns at the latest: returns the descriptor that gets
 	 * readable when a turn is due. -1: another thread does already; -2: a turn is due now. */
 	int (*watch_begin)(uint64_t *until_ns);
