@@ -34,7 +34,7 @@ static void segment(struct script *s, struct fuzz_input *in)
 	len = len % 4 == 0 ? len * 5 : len;
 	if (fuzz_u8(in) & 1)
 		script_send(s, flags, seq, ack, payload, len);
-	else if (s->w->frames_n < WORLD_FRAMES_MAX / 2) /* a part of the burst that the next one ends */
+	else if (s->w->frames_n < 2048) /* a part of the burst that the next one ends */
 		script_queue(s, flags, seq, ack, payload, len);
 }
 

@@ -6,12 +6,13 @@
 /* The packet of a protocol that is on its way to a host, from its IP header on; NULL if none. */
 static const uint8_t *on_the_wire(const struct world *w, int to, uint8_t proto, uint16_t *len)
 {
-	for (unsigned i = 0; i < w->frames_n; i++) {
-		const uint8_t *f = rte_pktmbuf_mtod(w->frames[i].m, const uint8_t *);
+	list_for_each(node, &w->wire[to].frames)
+	{
+		const struct world_frame *f = list_entry(node, struct world_frame, node);
 
-		if (w->frames[i].to == to && f[12] == 8 && f[13] == 0 && f[23] == proto) {
-			*len = (uint16_t)(rte_pktmbuf_pkt_len(w->frames[i].m) - 14);
-			return f + 14;
+		if (f->data[12] == 8 && f->data[13] == 0 && f->data[23] == proto) {
+			*len = (uint16_t)(f->len - 14);
+			return f->data + 14;
 		}
 	}
 	return NULL;
@@ -236,15 +237,14 @@ static void fragmentation_needed__tcp__segments_become_smaller(void **state)
 	assert_non_null(sent);
 	assert_int_equal(len, 1500);
 	memcpy(quote, sent, sizeof(quote));
-	for (unsigned i = 0; i < w->frames_n; i++) /* the router lost them all */
-		rte_pktmbuf_free(w->frames[i].m);
-	w->frames_n = 0;
+	while (!list_empty(&w->wire[1].frames)) /* the router lost them all */
+		world_frame_free(w, list_entry(w->wire[1].frames.next, struct world_frame, node));
 	complain(w, 3, 4, 1000, quote, sizeof(quote));
 	world_run(w, 0, NULL, NULL);
 	sent = on_the_wire(w, 1, IPPROTO_TCP, &len); /* at once, not by the timer */
 	assert_non_null(sent);
-	for (unsigned i = 0; i < w->frames_n; i++)
-		assert_true(rte_pktmbuf_pkt_len(w->frames[i].m) <= 1014);
+	list_for_each(node, &w->wire[1].frames)
+		assert_true(list_entry(node, struct world_frame, node)->len <= 1014);
 	for (int i = 0; i < 500 && have < sizeof(got); i++) {
 		world_run(w, 10 * MS, NULL, NULL);
 		have += sock_recv_copy(sk[1], got + have, (uint32_t)sizeof(got) - have);
@@ -436,7 +436,7 @@ static void neighbour__unknown_then_known__the_same_frame(void **state)
 		struct sock *sk = udp_at(w, 0, "10.0.0.1", 9);
 		uint8_t first[64] = {0};
 		const uint8_t *ip;
-		uint16_t len;
+		uint16_t len = 0;
 
 		w->host[0].port.tx_ip_cksum = w->host[0].port.tx_l4_cksum = how & 1;
 		w->host[0].port.trusted = (how & 2) != 0;

@@ -20,10 +20,11 @@ static void icmp6(struct world *w, int to, const char *src, const char *dst, uin
  * header on. */
 static const uint8_t *on_the_wire(const struct world *w, int to, uint8_t next, uint8_t type)
 {
-	for (unsigned i = 0; i < w->frames_n; i++) {
-		const uint8_t *f = rte_pktmbuf_mtod(w->frames[i].m, const uint8_t *);
+	list_for_each(node, &w->wire[to].frames)
+	{
+		const uint8_t *f = list_entry(node, struct world_frame, node)->data;
 
-		if (w->frames[i].to == to && f[12] == 0x86 && f[13] == 0xdd && f[20] == next &&
+		if (f[12] == 0x86 && f[13] == 0xdd && f[20] == next &&
 			(type == 0 || f[54] == type))
 			return f + 14;
 	}

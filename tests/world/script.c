@@ -106,35 +106,22 @@ static void segment_take(struct script *s, const uint8_t *frame, uint32_t len)
 
 static void frames_take(struct script *s)
 {
-	for (unsigned i = 0; i < s->w->frames_n;) {
-		struct world_frame f = s->w->frames[i];
-		static uint8_t flat[WORLD_FRAME_BYTES];
-		const uint8_t *frame;
-		uint32_t len;
+	struct list *wire = &s->w->wire[1].frames;
 
-		if (f.to != 1) {
-			i++;
-			continue;
-		}
-		s->w->frames_n--;
-		memmove(&s->w->frames[i], &s->w->frames[i + 1], (s->w->frames_n - i) * sizeof(f));
-		len = rte_pktmbuf_pkt_len(f.m);
-		frame = rte_pktmbuf_read(f.m, 0, len, flat);
-		if (frame[12] == 8 && frame[13] == 6)
-			arp_answer(s, frame, len);
-		else if (frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_TCP)
-			segment_take(s, frame, len);
-		rte_pktmbuf_free(f.m);
+	while (!list_empty(wire)) {
+		struct world_frame *f = list_entry(wire->next, struct world_frame, node);
+
+		if (f->data[12] == 8 && f->data[13] == 6)
+			arp_answer(s, f->data, f->len);
+		else if (f->data[12] == 8 && f->data[13] == 0 && f->data[23] == IPPROTO_TCP)
+			segment_take(s, f->data, f->len);
+		world_frame_free(s->w, f);
 	}
 }
 
 static bool frame_waits(const struct script *s)
 {
-	for (unsigned i = 0; i < s->w->frames_n; i++) {
-		if (s->w->frames[i].to == 0)
-			return true;
-	}
-	return false;
+	return !list_empty(&s->w->wire[0].frames);
 }
 
 /* Until `end`, or a segment is there when one is waited for. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include <rte_eal.h>
+#include <rte_ether.h>
 #include <rte_ip.h>
 #include <rte_tcp.h>
 
@@ -21,19 +22,25 @@
 
 static struct rte_mempool *pool;
 
-void world_eal_init(const char *name)
+void world_eal_init_large(const char *name, uint32_t buffers)
 {
-	char prefix[64];
-	char *argv[] = {(char *)(uintptr_t)name, "--no-huge", "-m", "64", "--no-pci", "--no-telemetry",
+	char prefix[64], memory[16];
+	char *argv[] = {(char *)(uintptr_t)name, "--no-huge", "-m", memory, "--no-pci", "--no-telemetry",
 		"--no-shconf", "-l", "0", "--log-level", "error", prefix};
 
+	snprintf(memory, sizeof(memory), "%u", 32 + buffers / 256); /* MiB; a buffer takes 2.4 KiB */
 	snprintf(prefix, sizeof(prefix), "--file-prefix=%s-%d", name, getpid());
 	if (rte_eal_init((int)(sizeof(argv) / sizeof(argv[0])), argv) < 0)
 		abort();
-	pool = rte_pktmbuf_pool_create("world", POOL_MBUFS, 0,
+	pool = rte_pktmbuf_pool_create("world", buffers, 0,
 		RTE_ALIGN(sizeof(struct pkt), RTE_MBUF_PRIV_ALIGN), RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	if (pool == NULL)
 		abort();
+}
+
+void world_eal_init(const char *name)
+{
+	world_eal_init_large(name, POOL_MBUFS);
 }
 
 static uint64_t draw(struct world *w)
@@ -51,11 +58,19 @@ static bool chance(struct world *w, unsigned per_mille)
 
 static void hash_add(struct world *w, const void *data, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		w->hash = (w->hash ^ ((const uint8_t *)data)[i]) * 0x100000001b3ull;
+	const uint8_t *at = data;
+	uint64_t word;
+
+	for (; len >= sizeof(word); len -= sizeof(word), at += sizeof(word)) {
+		memcpy(&word, at, sizeof(word));
+		w->hash = (w->hash ^ word) * 0x9e3779b97f4a7c15ull;
+		w->hash ^= w->hash >> 29;
+	}
+	for (; len > 0; len--, at++)
+		w->hash = (w->hash ^ *at) * 0x100000001b3ull;
 }
 
-/* In as many buffers as it takes. */
+/* In as many buffers as it takes; NULL: there are not as many. */
 static struct rte_mbuf *frame_copy(struct world *w, const uint8_t *data, uint32_t len)
 {
 	struct rte_mbuf *m = NULL;
@@ -64,7 +79,10 @@ static struct rte_mbuf *frame_copy(struct world *w, const uint8_t *data, uint32_
 		uint32_t n = len < WORLD_BUFFER_BYTES ? len : WORLD_BUFFER_BYTES;
 		struct rte_mbuf *s = rte_pktmbuf_alloc(w->pool);
 
-		assert_non_null(s);
+		if (s == NULL) {
+			rte_pktmbuf_free(m);
+			return NULL;
+		}
 		memcpy(rte_pktmbuf_append(s, (uint16_t)n), data, n);
 		if (m == NULL)
 			m = s;
@@ -76,23 +94,32 @@ static struct rte_mbuf *frame_copy(struct world *w, const uint8_t *data, uint32_
 	return m;
 }
 
-static void frame_damage(struct world *w, struct rte_mbuf *m)
-{
-	uint32_t at = (uint32_t)(draw(w) % rte_pktmbuf_pkt_len(m));
-
-	for (; at >= m->data_len; m = m->next)
-		at -= m->data_len;
-	rte_pktmbuf_mtod(m, uint8_t *)[at] ^= (uint8_t)(1u << draw(w) % 8);
-}
-
 static void wire_put(struct world *w, int to, const uint8_t *data, uint32_t len, uint64_t at_ns)
 {
-	struct rte_mbuf *m = frame_copy(w, data, len);
+	struct world_frame *f = malloc(sizeof(*f) + len);
+	struct list *behind = w->wire[to].frames.prev;
 
+	assert_non_null(f);
 	assert_true(w->frames_n < WORLD_FRAMES_MAX);
-	if (chance(w, w->link.corrupt))
-		frame_damage(w, m);
-	w->frames[w->frames_n++] = (struct world_frame){m, at_ns, w->order++, to};
+	f->at_ns = at_ns;
+	f->len = len;
+	memcpy(f->data, data, len);
+	if (chance(w, w->link.corrupt)) {
+		uint32_t at = (uint32_t)(draw(w) % len);
+
+		f->data[at] ^= (uint8_t)(1u << draw(w) % 8);
+	}
+	while (behind != &w->wire[to].frames && list_entry(behind, struct world_frame, node)->at_ns > at_ns)
+		behind = behind->prev;
+	list_insert_before(behind->next, &f->node);
+	w->frames_n++;
+}
+
+void world_frame_free(struct world *w, struct world_frame *f)
+{
+	list_del(&f->node);
+	free(f);
+	w->frames_n--;
 }
 
 void world_inject(struct world *w, int to, const void *data, uint32_t len)
@@ -117,14 +144,65 @@ static void device_finish(struct world_host *h, uint8_t *frame, uint32_t len, co
 	tcp->cksum = rte_ipv4_udptcp_cksum(ip, tcp);
 }
 
-static void frame_send(struct world_host *h, const uint8_t *data, uint32_t len)
+uint64_t world_queued(const struct world *w, int to)
+{
+	uint64_t until = w->wire[to].busy_until_ns;
+
+	return until > w->now_ns ? (until - w->now_ns) * (w->link.rate_bps / 1000) / 8000000 : 0;
+}
+
+/* ECT becomes CE, whatever the family (RFC3168:5). */
+static bool congestion_mark(uint8_t *frame)
+{
+	struct rte_ipv4_hdr *ip = (void *)(frame + RTE_ETHER_HDR_LEN);
+
+	if (frame[12] == 0x08 && frame[13] == 0x00 && (ip->type_of_service & 3) != 0) {
+		ip->type_of_service |= 3;
+		ip->hdr_checksum = 0;
+		ip->hdr_checksum = rte_ipv4_cksum(ip);
+		return true;
+	}
+	if (frame[12] == 0x86 && frame[13] == 0xdd && (frame[RTE_ETHER_HDR_LEN + 1] & 0x30) != 0) {
+		frame[RTE_ETHER_HDR_LEN + 1] |= 0x30;
+		return true;
+	}
+	return false;
+}
+
+/* When the frame has passed the bottleneck; 0: it was dropped. */
+static uint64_t bottleneck_pass(struct world *w, int to, uint8_t *frame, uint32_t len)
+{
+	struct world_wire *way = &w->wire[to];
+	uint64_t queued = world_queued(w, to), from = way->busy_until_ns;
+
+	if (w->link.rate_bps == 0)
+		return w->now_ns;
+	if (w->link.queue_bytes != 0 && queued + len > w->link.queue_bytes) {
+		way->queue_drops++;
+		return 0;
+	}
+	if (w->link.mark_bytes != 0 && queued >= w->link.mark_bytes && congestion_mark(frame))
+		way->marks++;
+	if (queued + len > way->queued_max)
+		way->queued_max = queued + len;
+	way->bytes += len;
+	from = from > w->now_ns ? from : w->now_ns;
+	way->busy_until_ns = from + (uint64_t)len * 8000000 / (w->link.rate_bps / 1000);
+	return way->busy_until_ns;
+}
+
+static void frame_send(struct world_host *h, uint8_t *data, uint32_t len)
 {
 	struct world *w = h->w;
-	uint64_t at = w->now_ns + w->link.delay_ns;
+	uint64_t at;
 
 	w->frames_sent++;
 	hash_add(w, &w->now_ns, sizeof(w->now_ns));
 	hash_add(w, data, len);
+	at = bottleneck_pass(w, 1 - h->index, data, len);
+	if (at == 0)
+		return;
+	at += w->link.delay_ns;
 	if (chance(w, w->link.reorder))
 		at += w->link.reorder_ns;
 	if (!chance(w, w->link.loss))
@@ -186,21 +264,11 @@ static uint16_t host_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16
 	return n;
 }
 
-/* The earliest frame on the wire, -1 if none; to < 0: any host. */
-static int wire_first(const struct world *w, int to)
+static struct world_frame *wire_first(struct world *w, int to)
 {
-	int best = -1;
+	struct list *frames = &w->wire[to].frames;
 
-	for (unsigned i = 0; i < w->frames_n; i++) {
-		const struct world_frame *f = &w->frames[i];
-
-		if (to >= 0 && f->to != to)
-			continue;
-		if (best < 0 || f->at_ns < w->frames[best].at_ns ||
-			(f->at_ns == w->frames[best].at_ns && f->order < w->frames[best].order))
-			best = (int)i;
-	}
-	return best;
+	return list_empty(frames) ? NULL : list_entry(frames->next, struct world_frame, node);
 }
 
 static uint16_t host_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
@@ -211,12 +279,16 @@ static uint16_t host_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16
 
 	(void)port;
 	while (n < max) {
-		int i = wire_first(w, h->index);
+		struct world_frame *f = wire_first(w, h->index);
 
-		if (i < 0 || w->frames[i].at_ns > w->now_ns)
+		if (f == NULL || f->at_ns > w->now_ns)
 			break;
-		pkts[n++] = w->frames[i].m;
-		w->frames[i] = w->frames[--w->frames_n];
+		pkts[n] = frame_copy(w, f->data, f->len);
+		if (pkts[n] != NULL)
+			n++;
+		else
+			w->rx_no_buffer++;
+		world_frame_free(w, f);
 	}
 	return n;
 }
@@ -261,6 +333,8 @@ struct world *world_new(uint64_t seed, const struct world_link *link)
 	w->now_ns = 1000000000;
 	w->link = *link;
 	w->pool = pool;
+	list_init(&w->wire[0].frames);
+	list_init(&w->wire[1].frames);
 	host_init(w, 0);
 	host_init(w, 1);
 	return w;
@@ -268,22 +342,28 @@ struct world *world_new(uint64_t seed, const struct world_link *link)
 
 void world_free(struct world *w)
 {
-	for (unsigned i = 0; i < w->frames_n; i++)
-		rte_pktmbuf_free(w->frames[i].m);
+	for (int to = 0; to < 2; to++) {
+		struct world_frame *f;
+
+		while ((f = wire_first(w, to)) != NULL)
+			world_frame_free(w, f);
+	}
 	engine_free(w->host[0].e);
 	engine_free(w->host[1].e);
 	assert_int_equal(rte_mempool_in_use_count(w->pool), 0);
 	free(w);
 }
 
-static uint64_t world_next_ns(const struct world *w)
+static uint64_t world_next_ns(struct world *w)
 {
-	int first = wire_first(w, -1);
-	uint64_t next = first < 0 ? UINT64_MAX : w->frames[first].at_ns;
+	uint64_t next = UINT64_MAX;
 
 	for (int i = 0; i < 2; i++) {
+		const struct world_frame *f = wire_first(w, i);
 		uint64_t at = engine_deadline_ns(w->host[i].e);
 
+		if (f != NULL && f->at_ns < next)
+			next = f->at_ns;
 		next = at < next ? at : next;
 	}
 	return next;

@@ -11,25 +11,40 @@
 #include <stdint.h>
 #include <rte_mbuf.h>
 
+#include "stack/base/list.h"
 #include "stack/core/engine.h"
 #include "stack/sock/sock.h"
 
-#define WORLD_FRAMES_MAX 4096
+#define WORLD_FRAMES_MAX 131072 /* on the wire at once: 1 Gbit/s x 300 ms and as much in a queue, both ways */
 #define WORLD_FRAME_BYTES (65535 + 18) /* the largest */
 #define WORLD_BUFFER_BYTES 2048        /* of a frame in one packet buffer; larger frames come as chains */
 
+/* Each way alike. A frame waits in the bottleneck's queue, if there is one, and then takes delay_ns. */
 struct world_link {
 	uint64_t delay_ns;
 	/* in 1/1000 of the frames */
 	unsigned loss, duplicate, reorder, corrupt;
 	uint64_t reorder_ns; /* how much later a reordered frame comes */
+	/* The bottleneck. Bytes are those of frames, Ethernet header included. */
+	uint64_t rate_bps;    /* bits a second; 0: no bottleneck */
+	uint64_t queue_bytes; /* what does not fit behind those that wait is dropped (tail drop); 0: all fits */
+	uint64_t mark_bytes;  /* a frame that finds as much waiting is marked CE if it is ECT (RFC3168:5); 0: none is */
 };
 
+/* On its way to a host. */
 struct world_frame {
-	struct rte_mbuf *m;
+	struct list node;
 	uint64_t at_ns;
-	uint64_t order; /* frames of one time keep their order */
-	int to;
+	uint32_t len;
+	uint8_t data[];
+};
+
+/* One way of the link. */
+struct world_wire {
+	struct list frames;    /* by at_ns; those of one time in the order in which they were sent */
+	uint64_t busy_until_ns; /* until the bottleneck has sent what waits */
+	uint64_t queued_max;   /* the most bytes that waited; a test may set it back */
+	uint64_t queue_drops, marks, bytes /* that passed the bottleneck */;
 };
 
 struct world_host {
@@ -43,17 +58,20 @@ struct world_host {
 };
 
 struct world {
-	uint64_t now_ns, order, random;
+	uint64_t now_ns, random;
 	struct world_link link;
 	struct world_host host[2];
-	struct world_frame frames[WORLD_FRAMES_MAX];
-	unsigned frames_n;
+	struct world_wire wire[2]; /* by destination */
+	unsigned frames_n;         /* on both */
 	uint64_t frames_sent, hash; /* hash of all that was sent, with the times */
+	uint64_t rx_no_buffer;      /* frames that came when the packet buffers were used up */
 	struct rte_mempool *pool;
 };
 
 /* Once for a test binary: EAL without hugepages. */
 void world_eal_init(const char *name);
+/* The same, with so many packet buffers for each world's two hosts instead of 8,191. */
+void world_eal_init_large(const char *name, uint32_t buffers);
 /* Two hosts, 10.0.0.1 and 10.0.0.2 /24, time 1 s. */
 struct world *world_new(uint64_t seed, const struct world_link *link);
 /* Frees all; fails the test when a packet buffer is not back. */
@@ -68,5 +86,9 @@ struct cv_endpoint world_endpoint(int host, uint16_t port);
 struct txbuf *world_txbuf(const void *data, uint32_t len, unsigned *released);
 /* Puts a frame on the wire towards a host, as a stranger would; data is copied. */
 void world_inject(struct world *w, int to, const void *data, uint32_t len);
+/* Takes a frame off the wire and frees it. */
+void world_frame_free(struct world *w, struct world_frame *f);
+/* Bytes that wait at the bottleneck towards a host. */
+uint64_t world_queued(const struct world *w, int to);
 
 #endif
