@@ -7,7 +7,7 @@
 #   world     engines on a virtual clock, release and sanitizer builds
 #   fuzz      the fuzz targets on a fixed number of inputs, release and sanitizer builds; then each for 10 s by
 #             libFuzzer (FUZZ_SECONDS)
-#   docs      what is generated from the code is up to date
+#   docs      what is generated from the code is up to date, and docs/rfc.md names tests that exist
 #   diff      the differential cases, on the kernel and under the preload in both hostings
 #   programs  real programs on engines: tests/programs/*.sh (`programs/NAME` runs one)
 
@@ -145,6 +145,7 @@ group_fuzz() {
 
 group_docs() {
 	run_one 'docs made from the code are up to date' 30 "$CULVERT_ROOT/dev.d/pages.py" --check
+	run_one 'docs/rfc.md names tests that exist' 30 "$CULVERT_ROOT/dev.d/rfc_check.py"
 }
 
 group_diff() {
