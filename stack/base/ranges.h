@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RANGES_MAX 16
+#define RANGES_MAX 32
 
 struct range {
 	uint32_t lo, hi;

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_loss.h"
 
 #define FLOW_BUCKETS_MIN 1024u
+/* One connection in so many may be in trouble at a time, and at least these (memory is touched as it is needed). */
+#define TROUBLED_PART 4u
+#define TROUBLED_MIN 4096u
 
 static uint32_t flow_buckets(uint32_t max)
 {
@@ -20,7 +23,7 @@ static uint32_t flow_buckets(uint32_t max)
 int tcp_init(struct engine *e)
 {
 	struct tcp *t = calloc(1, sizeof(*t));
-	uint32_t buckets = flow_buckets(e->config.tcp_max);
+	uint32_t buckets = flow_buckets(e->config.tcp_max), troubles;
 
 	if (t == NULL)
 		return -CV_ENOMEM;
@@ -30,6 +33,10 @@ int tcp_init(struct engine *e)
 	if (t->flows == NULL || t->ports == NULL || pool_init(&t->socks, sizeof(struct tcp_sock), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
 	if (pool_init(&t->tws, sizeof(struct tcp_tw), e->config.tcp_max) != 0)
+		return -CV_ENOMEM;
+	troubles = e->config.tcp_max / TROUBLED_PART > TROUBLED_MIN ? e->config.tcp_max / TROUBLED_PART : TROUBLED_MIN;
+	if (pool_init(&t->losses, sizeof(struct tcp_loss), troubles) != 0 ||
+		pool_init(&t->ooos, sizeof(struct tcp_ooo), troubles) != 0)
 		return -CV_ENOMEM;
 	for (uint32_t i = 0; i < buckets; i++)
 		list_init(&t->flows[i]);
@@ -70,6 +77,8 @@ void tcp_fini(struct engine *e)
 	}
 	pool_fini(&t->socks);
 	pool_fini(&t->tws);
+	pool_fini(&t->losses);
+	pool_fini(&t->ooos);
 	free(t->flows);
 	free(t->ports);
 	free(t);
@@ -96,7 +105,6 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	list_init(&tp->txq);
 	list_init(&tp->embryos);
 	list_init(&tp->bind_node);
-	pktq_init(&tp->ooo);
 	tcp_timer_init(tp);
 	tp->state = TCP_CLOSED;
 	tp->acceptable = 1;

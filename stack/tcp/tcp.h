@@ -18,7 +18,6 @@
 #include "stack/api/command.h"
 #include "stack/base/list.h"
 #include "stack/base/pool.h"
-#include "stack/base/ranges.h"
 #include "stack/base/seq.h"
 #include "stack/base/siphash.h"
 #include "stack/base/wheel.h"
@@ -85,6 +84,8 @@ struct tcp_port_use {
 };
 
 struct tcp_sock;
+struct tcp_loss;
+struct tcp_ooo;
 
 /* Congestion control (RFC5681 terms; bytes). */
 struct tcp_cc {
@@ -124,9 +125,8 @@ struct tcp_sock {
 		quickack : 1, persist : 1;
 	bool pingpong; /* our data answers the peer's: an ACK may wait for it (delayed ACK) */
 	uint8_t ack_pending; /* data segments not yet acknowledged */
-	uint8_t dupacks, dup_owed;
+	uint8_t dup_owed;
 	uint8_t backoff, probes, probes_out /* since the peer last answered */, keep_probes, soft_error;
-	uint32_t recover, high_rxt, lost_below;
 	uint32_t rtt_seq;
 	uint64_t rtt_start;
 	uint64_t retrans_start; /* first retransmission of what is unacknowledged; 0 none */
@@ -137,21 +137,19 @@ struct tcp_sock {
 	struct list txq;      /* txbufs not fully acknowledged */
 	struct txbuf *cursor; /* hint: where the last segment was cut from */
 	struct ip_path path;
-	struct pktq ooo;          /* ascending sequence; see tcp_receive.c */
+	struct tcp_loss *loss; /* NULL: nothing that we sent is missing (tcp_loss.h) */
+	struct tcp_ooo *ooo;   /* NULL: nothing waits for a gap to close */
 	uint64_t rx_total;
 	uint64_t bytes_acked, bytes_sent;
 	uint32_t segs_in, segs_out, data_segs_in, data_segs_out;
 	const struct tcp_cc *cc;
 	uint64_t cc_priv[TCP_CC_PRIV / 8];
-	struct ranges sacked; /* what the peer has beyond snd_una; mostly its count, which is 0 */
 
 	/* loss and reordering */
-	struct rte_mbuf *ooo_hint; /* the one queued last; NULL: none, or gone */
-	struct ranges ooo_ranges;  /* what ooo holds, FINs included: our SACK blocks */
-	uint32_t ooo_last;         /* where the latest out-of-order segment begins */
 	uint64_t bytes_retrans;
 	uint32_t total_retrans;
 	uint64_t refused_ack_ns; /* the last ACK that answered a segment without data, not acceptable */
+	uint32_t dup_lo, dup_hi; /* received twice, not yet told (RFC2883); none: the same */
 
 	/* cold */
 	uint32_t iss, irs, rcv_up;
@@ -169,8 +167,8 @@ struct tcp_sock {
 	int32_t linger2_s;
 	struct list bind_node; /* in the port table */
 };
-static_assert(sizeof(struct tcp_sock) <= 1152, "a connection is small");
-static_assert(offsetof(struct tcp_sock, sacked.r) <= 12 * 64, "what every segment meets is twelve lines");
+static_assert(sizeof(struct tcp_sock) <= 896, "a connection is small");
+static_assert(offsetof(struct tcp_sock, bytes_retrans) <= 12 * 64, "what every segment meets is twelve lines");
 
 /* TIME_WAIT: what is left of a connection (RFC9293:3.10.7.4, RFC6191). */
 struct tcp_tw {
@@ -187,6 +185,7 @@ struct tcp_tw {
 
 struct tcp {
 	struct pool socks, tws;
+	struct pool losses, ooos; /* tcp_loss.h */
 	struct list *flows; /* buckets */
 	uint32_t flow_mask;
 	uint32_t flows_gen; /* changes when a flow comes or goes */
@@ -331,27 +330,32 @@ void tcp_embryo_gone(struct tcp_sock *tp);
 bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s);
 /* Cuts what lies outside the window; false when nothing acceptable is left (RFC9293:3.10.7.4). */
 bool tcp_receive_trim(struct tcp_sock *tp, struct tcp_seg *s);
+/* s, which is refused, may be a repeat of what we have: the peer is told (RFC2883). */
+void tcp_receive_duplicate(struct tcp_sock *tp, const struct tcp_seg *s);
 /* Frees what waits out of order. */
 void tcp_receive_drop(struct tcp_sock *tp);
 /* The same, and what nobody will read. */
 void tcp_receive_forget(struct tcp_sock *tp);
 uint32_t tcp_receive_window(const struct tcp_sock *tp);
 void tcp_receive_consumed(struct tcp_sock *tp, uint32_t bytes);
-uint8_t tcp_sack_blocks(const struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]);
+/* The SACK option of an ACK that goes now, the duplicate first that was not told yet: how many blocks. */
+uint8_t tcp_sack_blocks(struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]);
 enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s);
 
 /* --- tcp_recovery.c */
-void tcp_sack_input(struct tcp_sock *tp, const struct wire_tcp *h);
+/* True: the peer has more than it said before. */
+bool tcp_sack_input(struct tcp_sock *tp, const struct wire_tcp *h);
 uint32_t tcp_pipe_in_loss(const struct tcp_sock *tp);
 /* Bytes under way (RFC6675:4). */
 static inline uint32_t tcp_pipe(const struct tcp_sock *tp)
 {
-	if (cv_likely(tp->sacked.n == 0 && !(tp->in_recovery | tp->rto_recovery)))
+	if (cv_likely(tp->loss == NULL))
 		return tp->snd_max - tp->snd_una;
 	return tcp_pipe_in_loss(tp);
 }
-void tcp_recovery_dupack(struct tcp_sock *tp);
+/* snd_una has advanced by bytes, and something was wrong. */
 void tcp_recovery_acked(struct tcp_sock *tp, uint32_t bytes);
+void tcp_recovery_dupack(struct tcp_sock *tp);
 void tcp_recovery_rto(struct tcp_sock *tp);
 /* What to retransmit next: false if nothing. */
 bool tcp_recovery_next(struct tcp_sock *tp, uint32_t *seq, uint32_t *len);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The ACK field (RFC9293:3.10.7.4, fifth; RFC5961:5): what it frees, times, opens and tells of loss. */
 #include "stack/tcp/tcp_ack.h"
+#include "stack/tcp/tcp_loss.h"
 
 void tcp_ack_time(struct tcp_sock *tp, const struct wire_tcp *h)
 {
@@ -35,9 +36,8 @@ void tcp_ack_free(struct tcp_sock *tp)
 enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 {
 	const struct wire_tcp *h = &s->h;
-	uint32_t sacked = tp->sacked.n > 0 || h->sacks_n > 0 ? ranges_count(&tp->sacked) : 0;
 	uint32_t wnd = tp->snd_wnd;
-	bool news;
+	bool news = false;
 
 	if (seq_gt(h->ack, tp->snd_max) || seq_lt(h->ack, tp->snd_una - tp->max_wnd)) {
 		tcp_challenge_ack(tp);
@@ -47,12 +47,11 @@ enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 	if (seq_lt(h->ack, tp->snd_una)) /* old: its text still counts */
 		return TCP_NEXT;
 	tcp_ack_window(tp, h);
-	if (tp->sack_ok && (h->sacks_n > 0 || tp->sacked.n > 0))
-		tcp_sack_input(tp, h);
-	news = h->sacks_n > 0 && tp->sack_ok && ranges_count(&tp->sacked) > sacked;
+	if (tp->sack_ok && (h->sacks_n > 0 || tp->loss != NULL))
+		news = tcp_sack_input(tp, h);
 	if (h->ack != tp->snd_una) {
 		tcp_ack_advance(tp, h);
-		if (news && seq_gt(tp->lost_below, tp->snd_una))
+		if (news && tp->loss != NULL && seq_gt(tp->loss->lost_below, tp->snd_una))
 			tcp_recovery_dupack(tp);
 		return TCP_NEXT;
 	}

@@ -67,7 +67,10 @@ static inline void tcp_ack_advance(struct tcp_sock *tp, const struct wire_tcp *h
 		tp->bytes_acked += data;
 		sock_event(&tp->sk);
 	}
-	tcp_recovery_acked(tp, bytes);
+	if (cv_likely(tp->loss == NULL))
+		tp->cc->acked(tp, bytes);
+	else
+		tcp_recovery_acked(tp, bytes);
 	tcp_ack_rexmt(tp);
 	if (tp->snd_end != tp->snd_max || tp->in_recovery || tp->rto_recovery ||
 		(tp->fin_queued && !tp->fin_sent))

@@ -139,7 +139,7 @@ static void flow_prefetch(const struct tcp *t, uint32_t hash)
 	const struct tcp_flow *f = list_entry(tcp_flow_bucket(t, hash)->next, struct tcp_flow, node);
 	const char *tp = (const char *)cv_container_of(f, struct tcp_sock, flow);
 
-	for (size_t at = 0; at < offsetof(struct tcp_sock, sacked.r); at += RTE_CACHE_LINE_SIZE)
+	for (size_t at = 0; at < offsetof(struct tcp_sock, bytes_retrans); at += RTE_CACHE_LINE_SIZE)
 		__builtin_prefetch(tp + at);
 }
 

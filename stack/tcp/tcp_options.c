@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "stack/base/addr.h"
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_loss.h"
 
 #define RCVBUF_MIN 2304u /* Linux's SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF */
 #define SNDBUF_MIN 4608u
@@ -310,7 +310,7 @@ static uint8_t info_ca_state(const struct tcp_sock *tp)
 		return INFO_CA_LOSS;
 	if (tp->in_recovery)
 		return INFO_CA_RECOVERY;
-	return tp->dupacks > 0 || tp->sacked.n > 0 ? INFO_CA_DISORDER : INFO_CA_OPEN;
+	return tp->loss != NULL && (tp->loss->dupacks > 0 || tp->loss->sacked.n > 0) ? INFO_CA_DISORDER : INFO_CA_OPEN;
 }
 
 static void info_counts(const struct tcp_sock *tp, struct cv_tcp_info *i)
@@ -318,7 +318,7 @@ static void info_counts(const struct tcp_sock *tp, struct cv_tcp_info *i)
 	uint32_t mss = tcp_eff_mss(tp);
 
 	i->unacked = (tp->snd_max - tp->snd_una + mss - 1) / mss;
-	i->sacked = (ranges_count(&tp->sacked) + mss - 1) / mss;
+	i->sacked = tp->loss == NULL ? 0 : (ranges_count(&tp->loss->sacked) + mss - 1) / mss;
 	i->total_retrans = tp->total_retrans;
 	i->notsent_bytes = tp->snd_end - seq_min(tp->snd_nxt, tp->snd_end);
 	i->bytes_acked = tp->bytes_acked;

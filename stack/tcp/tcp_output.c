@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The end of a turn: what one connection sends now. Retransmissions, then new data, then an ACK. */
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_loss.h"
 
 #define TCP_TURN_BYTES 8192u /* of a super-segment count as one more segment of TCP_SEGS_PER_TURN */
 
@@ -50,7 +50,7 @@ static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
 			break;
 		if (!tcp_segment_send(tp, seq, len, 0))
 			break;
-		tp->high_rxt = seq + len;
+		tp->loss->high_rxt = seq + len;
 		if (sent == 0)
 			tcp_rexmt_update(tp, seq == tp->snd_una);
 		sent++;
@@ -66,8 +66,8 @@ static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left)
 	uint32_t pipe = tcp_pipe(tp), cwnd = tp->cwnd, len = left, room, tail;
 
 	/* Limited transmit (RFC3042); with SACK the pipe is less by what has left already. */
-	if (!tp->sack_ok && !tp->in_recovery && !tp->rto_recovery && tp->dupacks < 3)
-		cwnd += tp->dupacks * mss;
+	if (tp->loss != NULL && !tp->sack_ok && !tp->in_recovery && !tp->rto_recovery && tp->loss->dupacks < 3)
+		cwnd += tp->loss->dupacks * mss;
 	if (seq_gt(tp->snd_nxt + len, end))
 		len = seq_lt(tp->snd_nxt, end) ? end - tp->snd_nxt : 0;
 	if (len > most)

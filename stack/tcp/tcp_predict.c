@@ -18,11 +18,11 @@ static inline bool is_expected(const struct tcp_sock *tp, const struct tcp_seg *
 		h->has_ts == tp->ts_ok && seq_geq(h->tsval, tp->ts_recent) &&
 		/* step 5: an ACK of what is under way that tells of no loss, while none is mended, */
 		h->ack - tp->snd_una <= tp->snd_max - tp->snd_una &&
-		(h->sacks_n | tp->sacked.n | tp->dupacks) == 0 &&
+		h->sacks_n == 0 && tp->loss == NULL &&
 		/* and that without data is not one that counts as a duplicate */
 		(h->ack != tp->snd_una || s->len > 0) &&
 		/* step 7: closes no gap, and somebody reads it */
-		tp->ooo.head == NULL && !(tp->in_recovery | tp->rto_recovery | tp->closed);
+		tp->ooo == NULL && !tp->closed;
 }
 
 bool tcp_predict(struct tcp_sock *tp, struct tcp_seg *s)

@@ -1,19 +1,41 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Loss recovery: fast retransmit and NewReno (RFC5681, RFC6582); with SACK the scoreboard of RFC6675.
- * sacked: what the peer has beyond snd_una. lost_below: holes below it are lost.
- * high_rxt: holes below it were retransmitted in this recovery.
- */
-#include "stack/tcp/tcp.h"
+/* Loss recovery: fast retransmit and NewReno (RFC5681, RFC6582); with SACK the scoreboard of RFC6675. */
+#include "stack/tcp/tcp_loss.h"
 
 #define DUP_THRESH 3u
 
-static uint32_t sacked_in(const struct tcp_sock *tp, uint32_t lo, uint32_t hi)
+struct tcp_loss *tcp_loss_get(struct tcp_sock *tp)
+{
+	struct tcp_loss *l = tp->loss;
+
+	if (l != NULL)
+		return l;
+	l = pool_get(&tp->sk.engine->tcp->losses);
+	if (l == NULL) {
+		tp->sk.engine->counters.tcp_loss_limit++;
+		return NULL;
+	}
+	ranges_clear(&l->sacked);
+	l->recover = l->high_rxt = l->lost_below = tp->snd_una;
+	l->dupacks = 0;
+	return tp->loss = l;
+}
+
+void tcp_loss_put(struct tcp_sock *tp)
+{
+	if (tp->loss == NULL)
+		return;
+	pool_put(&tp->sk.engine->tcp->losses, tp->loss);
+	tp->loss = NULL;
+	tp->in_recovery = tp->rto_recovery = 0;
+}
+
+static uint32_t sacked_in(const struct tcp_loss *l, uint32_t lo, uint32_t hi)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < tp->sacked.n; i++) {
-		uint32_t a = seq_max(tp->sacked.r[i].lo, lo), b = seq_min(tp->sacked.r[i].hi, hi);
+	for (uint32_t i = 0; i < l->sacked.n; i++) {
+		uint32_t a = seq_max(l->sacked.r[i].lo, lo), b = seq_min(l->sacked.r[i].hi, hi);
 
 		if (seq_lt(a, b))
 			n += b - a;
@@ -21,55 +43,74 @@ static uint32_t sacked_in(const struct tcp_sock *tp, uint32_t lo, uint32_t hi)
 	return n;
 }
 
-static uint32_t holes_in(const struct tcp_sock *tp, uint32_t lo, uint32_t hi)
+static uint32_t holes_in(const struct tcp_loss *l, uint32_t lo, uint32_t hi)
 {
-	return seq_lt(lo, hi) ? hi - lo - sacked_in(tp, lo, hi) : 0;
+	return seq_lt(lo, hi) ? hi - lo - sacked_in(l, lo, hi) : 0;
 }
 
 /* IsLost() of RFC6675:4: enough bytes or enough separate ranges above. */
-static void lost_update(struct tcp_sock *tp)
+static void lost_update(const struct tcp_sock *tp, struct tcp_loss *l)
 {
 	uint32_t bytes = 0, ranges = 0;
 
-	for (uint32_t i = tp->sacked.n; i-- > 0;) {
-		bytes += tp->sacked.r[i].hi - tp->sacked.r[i].lo;
+	for (uint32_t i = l->sacked.n; i-- > 0;) {
+		bytes += l->sacked.r[i].hi - l->sacked.r[i].lo;
 		ranges++;
 		if (ranges >= DUP_THRESH || bytes > (DUP_THRESH - 1) * tcp_eff_mss(tp)) {
-			tp->lost_below = seq_max(tp->lost_below, tp->sacked.r[i].lo);
+			l->lost_below = seq_max(l->lost_below, l->sacked.r[i].lo);
 			return;
 		}
 	}
 }
 
-void tcp_sack_input(struct tcp_sock *tp, const struct wire_tcp *h)
+/* A block that can be: neither a duplicate's (RFC2883) nor nonsense. */
+static bool is_news(const struct tcp_sock *tp, const struct wire_tcp *h, const struct range *r)
 {
-	ranges_drop_below(&tp->sacked, seq_max(h->ack, tp->snd_una));
-	for (uint8_t i = 0; i < h->sacks_n; i++) {
-		uint32_t lo = h->sacks[i].lo, hi = h->sacks[i].hi;
+	return seq_lt(r->lo, r->hi) && seq_gt(r->lo, seq_max(h->ack, tp->snd_una)) && seq_leq(r->hi, tp->snd_max);
+}
 
-		/* DSACK and nonsense: not news (RFC2018:5, RFC2883) */
-		if (!seq_lt(lo, hi) || seq_leq(lo, seq_max(h->ack, tp->snd_una)) ||
-			seq_gt(hi, tp->snd_max))
-			continue;
-		(void)ranges_add(&tp->sacked, lo, hi);
+bool tcp_sack_input(struct tcp_sock *tp, const struct wire_tcp *h)
+{
+	struct tcp_loss *l = tp->loss;
+	uint32_t before = 0, after;
+
+	if (l != NULL) {
+		ranges_drop_below(&l->sacked, seq_max(h->ack, tp->snd_una));
+		before = ranges_count(&l->sacked);
 	}
-	lost_update(tp);
+	for (uint8_t i = 0; i < h->sacks_n; i++) {
+		if (!is_news(tp, h, &h->sacks[i]))
+			continue;
+		l = tcp_loss_get(tp);
+		if (l == NULL)
+			return false;
+		(void)ranges_add(&l->sacked, h->sacks[i].lo, h->sacks[i].hi);
+	}
+	if (l == NULL)
+		return false;
+	lost_update(tp, l);
+	after = ranges_count(&l->sacked);
+	return after > before;
 }
 
 uint32_t tcp_pipe_in_loss(const struct tcp_sock *tp)
 {
+	const struct tcp_loss *l = tp->loss;
+
 	if (!tp->in_recovery && !tp->rto_recovery)
-		return tp->snd_max - tp->snd_una - sacked_in(tp, tp->snd_una, tp->snd_max);
-	return holes_in(tp, seq_max(tp->lost_below, tp->snd_una), tp->snd_max) +
-		holes_in(tp, tp->snd_una, tp->high_rxt);
+		return tp->snd_max - tp->snd_una - sacked_in(l, tp->snd_una, tp->snd_max);
+	return holes_in(l, seq_max(l->lost_below, tp->snd_una), tp->snd_max) +
+		holes_in(l, tp->snd_una, l->high_rxt);
 }
 
 static void enter(struct tcp_sock *tp)
 {
+	struct tcp_loss *l = tp->loss;
+
 	tp->in_recovery = 1;
-	tp->recover = tp->snd_max;
-	tp->high_rxt = tp->snd_una;
-	tp->lost_below = seq_max(tp->lost_below, tp->snd_una + 1);
+	l->recover = tp->snd_max;
+	l->high_rxt = tp->snd_una;
+	l->lost_below = seq_max(l->lost_below, tp->snd_una + 1);
 	tp->ssthresh = tp->cc->ssthresh(tp);
 	tp->cwnd = tp->ssthresh;
 	if (!tp->sack_ok) /* RFC5681:3.2 step 3: three have left the network */
@@ -80,16 +121,20 @@ static void enter(struct tcp_sock *tp)
 
 void tcp_recovery_dupack(struct tcp_sock *tp)
 {
-	if (tp->dupacks < 255)
-		tp->dupacks++;
+	struct tcp_loss *l = tcp_loss_get(tp);
+
+	if (l == NULL)
+		return; /* the retransmission timer is left */
+	if (l->dupacks < 255)
+		l->dupacks++;
 	if (tp->in_recovery || tp->rto_recovery) {
 		if (!tp->sack_ok && tp->in_recovery)
 			tp->cwnd += tcp_eff_mss(tp); /* inflation: RFC5681:3.2 step 4 */
 		sock_output_later(&tp->sk);
 		return;
 	}
-	if (tp->dupacks >= DUP_THRESH ||
-		(tp->sacked.n > 0 && seq_gt(tp->lost_below, tp->snd_una)))
+	if (l->dupacks >= DUP_THRESH ||
+		(l->sacked.n > 0 && seq_gt(l->lost_below, tp->snd_una)))
 		enter(tp);
 	else
 		sock_output_later(&tp->sk); /* limited transmit: RFC3042 */
@@ -98,57 +143,76 @@ void tcp_recovery_dupack(struct tcp_sock *tp)
 /* snd_una has advanced by bytes. */
 void tcp_recovery_acked(struct tcp_sock *tp, uint32_t bytes)
 {
+	struct tcp_loss *l = tp->loss;
 	uint32_t mss = tcp_eff_mss(tp);
 
-	tp->dupacks = 0;
-	tp->high_rxt = seq_max(tp->high_rxt, tp->snd_una);
-	tp->lost_below = seq_max(tp->lost_below, tp->snd_una);
-	if (tp->in_recovery && seq_geq(tp->snd_una, tp->recover)) {
+	l->dupacks = 0;
+	l->high_rxt = seq_max(l->high_rxt, tp->snd_una);
+	l->lost_below = seq_max(l->lost_below, tp->snd_una);
+	if (tp->in_recovery && seq_geq(tp->snd_una, l->recover)) {
 		tp->in_recovery = 0;
 		tp->cwnd = tp->ssthresh;
-		tp->lost_below = tp->snd_una;
+		l->lost_below = tp->snd_una;
 	} else if (tp->in_recovery) { /* partial ACK: the next hole is lost too (RFC6582:3.2) */
-		tp->lost_below = seq_max(tp->lost_below, tp->snd_una + 1);
+		l->lost_below = seq_max(l->lost_below, tp->snd_una + 1);
 		if (!tp->sack_ok)
 			tp->cwnd = (tp->cwnd > bytes ? tp->cwnd - bytes : 0) + mss;
 	} else {
-		if (tp->rto_recovery && seq_geq(tp->snd_una, tp->recover))
+		if (tp->rto_recovery && seq_geq(tp->snd_una, l->recover))
 			tp->rto_recovery = 0;
 		tp->cc->acked(tp, bytes);
 	}
+	if (!tp->in_recovery && !tp->rto_recovery && l->sacked.n == 0)
+		tcp_loss_put(tp);
+}
+
+/* Nothing is known and nothing can be: the first segment again. */
+static void rto_without_memory(struct tcp_sock *tp)
+{
+	tp->ssthresh = tp->cc->ssthresh(tp);
+	tp->cwnd = tcp_eff_mss(tp);
+	(void)tcp_segment_send(tp, tp->snd_una, seq_min(tp->snd_una + tp->cwnd, tp->snd_max) - tp->snd_una, 0);
 }
 
 void tcp_recovery_rto(struct tcp_sock *tp)
 {
-	if (!tp->rto_recovery || seq_geq(tp->snd_una, tp->recover)) /* RFC5681 (4): once */
+	struct tcp_loss *l = tcp_loss_get(tp);
+
+	if (l == NULL) {
+		rto_without_memory(tp);
+		return;
+	}
+	if (!tp->rto_recovery || seq_geq(tp->snd_una, l->recover)) /* RFC5681 (4): once */
 		tp->ssthresh = tp->cc->ssthresh(tp);
 	tp->in_recovery = 0;
 	tp->rto_recovery = 1;
-	tp->recover = tp->snd_max;
+	l->recover = tp->snd_max;
 	tp->cwnd = tcp_eff_mss(tp);
-	tp->dupacks = 0;
+	l->dupacks = 0;
 	/* The peer may have reneged (RFC2018:8): what it said is forgotten. */
-	ranges_clear(&tp->sacked);
-	tp->high_rxt = tp->snd_una;
-	tp->lost_below = tp->snd_max;
+	ranges_clear(&l->sacked);
+	l->high_rxt = tp->snd_una;
+	l->lost_below = tp->snd_max;
 }
 
 bool tcp_recovery_next(struct tcp_sock *tp, uint32_t *seq, uint32_t *len)
 {
-	uint32_t at = seq_max(tp->high_rxt, tp->snd_una), end;
+	const struct tcp_loss *l = tp->loss;
+	uint32_t at, end;
 
-	if (!tp->in_recovery && !tp->rto_recovery)
+	if (l == NULL || (!tp->in_recovery && !tp->rto_recovery))
 		return false;
-	for (uint32_t i = 0; i < tp->sacked.n; i++) {
-		if (seq_in(at, tp->sacked.r[i].lo, tp->sacked.r[i].hi))
-			at = tp->sacked.r[i].hi;
+	at = seq_max(l->high_rxt, tp->snd_una);
+	for (uint32_t i = 0; i < l->sacked.n; i++) {
+		if (seq_in(at, l->sacked.r[i].lo, l->sacked.r[i].hi))
+			at = l->sacked.r[i].hi;
 	}
-	if (seq_geq(at, tp->lost_below) || seq_geq(at, tp->snd_max))
+	if (seq_geq(at, l->lost_below) || seq_geq(at, tp->snd_max))
 		return false;
 	end = seq_min(at + tcp_eff_mss(tp), tp->snd_max);
-	for (uint32_t i = 0; i < tp->sacked.n; i++) {
-		if (seq_gt(tp->sacked.r[i].lo, at))
-			end = seq_min(end, tp->sacked.r[i].lo);
+	for (uint32_t i = 0; i < l->sacked.n; i++) {
+		if (seq_gt(l->sacked.r[i].lo, at))
+			end = seq_min(end, l->sacked.r[i].lo);
 	}
 	/* Not beyond what the peer allows now: it may have taken back a part of its window, and some
 	 * (Linux since 6.17) then drop the whole segment. The first segment goes in any case. */

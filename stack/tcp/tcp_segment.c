@@ -301,7 +301,7 @@ void tcp_ack_send(struct tcp_sock *tp)
 	struct wire_tcp h;
 
 	header_fill(tp, &h, acceptable_seq(tp), TCP_ACK);
-	if (tp->sack_ok && tp->ooo.head != NULL)
+	if (tp->sack_ok && (tp->ooo != NULL || tp->dup_lo != tp->dup_hi))
 		h.sacks_n = tcp_sack_blocks(tp, h.sacks);
 	(void)emit(tp, &h, 0);
 }

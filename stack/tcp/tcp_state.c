@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* States, the legal transitions (RFC9293 figure 5), what each state requires. See tcp.h. */
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_loss.h"
 
 const char *tcp_state_name(enum tcp_state s)
 {
@@ -96,6 +96,7 @@ static void queues_drop(struct tcp_sock *tp)
 		txbuf_put(list_entry(node, struct txbuf, node));
 	tp->sk.tx_acked = tp->sk.tx_taken;
 	tcp_receive_drop(tp);
+	tcp_loss_put(tp);
 }
 
 void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
@@ -131,6 +132,7 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 	MUST(tp->state < TCP_STATES);
 	if (tp->state == TCP_CLOSED) {
 		MUST(!tp->hashed);
+		MUST(tp->loss == NULL && tp->ooo == NULL);
 		MUST(list_empty(&tp->txq));
 		MUST(!timer_is_set(&tp->timer));
 		return true;
@@ -144,7 +146,9 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 	MUST(seq_leq(tp->snd_una, tp->snd_nxt));
 	MUST(seq_leq(tp->snd_nxt, tp->snd_max));
 	MUST(seq_leq(tp->snd_max, tp->snd_end + 1));
-	MUST(tp->sacked.n == 0 || seq_gt(tp->sacked.r[0].lo, tp->snd_una));
+	MUST(tp->loss != NULL || !(tp->in_recovery | tp->rto_recovery));
+	MUST(tp->loss == NULL || tp->loss->sacked.n == 0 || seq_gt(tp->loss->sacked.r[0].lo, tp->snd_una));
+	MUST(tp->ooo == NULL || tp->ooo->q.n > 0);
 	if (tp->snd_max != tp->snd_una)
 		MUST(tp->deadline[TCP_T_REXMT] != 0);
 	if (synced)

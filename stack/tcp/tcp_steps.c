@@ -101,6 +101,7 @@ static void refuse(struct tcp_sock *tp, const struct tcp_seg *s)
 {
 	if ((s->h.flags & TCP_RST) || !tcp_refused_may_ack(tp->sk.engine, &tp->refused_ack_ns, s))
 		return;
+	tcp_receive_duplicate(tp, s);
 	tp->ack_now = 1;
 	sock_output_later(&tp->sk);
 }

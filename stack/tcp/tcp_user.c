@@ -20,7 +20,7 @@ void tcp_start_over(struct tcp_sock *tp)
 		tp->rcv_wscale++;
 	tp->in_recovery = tp->rto_recovery = tp->timing = 0;
 	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
-	tp->ack_pending = tp->dupacks = tp->dup_owed = 0;
+	tp->ack_pending = tp->dup_owed = 0;
 	tp->pingpong = false;
 	tp->last_data_rx_ns = tp->last_data_tx_ns = 0;
 	tp->rcv_nxt = tp->rcv_wnd = tp->rcv_adv = 0;
@@ -28,8 +28,7 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->mss = TCP_MSS_DEFAULT;
 	tp->cwnd = TCP_INITIAL_WINDOW * TCP_MSS_DEFAULT;
 	tp->ssthresh = UINT32_MAX;
-	ranges_clear(&tp->sacked);
-	ranges_clear(&tp->ooo_ranges);
+	tp->dup_lo = tp->dup_hi = 0;
 	tp->rtt_start = tp->retrans_start = 0;
 	tp->srtt_us = tp->rttvar_us = tp->min_rtt_us = 0;
 	tp->rto_ns = TCP_RTO_INITIAL;
@@ -47,7 +46,6 @@ static void sequence_begin(struct tcp_sock *tp, uint32_t iss)
 	tp->snd_una = tp->snd_nxt = tp->snd_max = iss;
 	tp->snd_end = tp->snd_up = iss + 1;
 	tp->snd_sml = iss;
-	tp->recover = tp->high_rxt = tp->lost_below = iss;
 }
 
 void tcp_connection_begin(struct tcp_sock *tp, const uint32_t *iss)
