@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """pages.py [--check]: makes docs/architecture.md from the heads of the files, docs/compatibility.md from stack/api/intercept.def, stack/api/option.def and the options that
-shim/option.c serves itself, and docs/configuration.md from dpdk/limits.def; the text around the tables is in docs/*.in.md.
+shim/option.c serves itself, and docs/configuration.md from dpdk/limits.def and stack/core/tcp_config.def; the text around the tables is in docs/*.in.md.
 With --check: exit 1 when a page in the tree is another."""
 import pathlib
 import re
@@ -71,6 +71,15 @@ def limits_table():
     return "\n".join(lines)
 
 
+def tcp_table():
+    text = (ROOT / "stack/core/tcp_config.def").read_text()
+    lines = ["| key | from | to | default | |", "|---|---|---|---|---|"]
+    pattern = r'^X\((\w+), (\d+), (\d+), (\d+),\s*"([^"]*)"\)'
+    for key, least, most, default, what in re.findall(pattern, text, re.M):
+        lines.append(f"| `{key}` | {least} | {most} | {default} | {what} |")
+    return "\n".join(lines)
+
+
 def first_sentence(path):
     """Of the comment, or docstring, at a file's head; a header's speaks for the source that says "see" it."""
     text = path.read_text()
@@ -101,6 +110,7 @@ def page(name):
         .replace("@CALLS@", calls_table())
         .replace("@OPTIONS@", options_table())
         .replace("@LIMITS@", limits_table())
+        .replace("@TCP@", tcp_table())
         .replace("@COUNT@", str(len(list(names()))))
     )
 

@@ -78,7 +78,7 @@ static int scan_line(struct parser *p, struct scan *s, char *text)
 		return fail(p, "too many lines; at most %d keys", LINES_MAX);
 	if (*t == '[') {
 		if (t[strlen(t) - 1] != ']')
-			return fail(p, "a section is written [engine], [port NAME], [rule] or [limits]");
+			return fail(p, "a section is written [engine], [port NAME], [rule], [tcp] or [limits]");
 		s->section_line[s->sections] = p->line;
 		s->first[s->sections++] = s->keys;
 	} else if (strchr(t, '=') == NULL || *t == '=') {
@@ -358,6 +358,26 @@ static int limits_key(struct parser *p, const char *key, const char *value)
 		       , key);
 }
 
+static int tcp_key(struct parser *p, const char *key, const char *value)
+{
+	uint64_t v;
+
+#define X(k, min, max, def, text)                                                                    \
+	if (strcmp(key, #k) == 0) {                                                                  \
+		if (number(p, key, value, min, max, &v) != 0)                                        \
+			return -1;                                                                   \
+		p->c->tcp.k = (uint32_t)v;                                                           \
+		return 0;                                                                            \
+	}
+#include "stack/core/tcp_config.def"
+#undef X
+	return fail(p, "unknown key \"%s\" in [tcp]; known are "
+#define X(k, min, max, def, text) #k " "
+#include "stack/core/tcp_config.def"
+#undef X
+		       , key);
+}
+
 static int rule_key(struct parser *p, const char *key, const char *value)
 {
 	int w;
@@ -380,10 +400,12 @@ static key_fn section_begin(struct parser *p, const char *name)
 		return engine_key;
 	if (strcmp(name, "rule") == 0)
 		return rule_key;
+	if (strcmp(name, "tcp") == 0)
+		return tcp_key;
 	if (strcmp(name, "limits") == 0)
 		return limits_key;
 	if (strncmp(name, "port ", 5) != 0) {
-		fail(p, "unknown section [%s]; known are [engine], [port NAME], [rule], [limits]", name);
+		fail(p, "unknown section [%s]; known are [engine], [port NAME], [rule], [tcp], [limits]", name);
 		return NULL;
 	}
 	snprintf(port, sizeof(port), "%.63s", name + 5);
@@ -515,6 +537,9 @@ void config_init(struct config *c)
 	c->spin_us = 50;
 #define X(key, field, min, max, def, unit) c->limits.field = def;
 #include "dpdk/limits.def"
+#undef X
+#define X(key, min, max, def, text) c->tcp.key = def;
+#include "stack/core/tcp_config.def"
 #undef X
 }
 

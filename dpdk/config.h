@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "stack/core/engine.h"
+
 #define CONFIG_PORTS_MAX 8
 #define CONFIG_ERROR_BYTES 512
 
@@ -61,6 +63,7 @@ struct config {
 	uint16_t ports_n;
 	struct config_port ports[CONFIG_PORTS_MAX];
 	struct config_limits limits;
+	struct engine_tcp_config tcp;
 };
 
 /* Defaults, without a port. */

@@ -283,17 +283,20 @@ static json_t *stat_json(struct facts *f)
 
 static json_t *config_json(const struct service *s)
 {
-	json_t *limits = json_object();
+	json_t *limits = json_object(), *tcp = json_object();
 
+#define X(key, min, max, def, text) json_object_set_new(tcp, #key, json_integer(s->config.tcp.key));
+#include "stack/core/tcp_config.def"
+#undef X
 #define X(key, field, min, max, def, unit)                                                         \
 	json_object_set_new(limits, #key, json_integer((json_int_t)s->config.limits.field));
 #include "dpdk/limits.def"
 #undef X
-	return json_pack("{s:s, s:s, s:s, s:i, s:b, s:s, s:i, s:b, s:o}", "file", s->config.path, "name",
+	return json_pack("{s:s, s:s, s:s, s:i, s:b, s:s, s:i, s:b, s:o, s:o}", "file", s->config.path, "name",
 		s->config.name, "control", s->config.control, "workers", (int)s->config.workers,
 		"hugepages", s->config.hugepages == HUGEPAGES_YES, "idle",
 		s->config.idle == IDLE_MODE_POLL ? "poll" : "adaptive", "spin_us",
-		(int)s->config.spin_us, "loopback", (int)s->config.loopback, "limits", limits);
+		(int)s->config.spin_us, "loopback", (int)s->config.loopback, "tcp", tcp, "limits", limits);
 }
 
 static char *text_of(json_t *o)

@@ -94,7 +94,8 @@ static int engine_make(struct service *s, char *error)
 		.neigh_queue = (uint32_t)l->neighbour_queue,
 		.pkt_pool = s->ports.pool,
 		.loopback = s->config.loopback,
-		.secret = {s->secret[0], s->secret[1]}};
+		.secret = {s->secret[0], s->secret[1]},
+		.tcp = &s->config.tcp};
 	const struct engine_env env = {
 		.ctx = &s->ports, .rx = ports_rx, .tx = ports_tx, .random64 = random64};
 	const struct user_env user_env = {.ctx = s, .ring = ring};

@@ -13,6 +13,12 @@ const struct engine_counter_name engine_counter_names[ENGINE_COUNTERS_N] = {
 #undef X
 };
 
+const struct engine_tcp_config engine_tcp_defaults = {
+#define X(key, min, max, def, text) .key = def,
+#include "stack/core/tcp_config.def"
+#undef X
+};
+
 static void port_look(struct engine *e, uint16_t i)
 {
 	e->rx_n = e->env.rx(e->env.ctx, e->ports[i]->id, e->rx, ENGINE_BURST);

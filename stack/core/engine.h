@@ -39,6 +39,15 @@ struct engine_env {
 	uint64_t (*random64)(void *ctx);
 };
 
+/* TCP's settings. */
+struct engine_tcp_config {
+#define X(key, min, max, def, text) uint32_t key;
+#include "stack/core/tcp_config.def"
+#undef X
+};
+/* What they are when nobody says otherwise. */
+extern const struct engine_tcp_config engine_tcp_defaults;
+
 /* Limits, each named and configurable; 0 takes the default. */
 struct engine_config {
 	uint32_t tcp_max;       /* TCP connections, listeners included */
@@ -52,6 +61,7 @@ struct engine_config {
 	 * machine: then the TIME_WAIT that a peer still has takes the restarted engine's SYN for a new one
 	 * (RFC6191). Zeros: drawn at the start. */
 	uint64_t secret[2];
+	const struct engine_tcp_config *tcp; /* read by engine_new() only; NULL: the defaults */
 };
 
 /* A layer's way into the turn. The composition root (stack/stack.c) registers them, in order. */

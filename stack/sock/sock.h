@@ -77,7 +77,7 @@ struct sock {
 	/* listener */
 	struct list acceptq; /* established connections (sock.accept_node) nobody took */
 	struct list accept_node;
-	struct sock *listener; /* while in the accept queue or embryonic */
+	struct sock *listener; /* while in the accept queue */
 	uint32_t acceptq_len, accept_lent, backlog;
 };
 

@@ -32,12 +32,16 @@ int tcp_init(struct engine *e)
 	t->ports = calloc(UINT16_MAX + 1, sizeof(*t->ports));
 	if (t->flows == NULL || t->ports == NULL || pool_init(&t->socks, sizeof(struct tcp_sock), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
-	if (pool_init(&t->tws, sizeof(struct tcp_tw), e->config.tcp_max) != 0)
+	if (pool_init(&t->tws, sizeof(struct tcp_tw), e->config.tcp_max) != 0 ||
+		pool_init(&t->embryos, sizeof(struct tcp_embryo), e->config.tcp_max) != 0 ||
+		pool_init(&t->listeners, sizeof(struct tcp_listener), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
 	troubles = e->config.tcp_max / TROUBLED_PART > TROUBLED_MIN ? e->config.tcp_max / TROUBLED_PART : TROUBLED_MIN;
 	if (pool_init(&t->losses, sizeof(struct tcp_loss), troubles) != 0 ||
 		pool_init(&t->ooos, sizeof(struct tcp_ooo), troubles) != 0)
 		return -CV_ENOMEM;
+	t->config = e->config.tcp != NULL ? *e->config.tcp : engine_tcp_defaults;
+	e->config.tcp = NULL;
 	for (uint32_t i = 0; i < buckets; i++)
 		list_init(&t->flows[i]);
 	t->flow_mask = buckets - 1;
@@ -71,7 +75,7 @@ void tcp_fini(struct engine *e)
 		{
 			struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
 
-			if (!f->is_tw)
+			if (f->kind == TCP_FLOW_SOCK)
 				buffers_free(cv_container_of(f, struct tcp_sock, flow));
 		}
 	}
@@ -79,6 +83,8 @@ void tcp_fini(struct engine *e)
 	pool_fini(&t->tws);
 	pool_fini(&t->losses);
 	pool_fini(&t->ooos);
+	pool_fini(&t->embryos);
+	pool_fini(&t->listeners);
 	free(t->flows);
 	free(t->ports);
 	free(t);
@@ -103,11 +109,9 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	sock_init(&tp->sk, e, &tcp_proto, family, CV_STREAM);
 	list_init(&tp->flow.node);
 	list_init(&tp->txq);
-	list_init(&tp->embryos);
 	list_init(&tp->bind_node);
 	tcp_timer_init(tp);
 	tp->state = TCP_CLOSED;
-	tp->acceptable = 1;
 	tp->cc = &tcp_cc_reno;
 	tp->ttl = IP_TTL_DEFAULT;
 	tp->syncnt = TCP_SYN_RETRIES;
@@ -201,13 +205,14 @@ void tcp_foreach(
 		{
 			struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
 
-			if (f->is_tw)
-				s = (struct tcp_snapshot){.state = CV_TCP_TIME_WAIT,
+			if (f->kind == TCP_FLOW_SOCK)
+				snapshot(cv_container_of(f, struct tcp_sock, flow), &s);
+			else
+				s = (struct tcp_snapshot){.state = f->kind == TCP_FLOW_TW ? CV_TCP_TIME_WAIT
+											   : CV_TCP_SYN_RECEIVED,
 					.local = f->local,
 					.peer = f->peer,
 					.timer = TCP_TIMERS};
-			else
-				snapshot(cv_container_of(f, struct tcp_sock, flow), &s);
 			fn(ctx, &s);
 		}
 	}

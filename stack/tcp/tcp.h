@@ -49,6 +49,8 @@
 #define TCP_CHALLENGES_PER_SECOND 1000u
 #define TCP_REFUSED_ACK (500 * MS) /* between ACKs that answer what is not acceptable and has no data */
 #define TCP_MSS_DEFAULT 536u
+#define TCP_MSS_DEFAULT_V6 1220u
+#define TCP_WSCALE 7u /* what TCP_RCVBUF_MAX needs */
 #define TCP_INITIAL_WINDOW 10u
 #define TCP_TW_REUSE_MS 2u /* our timestamp clock has ticked since: RFC6191 */
 #define TCP_PMTU_MIN 552u /* less is not believed: RFC1191's table and Linux */
@@ -72,10 +74,14 @@ enum tcp_timer {
 	TCP_TIMERS
 };
 
+/* What a pair of ends finds. */
+enum tcp_flow_kind { TCP_FLOW_SOCK, TCP_FLOW_EMBRYO, TCP_FLOW_TW };
+
 struct tcp_flow {
 	struct list node;
 	struct cv_endpoint local, peer;
-	bool is_tw, reuseaddr, reuseport;
+	uint8_t kind; /* enum tcp_flow_kind */
+	bool reuseaddr, reuseport;
 };
 
 /* Connections and TIME_WAITs on one local port: those that stand in the way of bind(). */
@@ -155,20 +161,44 @@ struct tcp_sock {
 	uint32_t iss, irs, rcv_up;
 	uint32_t srtt_us, rttvar_us, min_rtt_us;
 	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
-	struct list embryos; /* of a listener (sock.accept_node of the children) */
-	uint32_t embryos_n;
+	struct tcp_listener *listening; /* while in LISTEN */
 	uint16_t peer_mss, user_mss;
 	uint8_t mtu_discover, syncnt, syn_retries;
 	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
-		acceptable : 1 /* not an embryo */, oobinline : 1;
+		oobinline : 1;
+	uint8_t defer_accept; /* SYN-ACKs sent again while a listener waits for data, 0: it does not */
 	bool broadcast; /* kept and told, without meaning for a stream */
 	uint8_t priority;
-	uint32_t keep_idle_s, keep_intvl_s, keep_cnt, user_timeout_ms, defer_accept_s, notsent_lowat;
+	uint32_t keep_idle_s, keep_intvl_s, keep_cnt, user_timeout_ms, notsent_lowat;
 	int32_t linger2_s;
 	struct list bind_node; /* in the port table */
 };
 static_assert(sizeof(struct tcp_sock) <= 896, "a connection is small");
 static_assert(offsetof(struct tcp_sock, bytes_retrans) <= 12 * 64, "what every segment meets is twelve lines");
+
+/* What a socket has more while it listens. */
+struct tcp_listener {
+	struct list embryos;
+	uint32_t embryos_n;
+	uint64_t cookie_ns; /* when it answered with a cookie last, 0 never */
+};
+
+/* SYN-RECEIVED of a passive open: what the SYN said and what we answered, until the handshake is done and a
+ * connection is made of it (tcp_embryo.c). */
+struct tcp_embryo {
+	struct tcp_flow flow;
+	struct list node; /* of its listener's */
+	struct tcp_sock *listener;
+	struct timer timer;
+	uint64_t since_ns;       /* the first SYN-ACK; 0: not known, it was a cookie */
+	uint64_t refused_ack_ns; /* as of a connection */
+	uint32_t iss, irs, rcv_wnd;
+	uint32_t ts_recent, ts_offset;
+	uint16_t peer_mss;
+	uint8_t snd_wscale, timeouts;
+	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, ecn_ok : 1,
+		acked : 1; /* the handshake is done, but data is waited for, or room */
+};
 
 /* TIME_WAIT: what is left of a connection (RFC9293:3.10.7.4, RFC6191). */
 struct tcp_tw {
@@ -184,8 +214,9 @@ struct tcp_tw {
 #define TCP_BINDS 4096u
 
 struct tcp {
-	struct pool socks, tws;
 	struct pool losses, ooos; /* tcp_loss.h */
+	struct pool socks, tws, embryos, listeners;
+	struct engine_tcp_config config;
 	struct list *flows; /* buckets */
 	uint32_t flow_mask;
 	uint32_t flows_gen; /* changes when a flow comes or goes */
@@ -283,7 +314,7 @@ void tcp_connection_begin(struct tcp_sock *tp, const uint32_t *iss);
 /* Forgets the connection that was, so that another can begin on the same socket. */
 void tcp_start_over(struct tcp_sock *tp);
 
-/* --- tcp_input.c, tcp_steps.c, tcp_predict.c, tcp_listen.c, tcp_receive.c, tcp_ack.c */
+/* --- tcp_input.c, tcp_steps.c, tcp_predict.c */
 void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n);
 void tcp_icmp_error(struct engine *e, const struct icmp_error *err);
 /* Puts the FIN behind what is queued and moves the state along. */
@@ -319,13 +350,41 @@ static inline void tcp_ts_recent_update(struct tcp_sock *tp, const struct wire_t
 	tp->ts_recent = h->tsval;
 	tp->ts_recent_ns = tp->sk.engine->now_ns;
 }
-void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p);
 void tcp_syn_sent_input(struct tcp_sock *tp, struct tcp_seg *s);
 void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h);
-/* The connection stands: windows, timers, the accept queue. False: the accept queue is full. */
-bool tcp_established(struct tcp_sock *tp, const struct wire_tcp *h);
+/* The peer knows that the connection stands: windows, timers. */
+void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h);
+
+/* --- tcp_listen.c */
+void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p);
+/* -CV_ENOBUFS: too many listen. */
+int tcp_listener_open(struct tcp_sock *lp);
+/* Ends what was not accepted. */
 void tcp_listener_close(struct tcp_sock *lp);
-void tcp_embryo_gone(struct tcp_sock *tp);
+bool tcp_accept_queue_is_full(const struct tcp_sock *lp);
+/* s completes the handshake of r, which is on no list any more: the connection, in the accept queue. */
+void tcp_child_begin(struct tcp_sock *lp, const struct tcp_embryo *r, struct tcp_seg *s);
+
+/* --- tcp_embryo.c */
+/* What a SYN says, and what we answer, but for our number and the table of flows. */
+void tcp_embryo_read(struct tcp_embryo *r, struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p);
+/* The SYN-ACK. ts: what the timestamp says, if there is one. */
+void tcp_embryo_answer(const struct tcp_embryo *r, uint32_t ts);
+/* A SYN for a listener that has room. */
+void tcp_embryo_begin(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p);
+void tcp_embryo_input(struct engine *e, struct tcp_embryo *r, struct tcp_seg *s);
+void tcp_embryo_icmp(struct engine *e, struct tcp_embryo *r, const struct icmp_error *err);
+/* No trace of it: its next segment finds nobody. */
+void tcp_embryo_free(struct engine *e, struct tcp_embryo *r);
+
+/* --- tcp_cookie.c (RFC4987:3.6) */
+/* Answers the SYN without remembering it. */
+void tcp_cookie_send(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p);
+/* True: s acknowledges a cookie of ours, and *r says what the handshake agreed on. */
+bool tcp_cookie_check(
+	struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p, struct tcp_embryo *r);
+
+/* --- tcp_receive.c */
 /* Takes payload and FIN of an acceptable, trimmed segment. True: the FIN is now in order. */
 bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s);
 /* Cuts what lies outside the window; false when nothing acceptable is left (RFC9293:3.10.7.4). */
@@ -340,6 +399,8 @@ uint32_t tcp_receive_window(const struct tcp_sock *tp);
 void tcp_receive_consumed(struct tcp_sock *tp, uint32_t bytes);
 /* The SACK option of an ACK that goes now, the duplicate first that was not told yet: how many blocks. */
 uint8_t tcp_sack_blocks(struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]);
+
+/* --- tcp_ack.c */
 enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s);
 
 /* --- tcp_recovery.c */
@@ -380,8 +441,15 @@ void tcp_rst_reply(struct engine *e, const struct pkt *p, const struct tcp_seg *
 /* An ACK or RST without a connection object behind it. */
 void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct cv_endpoint *to,
 	const struct wire_tcp *h);
-/* RFC5961: an ACK that asks the peer to prove itself; rate limited. */
+/* The same, with the path that was found and what the IP header says. */
+void tcp_path_send(struct engine *e, const struct ip_path *path, const struct cv_endpoint *from,
+	const struct cv_endpoint *to, const struct wire_tcp *h, uint8_t tos, uint8_t ttl);
+/* The MSS option towards peer (RFC9293:3.7.1), and what holds when the peer sends none. */
+uint16_t tcp_mss_offer(const struct ip_path *path, const uint8_t peer[16], uint16_t user_mss);
+uint16_t tcp_mss_default(const uint8_t peer[16]);
+/* RFC5961: an ACK that asks the peer to prove itself; rate limited (7). */
 void tcp_challenge_ack(struct tcp_sock *tp);
+bool tcp_challenge_allowed(struct engine *e);
 static inline uint32_t tcp_eff_mss(const struct tcp_sock *tp)
 {
 	return tp->mss;
@@ -420,7 +488,7 @@ int tcp_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len);
 struct tcp_snapshot {
 	enum cv_tcp_state state;
 	struct cv_endpoint local, peer;
-	struct sock *sk; /* NULL: TIME_WAIT */
+	struct sock *sk; /* NULL: TIME_WAIT, half-open */
 	uint32_t recvq, sendq; /* listener: accept queue, backlog */
 	uint32_t srtt_us, rttvar_us, cwnd, ssthresh, mss, retrans, total_retrans;
 	uint8_t timer; /* enum tcp_timer, TCP_TIMERS: none */

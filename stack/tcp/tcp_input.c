@@ -69,14 +69,16 @@ static void no_connection(struct engine *e, const struct pkt *p, struct tcp_seg 
 /* Leaves in s->m what nobody kept. */
 static inline void deliver(struct engine *e, struct tcp_flow *f, struct tcp_seg *s)
 {
-	if (cv_likely(f != NULL && !f->is_tw)) {
+	if (cv_likely(f != NULL && f->kind == TCP_FLOW_SOCK)) {
 		struct tcp_sock *tp = cv_container_of(f, struct tcp_sock, flow);
 
 		if (!tcp_predict(tp, s))
 			tcp_steps(tp, s);
 		return;
 	}
-	if (f == NULL || !tcp_tw_input(e, cv_container_of(f, struct tcp_tw, flow), s))
+	if (f != NULL && f->kind == TCP_FLOW_EMBRYO)
+		tcp_embryo_input(e, cv_container_of(f, struct tcp_embryo, flow), s);
+	else if (f == NULL || !tcp_tw_input(e, cv_container_of(f, struct tcp_tw, flow), s))
 		no_connection(e, pkt_of(s->m), s);
 }
 

@@ -1,26 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* LISTEN (RFC9293:3.10.7.2): embryos, the accept queue, and its end. */
-#include <string.h>
-
+/* LISTEN (RFC9293:3.10.7.2): who is let in, the connection that comes of it, the accept queue, and
+ * its end. */
 #include "stack/tcp/tcp.h"
 
 #define EMBRYOS_MIN 256u
 
-static struct tcp_sock *listener_of(const struct tcp_sock *tp)
-{
-	return cv_container_of(tp->sk.listener, struct tcp_sock, sk);
-}
-
-static bool accept_queue_is_full(const struct tcp_sock *lp)
+bool tcp_accept_queue_is_full(const struct tcp_sock *lp)
 {
 	return lp->sk.acceptq_len + lp->sk.accept_lent > lp->sk.backlog;
 }
 
-static bool is_full(const struct tcp_sock *lp)
+static bool embryos_are_full(const struct tcp_sock *lp)
 {
-	uint32_t most = lp->sk.backlog > EMBRYOS_MIN ? lp->sk.backlog : EMBRYOS_MIN;
-
-	return accept_queue_is_full(lp) || lp->embryos_n >= most;
+	return lp->listening->embryos_n >=
+	       (lp->sk.backlog > EMBRYOS_MIN ? lp->sk.backlog : EMBRYOS_MIN);
 }
 
 /* What accept(2) says a connection takes from its listener, and the rest Linux lets it take. */
@@ -52,53 +45,99 @@ static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp)
 	tp->cc = lp->cc;
 }
 
-static void embryo_start(struct tcp_sock *lp, struct tcp_sock *tp, const struct tcp_seg *s,
-	const struct pkt *p)
-{
-	inherit(tp, lp);
-	tp->acceptable = 0;
-	tp->sk.local = p->dst;
-	tp->sk.peer = p->src;
-	tp->sk.status |= CV_ST_BOUND;
-	tp->bound_addr = 1;
-	tcp_connection_begin(tp, s->reuse ? &s->reuse_iss : NULL);
-	tp->sk.listener = &lp->sk;
-	list_add_tail(&lp->embryos, &tp->sk.accept_node);
-	lp->embryos_n++;
-	tp->irs = s->h.seq;
-	tp->rcv_nxt = tp->rcv_up = tp->rcv_adv = s->h.seq + 1;
-	tp->snd_wnd = s->h.wnd;
-	(void)ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr);
-	tcp_syn_options(tp, &s->h);
-	tcp_set_state(tp, TCP_SYN_RECEIVED, "SYN");
-	tcp_syn_send(tp);
-	tcp_rexmt_update(tp, true);
-}
-
 void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p)
 {
 	struct engine *e = lp->sk.engine;
-	struct tcp_sock *tp;
+	uint32_t cookies = e->tcp->config.syncookies;
+	bool full = embryos_are_full(lp) && !s->reuse;
+	struct tcp_embryo r;
 
 	if (s->h.flags & TCP_RST)
 		return;
 	if (s->h.flags & TCP_ACK) {
-		tcp_rst_reply(e, p, s);
+		if ((s->h.flags & TCP_SYN) || !tcp_cookie_check(lp, s, p, &r))
+			tcp_rst_reply(e, p, s);
+		else if (tcp_accept_queue_is_full(lp))
+			e->counters.tcp_listen_overflow++;
+		else
+			tcp_child_begin(lp, &r, s);
 		return;
 	}
 	if (!(s->h.flags & TCP_SYN) || s->fin)
 		return;
-	/* Full: the peer's next SYN may find room. */
-	if (is_full(lp)) {
+	if (tcp_accept_queue_is_full(lp)) { /* the peer's next SYN may find room */
 		e->counters.tcp_listen_overflow++;
-		return;
+	} else if (cookies == 2 || (cookies == 1 && full)) {
+		tcp_cookie_send(lp, s, p);
+	} else if (full) {
+		e->counters.tcp_listen_overflow++;
+	} else {
+		tcp_embryo_begin(lp, s, p);
 	}
-	tp = tcp_new(e, lp->sk.family);
+}
+
+static void numbers_begin(struct tcp_sock *tp, const struct tcp_embryo *r)
+{
+	tcp_connection_begin(tp, &r->iss);
+	tp->snd_nxt = tp->snd_max = r->iss + 1;
+	tp->irs = r->irs;
+	tp->rcv_nxt = tp->rcv_up = tp->last_ack_sent = r->irs + 1;
+	tp->rcv_wnd = r->rcv_wnd;
+	tp->rcv_adv = tp->rcv_nxt + r->rcv_wnd;
+	tp->rtt_start = r->since_ns;
+	tp->backoff = r->timeouts;
+}
+
+static void options_begin(struct tcp_sock *tp, const struct tcp_embryo *r)
+{
+	tp->peer_mss = r->peer_mss;
+	tp->sack_ok = r->sack_ok;
+	tp->ts_ok = r->ts_ok;
+	tp->wscale_ok = r->wscale_ok;
+	tp->snd_wscale = r->wscale_ok ? r->snd_wscale : 0;
+	if (!r->wscale_ok)
+		tp->rcv_wscale = 0;
+	tp->ts_recent = r->ts_recent;
+	tp->ts_recent_ns = tp->sk.engine->now_ns;
+	(void)ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr);
+	tcp_mss_update(tp);
+}
+
+static struct tcp_sock *child_new(struct tcp_sock *lp, const struct tcp_embryo *r)
+{
+	struct tcp_sock *tp = tcp_new(lp->sk.engine, lp->sk.family);
+
+	if (tp == NULL)
+		return NULL;
+	inherit(tp, lp);
+	tp->sk.local = r->flow.local;
+	tp->sk.peer = r->flow.peer;
+	tp->sk.status |= CV_ST_BOUND;
+	tp->bound_addr = 1;
+	tp->sk.listener = &lp->sk;
+	numbers_begin(tp, r);
+	options_begin(tp, r);
+	tcp_set_state(tp, TCP_SYN_RECEIVED, "SYN");
+	lp->sk.engine->counters.tcp_passive_opens++;
+	return tp;
+}
+
+static void accept_queue_add(struct tcp_sock *lp, struct tcp_sock *tp)
+{
+	list_add_tail(&lp->sk.acceptq, &tp->sk.accept_node);
+	lp->sk.acceptq_len++;
+	sock_event(&lp->sk);
+}
+
+void tcp_child_begin(struct tcp_sock *lp, const struct tcp_embryo *r, struct tcp_seg *s)
+{
+	struct tcp_sock *tp = child_new(lp, r);
+
 	if (tp == NULL)
 		return;
-	e->counters.tcp_passive_opens++;
-	embryo_start(lp, tp, s, p);
-	tcp_leave(tp);
+	tcp_established(tp, &s->h);
+	accept_queue_add(lp, tp);
+	tcp_steps(tp, s); /* what else it brings */
 }
 
 static void windows_begin(struct tcp_sock *tp, const struct wire_tcp *h)
@@ -119,29 +158,17 @@ static void windows_begin(struct tcp_sock *tp, const struct wire_tcp *h)
 /* RFC6298:5.7: a SYN that was sent again tells nothing, and 3 s is the careful start. */
 static void rtt_begin(struct tcp_sock *tp)
 {
-	if (tp->backoff == 0)
-		tcp_rtt_sample(tp, tp->sk.engine->now_ns - tp->rtt_start);
-	else
+	if (tp->backoff > 0)
 		tp->rto_ns = 3 * SEC;
+	else if (tp->rtt_start != 0) /* a cookie does not say when it was made */
+		tcp_rtt_sample(tp, tp->sk.engine->now_ns - tp->rtt_start);
 	tp->timing = 0;
 	tp->backoff = 0;
 	tp->retrans_start = 0;
 }
 
-bool tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
+void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
 {
-	struct tcp_sock *lp = NULL;
-
-	if (!tp->acceptable) {
-		lp = listener_of(tp);
-		if (accept_queue_is_full(lp)) {
-			tp->sk.engine->counters.tcp_listen_overflow++;
-			return false;
-		}
-		list_del(&tp->sk.accept_node);
-		lp->embryos_n--;
-		tp->acceptable = 1;
-	}
 	tp->snd_una = h->ack;
 	windows_begin(tp, h);
 	rtt_begin(tp);
@@ -151,34 +178,29 @@ bool tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
 	tp->autotune_start = tp->sk.engine->now_ns;
 	if (tp->snd_end != tp->snd_una || tp->fin_queued)
 		sock_output_later(&tp->sk);
-	if (lp != NULL) {
-		list_add_tail(&lp->sk.acceptq, &tp->sk.accept_node);
-		lp->sk.acceptq_len++;
-		sock_event(&lp->sk);
-	}
-	return true;
 }
 
-void tcp_embryo_gone(struct tcp_sock *tp)
+int tcp_listener_open(struct tcp_sock *lp)
 {
-	listener_of(tp)->embryos_n--;
-	list_del(&tp->sk.accept_node);
-	tp->sk.listener = NULL;
-	tp->acceptable = 1;
-	tp->closed = 1; /* nobody ever had it */
+	struct tcp_listener *l = pool_get(&lp->sk.engine->tcp->listeners);
+
+	if (l == NULL)
+		return -CV_ENOBUFS;
+	*l = (struct tcp_listener){0};
+	list_init(&l->embryos);
+	lp->listening = l;
+	return 0;
 }
 
 void tcp_listener_close(struct tcp_sock *lp)
 {
+	struct engine *e = lp->sk.engine;
+	struct list *embryos = &lp->listening->embryos;
 	struct list *node;
 
 	/* Half-open ones just go: their next segment finds nobody, and gets its RST then. */
-	while (!list_empty(&lp->embryos)) {
-		struct sock *sk = list_entry(lp->embryos.next, struct sock, accept_node);
-
-		tcp_done(tcp_of(sk), CV_OK, "listener closed");
-		tcp_leave(tcp_of(sk));
-	}
+	while (!list_empty(embryos))
+		tcp_embryo_free(e, list_entry(embryos->next, struct tcp_embryo, node));
 	while ((node = list_pop(&lp->sk.acceptq)) != NULL) {
 		struct sock *sk = list_entry(node, struct sock, accept_node);
 
@@ -186,4 +208,6 @@ void tcp_listener_close(struct tcp_sock *lp)
 		lp->sk.acceptq_len--;
 		sock_close(sk, true);
 	}
+	pool_put(&e->tcp->listeners, lp->listening);
+	lp->listening = NULL;
 }

@@ -121,6 +121,33 @@ static int set_flag_and_push(struct tcp_sock *tp, bool push)
 	return 0;
 }
 
+/* Linux counts TCP_DEFER_ACCEPT in SYN-ACKs: how many go out again in so many seconds, and the
+ * reverse. */
+static uint8_t retransmits_in(int seconds)
+{
+	int64_t period = TCP_RTO_INITIAL / SEC, wait = period;
+	uint8_t n = seconds > 0 ? 1 : 0;
+
+	for (; seconds > period && n < UINT8_MAX; n++) {
+		wait = 2 * wait < (int64_t)(TCP_RTO_MAX / SEC) ? 2 * wait
+							       : (int64_t)(TCP_RTO_MAX / SEC);
+		period += wait;
+	}
+	return n;
+}
+
+static int retransmits_take(uint8_t n)
+{
+	int64_t wait = TCP_RTO_INITIAL / SEC, period = n > 0 ? wait : 0;
+
+	while (n-- > 1) {
+		wait = 2 * wait < (int64_t)(TCP_RTO_MAX / SEC) ? 2 * wait
+							       : (int64_t)(TCP_RTO_MAX / SEC);
+		period += wait;
+	}
+	return (int)period;
+}
+
 static int set_tcp(struct tcp_sock *tp, enum cv_option opt, int v)
 {
 	uint32_t u = 0;
@@ -153,7 +180,7 @@ static int set_tcp(struct tcp_sock *tp, enum cv_option opt, int v)
 		tp->linger2_s = v < 0 ? -1 : v;
 		return 0;
 	case CV_OPT_DEFER_ACCEPT:
-		tp->defer_accept_s = v < 0 ? 0 : (uint32_t)v;
+		tp->defer_accept = retransmits_in(v);
 		return 0;
 	case CV_OPT_WINDOW_CLAMP:
 		return set_in_range(&tp->window_clamp, v, 0, INT32_MAX);
@@ -279,7 +306,7 @@ static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		*v = tp->linger2_s;
 		return 0;
 	case CV_OPT_DEFER_ACCEPT:
-		*v = (int)tp->defer_accept_s;
+		*v = retransmits_take(tp->defer_accept);
 		return 0;
 	case CV_OPT_WINDOW_CLAMP:
 		*v = (int)tp->window_clamp;

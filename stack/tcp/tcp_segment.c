@@ -9,9 +9,27 @@
 #define CKSUM_OFF 16
 
 /* IP and TCP headers without options (RFC9293:3.7.1). */
+static uint32_t headers_to(const uint8_t peer[16])
+{
+	return WIRE_TCP_BYTES_MIN + (addr_is_v4(peer) ? 20u : 40u);
+}
+
 static uint32_t headers(const struct tcp_sock *tp)
 {
-	return WIRE_TCP_BYTES_MIN + (addr_is_v4(tp->sk.peer.addr) ? 20u : 40u);
+	return headers_to(tp->sk.peer.addr);
+}
+
+uint16_t tcp_mss_default(const uint8_t peer[16])
+{
+	return addr_is_v4(peer) ? TCP_MSS_DEFAULT : TCP_MSS_DEFAULT_V6;
+}
+
+uint16_t tcp_mss_offer(const struct ip_path *path, const uint8_t peer[16], uint16_t user_mss)
+{
+	uint32_t head = headers_to(peer);
+	uint16_t mss = path->mtu > head ? (uint16_t)(path->mtu - head) : tcp_mss_default(peer);
+
+	return user_mss != 0 && user_mss < mss ? user_mss : mss;
 }
 
 void tcp_mss_update(struct tcp_sock *tp)
@@ -33,8 +51,8 @@ uint32_t tcp_segment_max(const struct tcp_sock *tp)
 	const struct port *port = tp->path.port;
 	uint32_t mss = tcp_eff_mss(tp), head = headers(tp) + (tp->ts_ok ? 12 : 0), most;
 
-	/* One header has one urgent pointer. A path that is narrower than its link goes beyond it, to who
-	 * takes no frame as large as a trusted link's other end. */
+	/* One header has one urgent pointer. A path that is narrower than its link goes beyond it,
+	 * to who takes no frame as large as a trusted link's other end. */
 	if (port == NULL || port->tso == PORT_TSO_NONE || seq_gt(tp->snd_up, tp->snd_nxt) ||
 		(port->tso == PORT_TSO_TRUSTED && tp->path.pmtu != tp->path.mtu) || port->tso_max <= head)
 		return mss;
@@ -171,10 +189,7 @@ static void header_fill(struct tcp_sock *tp, struct wire_tcp *h, uint32_t seq, u
 		bool first = !(flags & TCP_ACK);
 
 		h->has_mss = true;
-		h->mss = (uint16_t)(tp->path.mtu > headers(tp) ? tp->path.mtu - headers(tp)
-							       : TCP_MSS_DEFAULT);
-		if (tp->user_mss != 0 && tp->user_mss < h->mss)
-			h->mss = tp->user_mss;
+		h->mss = tcp_mss_offer(&tp->path, tp->sk.peer.addr, tp->user_mss);
 		h->has_ts = first || tp->ts_ok;
 		h->sack_ok = first || tp->sack_ok;
 		h->has_wscale = first || tp->wscale_ok;
@@ -324,42 +339,55 @@ void tcp_rst_send(struct tcp_sock *tp)
 	(void)emit(tp, &h, 0);
 }
 
-void tcp_challenge_ack(struct tcp_sock *tp)
+bool tcp_challenge_allowed(struct engine *e)
 {
-	struct tcp *t = tp->sk.engine->tcp;
-	uint64_t second = tp->sk.engine->now_ns / SEC;
+	struct tcp *t = e->tcp;
+	uint64_t second = e->now_ns / SEC;
 
 	if (second != t->challenge_second) {
 		t->challenge_second = second;
 		t->challenges = 0;
 	}
 	if (t->challenges++ >= TCP_CHALLENGES_PER_SECOND)
-		return;
-	tp->sk.engine->counters.tcp_challenges++;
-	tcp_ack_send(tp);
+		return false;
+	e->counters.tcp_challenges++;
+	return true;
 }
 
-void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct cv_endpoint *to,
-	const struct wire_tcp *h)
+void tcp_challenge_ack(struct tcp_sock *tp)
 {
-	struct ip_path path = {0};
-	uint8_t src[16];
-	struct rte_mbuf *m;
+	if (tcp_challenge_allowed(tp->sk.engine))
+		tcp_ack_send(tp);
+}
+
+void tcp_path_send(struct engine *e, const struct ip_path *path, const struct cv_endpoint *from,
+	const struct cv_endpoint *to, const struct wire_tcp *h, uint8_t tos, uint8_t ttl)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(e->pkt_pool);
 	char *at;
 
-	memcpy(src, from->addr, 16);
-	if (ip_path_resolve(e, &path, to->addr, src) != 0)
+	if (m == NULL) {
+		e->counters.no_mbuf++;
 		return;
-	m = rte_pktmbuf_alloc(e->pkt_pool);
-	if (m == NULL)
-		return;
+	}
 	at = rte_pktmbuf_append(m, (uint16_t)wire_tcp_emit_bytes(h));
 	if (at == NULL) {
 		rte_pktmbuf_free(m);
 		return;
 	}
 	wire_tcp_emit(h, (uint8_t *)at);
-	ip_output(e, &path, m, IPPROTO_TCP, 0, IP_TTL_DEFAULT, src, to->addr, CKSUM_OFF);
+	e->counters.tcp_out++;
+	ip_output(e, path, m, IPPROTO_TCP, tos, ttl, from->addr, to->addr, CKSUM_OFF);
+}
+
+void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct cv_endpoint *to,
+	const struct wire_tcp *h)
+{
+	struct cv_endpoint src = *from;
+	struct ip_path path = {0};
+
+	if (ip_path_resolve(e, &path, to->addr, src.addr) == 0)
+		tcp_path_send(e, &path, &src, to, h, 0, IP_TTL_DEFAULT);
 }
 
 void tcp_rst_reply(struct engine *e, const struct pkt *p, const struct tcp_seg *s)

@@ -63,7 +63,7 @@ static uint32_t status_of(const struct tcp_sock *tp)
 		return st | CV_ST_LISTENING;
 	case TCP_SYN_SENT:
 		return st | CV_ST_CONNECTING;
-	case TCP_SYN_RECEIVED: /* embryonic, or a simultaneous open under way */
+	case TCP_SYN_RECEIVED: /* a simultaneous open under way */
 		return st | CV_ST_CONNECTING;
 	case TCP_ESTABLISHED:
 	case TCP_CLOSE_WAIT:
@@ -110,8 +110,6 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
 	tp->hashed = 0;
 	if (!tp->bound_port)
 		tcp_port_unbind(tp);
-	if (!tp->acceptable)
-		tcp_embryo_gone(tp);
 	tcp_set_state(tp, TCP_CLOSED, why);
 	tp->sk.status |= CV_ST_DEAD | CV_ST_RX_EOF;
 	if (error != CV_OK)
@@ -140,9 +138,11 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 	if (tp->state == TCP_LISTEN) {
 		MUST(!tp->hashed);
 		MUST(list_empty(&tp->txq));
+		MUST(tp->listening != NULL);
 		return true;
 	}
 	MUST(tp->hashed);
+	MUST(tp->listening == NULL);
 	MUST(seq_leq(tp->snd_una, tp->snd_nxt));
 	MUST(seq_leq(tp->snd_nxt, tp->snd_max));
 	MUST(seq_leq(tp->snd_max, tp->snd_end + 1));

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A segment meets a connection: SYN-SENT (RFC9293:3.10.7.3), and for the synchronised states the eight
- * steps of 3.10.7.4 by their numbers, with RFC5961's answers to blind attacks and RFC7323's PAWS.
+ * A segment meets a connection: SYN-SENT (RFC9293:3.10.7.3), and for the synchronised states the
+ * eight steps of 3.10.7.4 by their numbers, with RFC5961's answers to blind attacks and RFC7323's
+ * PAWS.
  */
 #include "stack/tcp/tcp.h"
 
 void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h)
 {
-	tp->peer_mss = h->has_mss && h->mss != 0 ? h->mss : TCP_MSS_DEFAULT;
+	tp->peer_mss = h->has_mss && h->mss != 0 ? h->mss : tcp_mss_default(tp->sk.peer.addr);
 	tp->wscale_ok &= h->has_wscale;
 	if (tp->wscale_ok)
 		tp->snd_wscale = h->wscale < 14 ? h->wscale : 14;
@@ -44,7 +45,7 @@ static void syn_sent_syn(struct tcp_sock *tp, struct tcp_seg *s)
 		return;
 	}
 	tp->snd_una = s->h.ack;
-	(void)tcp_established(tp, &s->h);
+	tcp_established(tp, &s->h);
 	s->h.flags &= (uint8_t)~TCP_SYN;
 	tp->ack_now = 1;
 	sock_output_later(&tp->sk);
@@ -106,10 +107,11 @@ static void refuse(struct tcp_sock *tp, const struct tcp_seg *s)
 	sock_output_later(&tp->sk);
 }
 
-/* A repeat of text that we have: the peer lost our ACK, and times the next one by the timestamp it echoes. If that
- * were an old one (RFC7323:5.3 R2 leaves the new one out; Linux takes it when the repeat ends where our last ACK was) the
- * peer would measure all the time that it waited, and wait longer. What a stranger could guess is not believed: the
- * repeat must be within a window of what we expect, and its ACK be possible (RFC5961:5). */
+/* A repeat of text that we have: the peer lost our ACK, and times the next one by the timestamp it
+ * echoes. If that were an old one (RFC7323:5.3 R2 leaves the new one out; Linux takes it when the
+ * repeat ends where our last ACK was) the peer would measure all the time that it waited, and wait
+ * longer. What a stranger could guess is not believed: the repeat must be within a window of what
+ * we expect, and its ACK be possible (RFC5961:5). */
 static bool is_repeat(const struct tcp_sock *tp, const struct tcp_seg *s)
 {
 	uint32_t end = s->seq + s->len + s->fin;
@@ -172,17 +174,6 @@ static enum tcp_verdict step_syn(struct tcp_sock *tp, const struct tcp_seg *s)
 	return TCP_STOP;
 }
 
-static bool accept_deferred(const struct tcp_sock *tp, const struct tcp_seg *s)
-{
-	const struct tcp_sock *lp;
-
-	if (tp->acceptable || s->len > 0 || s->fin)
-		return false;
-	lp = cv_container_of(tp->sk.listener, struct tcp_sock, sk);
-	return lp->defer_accept_s != 0 &&
-		tp->sk.engine->now_ns - tp->rtt_start < lp->defer_accept_s * SEC;
-}
-
 /* Fifth, in SYN-RECEIVED: is it our SYN that is acknowledged? */
 static enum tcp_verdict ack_of_syn(struct tcp_sock *tp, struct tcp_seg *s)
 {
@@ -190,8 +181,7 @@ static enum tcp_verdict ack_of_syn(struct tcp_sock *tp, struct tcp_seg *s)
 		tcp_rst_reply(tp->sk.engine, pkt_of(s->m), s);
 		return TCP_STOP;
 	}
-	if (accept_deferred(tp, s) || !tcp_established(tp, &s->h))
-		return TCP_STOP; /* the peer will say it again */
+	tcp_established(tp, &s->h);
 	return TCP_NEXT;
 }
 

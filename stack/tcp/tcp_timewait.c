@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * TIME_WAIT (RFC9293:3.10.7.4, RFC6191, RFC1337): a small object of its own, so that the connection's
- * can go.
+ * TIME_WAIT (RFC9293:3.10.7.4, RFC6191, RFC1337): a small object of its own, so that the
+ * connection's can go.
  */
 #include "stack/tcp/tcp.h"
 
@@ -37,7 +37,7 @@ void tcp_time_wait(struct tcp_sock *tp)
 		.ts_ok = tp->ts_ok};
 	tw->flow.local = tp->flow.local;
 	tw->flow.peer = tp->flow.peer;
-	tw->flow.is_tw = true;
+	tw->flow.kind = TCP_FLOW_TW;
 	tw->flow.reuseaddr = tp->flow.reuseaddr;
 	tw->flow.reuseport = tp->flow.reuseport;
 	timer_init(&tw->timer, tw_timeout);
@@ -92,7 +92,7 @@ bool tcp_tw_yield(struct engine *e, struct tcp_flow *f)
 {
 	struct tcp_tw *tw;
 
-	if (!f->is_tw)
+	if (f->kind != TCP_FLOW_TW)
 		return false;
 	tw = cv_container_of(f, struct tcp_tw, flow);
 	if (!tw->ts_ok || (uint32_t)(e->now_ns / MS) - tw->since_ms < TCP_TW_REUSE_MS)

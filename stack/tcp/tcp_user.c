@@ -15,9 +15,7 @@ void tcp_start_over(struct tcp_sock *tp)
 
 	tp->sack_ok = tp->ts_ok = tp->wscale_ok = 1; /* what we offer */
 	tp->snd_wscale = 0;
-	tp->rcv_wscale = 0;
-	while (TCP_RCVBUF_MAX >> tp->rcv_wscale > 65535)
-		tp->rcv_wscale++;
+	tp->rcv_wscale = TCP_WSCALE;
 	tp->in_recovery = tp->rto_recovery = tp->timing = 0;
 	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
 	tp->ack_pending = tp->dup_owed = 0;
@@ -106,6 +104,9 @@ static int tcp_listen(struct sock *sk, uint32_t backlog)
 	}
 	if (tcp_port_is_listened(tp))
 		return -CV_EADDRINUSE;
+	ret = tcp_listener_open(tp);
+	if (ret != 0)
+		return ret;
 	tcp_start_over(tp);
 	tcp_set_state(tp, TCP_LISTEN, "listen");
 	tcp_leave(tp);
@@ -339,7 +340,9 @@ void tcp_icmp_error(struct engine *e, const struct icmp_error *err)
 	struct tcp_flow *f = tcp_flow_find(e, &err->local, &err->peer);
 	struct tcp_sock *tp;
 
-	if (f == NULL || f->is_tw)
+	if (f != NULL && f->kind == TCP_FLOW_EMBRYO)
+		tcp_embryo_icmp(e, cv_container_of(f, struct tcp_embryo, flow), err);
+	if (f == NULL || f->kind != TCP_FLOW_SOCK)
 		return;
 	tp = cv_container_of(f, struct tcp_sock, flow);
 	if (seq_lt(err->seq, tp->snd_una) || seq_geq(err->seq, tp->snd_max))

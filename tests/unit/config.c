@@ -179,13 +179,13 @@ static void form__line_is_named(void **state)
 	refused("", 0, "[port NAME]");
 	refused("[engine]\nname=x\n", 0, "device=");
 	refused("name=x\n" GOOD, 1, "before the first section");
-	refused("[engine\n" GOOD, 1, "[engine], [port NAME], [rule] or [limits]");
+	refused("[engine\n" GOOD, 1, "[engine], [port NAME], [rule], [tcp] or [limits]");
 	refused("[engine]\n\n# x\nhugepages\n" GOOD, 4, "key=value");
 	refused("[engine]\n=x\n" GOOD, 2, "key=value");
 	refused("[engine]\nname=\n" GOOD, 2, "name= has no value");
 	refused("[engine]\nname=a\nidle=poll\nname=b\n" GOOD, 4, "line 2");
 	refused("[engine]\nname=a\n" GOOD "[engine]\nidle=poll\n", 6, "line 1");
-	refused("[motor]\n" GOOD, 1, "[engine], [port NAME], [rule], [limits]");
+	refused("[motor]\n" GOOD, 1, "[engine], [port NAME], [rule], [tcp], [limits]");
 	refused("[port]\n", 1, "[port NAME]");
 	refused(GOOD "[port a b]\n", 4, "letters, digits");
 	refused(GOOD "[port p]\n", 4, "line 1");
@@ -315,6 +315,24 @@ static void limits__are_held_to_their_range(void **state)
 #undef X
 }
 
+static void tcp__settings_have_linux_names_and_defaults(void **state)
+{
+	char text[160];
+
+	(void)state;
+	taken(GOOD);
+	assert_int_equal(config.tcp.syncookies, 1);
+#define X(key, min, max, def, what)                                                                  \
+	snprintf(text, sizeof(text), GOOD "[tcp]\n" #key "=%u\n", (max) + 1u);                       \
+	refused(text, 5, #key "=");                                                                  \
+	snprintf(text, sizeof(text), GOOD "[tcp]\n" #key "=%u\n", max + 0u);                         \
+	taken(text);                                                                                 \
+	assert_int_equal(config.tcp.key, max);
+#include "stack/core/tcp_config.def"
+#undef X
+	refused(GOOD "[tcp]\nsyncookie=1\n", 5, "syncookies");
+}
+
 /* --- keys together ----------------------------------------------------------------------------- */
 
 static void together__is_checked(void **state)
@@ -382,6 +400,7 @@ int main(void)
 		cmocka_unit_test(port__says_what_would_be_right),
 		cmocka_unit_test(address__says_what_would_be_right),
 		cmocka_unit_test(limits__are_held_to_their_range),
+		cmocka_unit_test(tcp__settings_have_linux_names_and_defaults),
 		cmocka_unit_test(together__is_checked),
 		cmocka_unit_test(ports__end_somewhere),
 		cmocka_unit_test(damage__has_an_answer),
