@@ -63,6 +63,33 @@ static inline bool addr_is_link_local(const uint8_t a[ADDR_BYTES])
 	return addr_is_v4(a) ? a[12] == 169 && a[13] == 254 : a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
 }
 
+/* IPv6 addresses that mean something on one link only (RFC4007): link-local ones, and groups of that scope. Inside the
+ * engine the number of the interface stands in bytes 2 and 3, which are zero on the wire, so that the same address
+ * on two links is two addresses wherever addresses are compared. */
+static inline bool addr_is_scoped(const uint8_t a[ADDR_BYTES])
+{
+	return (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) || (a[0] == 0xff && ((a[1] & 0xf) == 1 || (a[1] & 0xf) == 2));
+}
+
+static inline uint16_t addr_scope(const uint8_t a[ADDR_BYTES])
+{
+	return (uint16_t)(a[2] << 8 | a[3]);
+}
+
+static inline void addr_scope_set(uint8_t a[ADDR_BYTES], uint16_t ifindex)
+{
+	a[2] = (uint8_t)(ifindex >> 8);
+	a[3] = (uint8_t)ifindex;
+}
+
+/* As it stands on the wire. */
+static inline void addr_to_wire(uint8_t to[ADDR_BYTES], const uint8_t a[ADDR_BYTES])
+{
+	memcpy(to, a, ADDR_BYTES);
+	if (addr_is_scoped(a))
+		addr_scope_set(to, 0);
+}
+
 /* The first `bits` bits (0 to 128; IPv4's /n is 96 + n) are the same. */
 static inline bool addr_in_prefix(
 	const uint8_t a[ADDR_BYTES], const uint8_t prefix[ADDR_BYTES], unsigned bits)

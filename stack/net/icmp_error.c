@@ -66,9 +66,18 @@ static enum cv_error unreachable_v6(uint8_t type, uint8_t code, bool *hard)
 	}
 }
 
+/* An address as it stood on the wire of a port (NULL: from ourselves). */
+static void endpoint_scoped(struct cv_endpoint *end, const uint8_t addr[16], const struct port *port)
+{
+	memcpy(end->addr, addr, 16);
+	if (port != NULL && addr_is_scoped(addr))
+		addr_scope_set(end->addr, port->ifindex);
+}
+
 /* The packet of ours in b: its ends, and what stands behind the ports. False: not one, or a
  * fragment without ports. *len: its length as sent. */
-static bool quote_parse(struct bytes *b, struct icmp_error *err, uint8_t *proto, uint16_t *len)
+static bool quote_parse(
+	struct bytes *b, const struct port *port, struct icmp_error *err, uint8_t *proto, uint16_t *len)
 {
 	const uint8_t *h = bytes_take(b, 1), *l4;
 	uint8_t skip;
@@ -88,8 +97,8 @@ static bool quote_parse(struct bytes *b, struct icmp_error *err, uint8_t *proto,
 			return false;
 		*proto = h[6];
 		*len = 0;
-		memcpy(err->local.addr, h + 8, 16);
-		memcpy(err->peer.addr, h + 24, 16);
+		endpoint_scoped(&err->local, h + 8, port);
+		endpoint_scoped(&err->peer, h + 24, port);
 		if (*proto == IPPROTO_FRAGMENT) { /* the only extension header that we send */
 			const uint8_t *f = bytes_take(b, 8);
 
@@ -142,7 +151,7 @@ void icmp_error_input(struct engine *e, struct rte_mbuf *m)
 
 	bytes_be16(&b);
 	info = bytes_be32(&b);
-	if (!quote_parse(&b, &err, &proto, &len) || addr_is_v4(err.local.addr) != v4 ||
+	if (!quote_parse(&b, net_port_by_id(e, p->port), &err, &proto, &len) || addr_is_v4(err.local.addr) != v4 ||
 		!ip_is_local(e, err.local.addr))
 		return;
 	err.error =
@@ -160,14 +169,14 @@ void icmp_error_input(struct engine *e, struct rte_mbuf *m)
 	tell(e, proto, &err);
 }
 
-void icmp_error_unreachable(struct engine *e, struct rte_mbuf *m)
+void icmp_error_unreachable(struct engine *e, const struct port *port, struct rte_mbuf *m)
 {
 	struct bytes b = bytes_over(rte_pktmbuf_mtod(m, const void *), rte_pktmbuf_data_len(m));
 	struct icmp_error err = {.error = CV_EHOSTUNREACH};
 	uint8_t proto;
 	uint16_t len;
 
-	if (quote_parse(&b, &err, &proto, &len))
+	if (quote_parse(&b, port, &err, &proto, &len))
 		tell(e, proto, &err);
 }
 
@@ -234,8 +243,8 @@ static uint16_t header_rebuild(uint8_t at[IP_HEADER_V6], struct rte_mbuf *m)
 		h6.payload_len = rte_cpu_to_be_16(len);
 		h6.proto = p->proto;
 		h6.hop_limits = p->ttl;
-		memcpy(h6.src_addr, p->src.addr, 16);
-		memcpy(h6.dst_addr, p->dst.addr, 16);
+		addr_to_wire(h6.src_addr, p->src.addr);
+		addr_to_wire(h6.dst_addr, p->dst.addr);
 		memcpy(at, &h6, sizeof(h6));
 		return sizeof(h6);
 	}

@@ -18,12 +18,22 @@
 		return NULL;                                                                       \
 	} while (0)
 
-/* The type of a frame and the bytes of its Ethernet header; -1 when the frame was dropped (0 is a type). */
-static inline int eth_parse(
-	struct engine *e, const struct port *port, struct rte_mbuf *m, uint16_t *bytes)
+/* The port of a tagged frame: the device's own, which priority tags (0) belong to, or a VLAN's on it. */
+static struct port *port_of_tag(struct port *device, uint16_t tag)
+{
+	struct port *port = device;
+
+	while (port != NULL && port->vlan != tag)
+		port = port->next_vlan;
+	return port;
+}
+
+/* The type of a frame and the bytes of its Ethernet header, and the port that it belongs to; -1 when the frame was
+ * dropped (0 is a type). */
+static inline int eth_parse(struct engine *e, struct port **port, struct rte_mbuf *m, uint16_t *bytes)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-	uint16_t type, tag = 0;
+	uint16_t type;
 
 	if (rte_pktmbuf_data_len(m) < RTE_ETHER_HDR_LEN + sizeof(struct rte_vlan_hdr)) {
 		e->counters.drop_short++;
@@ -35,16 +45,18 @@ static inline int eth_parse(
 	if (cv_unlikely(type == RTE_ETHER_TYPE_VLAN)) {
 		const struct rte_vlan_hdr *vlan = (const void *)(eth + 1);
 
-		tag = rte_be_to_cpu_16(vlan->vlan_tci) & 0xfff;
+		*port = port_of_tag(*port, rte_be_to_cpu_16(vlan->vlan_tci) & 0xfff);
 		type = rte_be_to_cpu_16(vlan->eth_proto);
 		*bytes += (uint16_t)sizeof(*vlan);
+	} else if (cv_unlikely((*port)->vlan != 0)) {
+		*port = NULL;
 	}
-	if (cv_unlikely(tag != port->vlan)) {
+	if (cv_unlikely(*port == NULL)) {
 		e->counters.drop_vlan++;
 		rte_pktmbuf_free(m);
 		return -1;
 	}
-	if (cv_unlikely(memcmp(&eth->dst_addr, port->mac, 6) != 0) &&
+	if (cv_unlikely(memcmp(&eth->dst_addr, (*port)->mac, 6) != 0) &&
 		!(eth->dst_addr.addr_bytes[0] & 1)) {
 		e->counters.drop_not_for_us++;
 		rte_pktmbuf_free(m);
@@ -343,7 +355,7 @@ static void frame_input(struct engine *e, struct port *port, struct l4_batch *ba
 	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
 	struct l4_batch *b;
 	uint16_t bytes;
-	int type = eth_parse(e, port, m, &bytes);
+	int type = eth_parse(e, &port, m, &bytes);
 	bool plain;
 
 	model->frame = NULL;

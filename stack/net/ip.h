@@ -7,8 +7,8 @@
  *
  * Owns: struct net (our addresses, neighbours, path MTUs, reassembly, loopback queue, ICMP rate
  * limit). Does not own: ports, L4. Called by: stack/core/ (input), the L4 protocols (output), the
- * composition root. RFC 791, 792, 826, 1122, 1191, 4291, 4429, 4443, 4861, 4862, 5722, 6724 (in
- * part), 8200, 8201.
+ * composition root. RFC 791, 792, 826, 1122, 1191, 4291, 4443, 4861, 4862, 5227, 5722, 6724,
+ * 8200, 8201.
  */
 #ifndef CULVERT_NET_IP_H
 #define CULVERT_NET_IP_H
@@ -37,9 +37,19 @@ struct ip_path {
 	bool may_fragment; /* the sender's wish, set behind each ip_path_resolve(): larger packets
 			      are cut */
 	bool no_df;        /* same: routers may cut, too (IPv4) */
+	/* When what was sent along it was last acknowledged by the other end (ip_progress_now()), which is how the
+	 * next hop is known to be alive (RFC4861:7.3.1); 0: never. The sender's to set. */
+	uint32_t progress;
 	struct port *port;
 	struct neigh *neigh; /* NULL: everybody, or a group */
 };
+
+/* Now, as struct ip_path's progress has it: about milliseconds. */
+#define IP_PROGRESS_SHIFT 20
+static inline uint32_t ip_progress_now(const struct engine *e)
+{
+	return (uint32_t)(e->now_ns >> IP_PROGRESS_SHIFT);
+}
 
 /* What an ICMP error says about a packet of ours (RFC792, RFC4443, RFC1122:3.2.2). */
 struct icmp_error {
@@ -53,9 +63,17 @@ struct icmp_error {
 int net_init(struct engine *e);
 void net_fini(struct engine *e);
 
-/* Adds a port (the engine keeps the pointer). Announces its addresses. A port with an IPv6 address
- * gets a link-local one besides. 0, -CV_ENOBUFS when there are too many. */
+/* Adds a device's port (the engine keeps the pointer). Its addresses are probed where the port wants that
+ * (dad4, dad6), then announced. A port with an IPv6 address gets a link-local one besides. 0, -CV_ENOBUFS when there are too many. */
 int net_port_add(struct engine *e, struct port *port);
+/* Adds a VLAN's port, whose vlan is the tag, on a device's port that was added before; it takes over what the device
+ * does for us. The same errors. */
+int net_vlan_add(struct engine *e, struct port *device, struct port *vlan);
+/* By pkt.port; by what programs call it. NULL: there is none. */
+struct port *net_port_by_id(const struct engine *e, uint16_t id);
+struct port *net_port_by_ifindex(const struct engine *e, uint32_t ifindex);
+/* Whether the port speaks IPv6 at all. */
+bool net_port_has_ipv6(const struct port *port);
 /* The port's link came or went (sets port->up). Coming up: addresses are announced and the
  * neighbours are asked again. Connections stay. Without effect when nothing changed. */
 void net_port_up(struct engine *e, struct port *port);

@@ -46,21 +46,32 @@ static void complain(struct engine *e, struct rte_mbuf *m, const struct ext_walk
 
 static bool is_group_of_ours(const struct engine *e, const struct port *port, const uint8_t dst[16])
 {
-	static const uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
-	uint8_t group[16];
+	uint8_t group[16] = {0xff, 2, [15] = 1}; /* all nodes */
 
-	if (addr_equal(dst, all_nodes))
+	addr_scope_set(group, port->ifindex);
+	if (addr_equal(dst, group))
 		return true;
-	for (int i = 0; i < e->net->addrs_n; i++) {
-		const struct net_addr *a = &e->net->addrs[i];
-
+	net_for_each_addr(a, e->net)
+	{
 		if (a->port != port || addr_is_v4(a->addr))
 			continue;
 		nd_solicited_node(group, a->addr);
+		addr_scope_set(group, port->ifindex);
 		if (addr_equal(group, dst))
 			return true;
 	}
 	return false;
+}
+
+/* From the wire: with its scope (addr.h). */
+static void endpoint_set(struct cv_endpoint *end, const uint8_t addr[16], const struct port *port)
+{
+	memcpy(end->addr, addr, 16);
+	end->scope = 0;
+	if (addr_is_scoped(addr)) {
+		addr_scope_set(end->addr, port->ifindex);
+		end->scope = port->ifindex;
+	}
 }
 
 /* A mapped address on the wire would pass for IPv4 everywhere behind this. */
@@ -237,9 +248,8 @@ struct rte_mbuf *ipv6_parse(struct engine *e, const struct port *port, struct rt
 	total = IP_HEADER_V6 + (uint32_t)rte_be_to_cpu_16(h->payload_len);
 	if (vtc >> 28 != 6 || total > rte_pktmbuf_pkt_len(m))
 		DROP(drop_ip_header);
-	memcpy(p->src.addr, h->src_addr, 16);
-	memcpy(p->dst.addr, h->dst_addr, 16);
-	p->src.scope = p->dst.scope = 0;
+	endpoint_set(&p->src, h->src_addr, port);
+	endpoint_set(&p->dst, h->dst_addr, port);
 	p->port = port->id;
 	p->proto = w.next = h->proto;
 	p->tos = (uint8_t)(vtc >> 20);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Neighbour discovery (RFC4861:7): the questions and answers of IPv6's neighbours; whether somebody
- * else has our address (RFC4862:5.4). The table is neigh.c's.
- *
- * Our addresses are used at once (optimistic, RFC4429): until a second has passed without an
- * objection nobody is asked for a MAC from them, and answers do not override what others believe.
+ * Neighbour discovery (RFC4861:7): the questions and answers of IPv6's neighbours, the frames of
+ * duplicate address detection (RFC4862:5.4). The table is neigh.c's, what becomes of our addresses local.c's.
  */
 #include <netinet/in.h>
 #include <string.h>
@@ -16,7 +13,6 @@
 #include "stack/net/priv.h"
 
 #define ND_HOPS 255             /* RFC4861:7.1: what a router passed on is not believed */
-#define ND_DAD_NS 1000000000ull /* RetransTimer, DupAddrDetectTransmits is 1 */
 #define ND_OPT_SOURCE 1
 #define ND_OPT_TARGET 2
 #define ND_BYTES 24 /* of a message without options */
@@ -55,7 +51,7 @@ static void nd_send(struct engine *e, struct port *port, uint8_t type, uint8_t f
 	memset(h, 0, len);
 	h[0] = type;
 	h[4] = flags;
-	memcpy(h + 8, target, 16);
+	addr_to_wire(h + 8, target);
 	if (option) {
 		h[ND_BYTES] = option;
 		h[ND_BYTES + 1] = 1;
@@ -67,8 +63,8 @@ static void nd_send(struct engine *e, struct port *port, uint8_t type, uint8_t f
 	ip->payload_len = rte_cpu_to_be_16(len);
 	ip->proto = IPPROTO_ICMPV6;
 	ip->hop_limits = ND_HOPS;
-	memcpy(ip->src_addr, src, 16);
-	memcpy(ip->dst_addr, dst, 16);
+	addr_to_wire(ip->src_addr, src);
+	addr_to_wire(ip->dst_addr, dst);
 	if (mac == NULL)
 		eth_group_mac(group, dst);
 	if (type == ICMP6_SOLICIT)
@@ -78,81 +74,32 @@ static void nd_send(struct engine *e, struct port *port, uint8_t type, uint8_t f
 	eth_output(e, port, m, mac ? mac : group, RTE_ETHER_TYPE_IPV6);
 }
 
-static void advertise(struct net_addr *a, uint8_t flags, const uint8_t dst[16], const uint8_t *mac)
+static void advertise(const struct net_addr *a, uint8_t flags, const uint8_t dst[16], const uint8_t *mac)
 {
-	nd_send(a->engine, a->port, ICMP6_ADVERT,
-		(uint8_t)(flags | (a->state == ADDR_VALID ? NA_OVERRIDE : 0)), a->addr,
-		ND_OPT_TARGET, a->addr, dst, mac);
+	nd_send(a->engine, a->port, ICMP6_ADVERT, (uint8_t)(flags | NA_OVERRIDE), a->addr, ND_OPT_TARGET,
+		a->addr, dst, mac);
 }
 
-/* Nobody objected. */
-static void dad_timer(struct engine *e, struct timer *t)
-{
-	struct net_addr *a = cv_container_of(t, struct net_addr, dad);
-
-	a->state = ADDR_VALID;
-	advertise(a, 0, all_nodes, NULL);
-	neigh_port_ask(e, a->port);
-}
-
-void nd_addr_start(struct net_addr *a)
+void nd_probe(const struct net_addr *a)
 {
 	uint8_t group[16];
 
-	a->state = ADDR_OPTIMISTIC;
-	a->engine->net->gen++;
 	nd_solicited_node(group, a->addr);
 	nd_send(a->engine, a->port, ICMP6_SOLICIT, 0, a->addr, 0, unspecified, group, NULL);
-	timer_init(&a->dad, dad_timer);
-	timer_set(&a->engine->wheel, &a->dad, a->engine->now_ns + ND_DAD_NS);
 }
 
-/* Somebody else has the address: we let go of it (RFC4862:5.4.5). */
-static void addr_is_duplicate(struct net_addr *a)
+void nd_announce(const struct net_addr *a)
 {
-	if (a->state != ADDR_OPTIMISTIC)
-		return; /* a claim that comes later is not believed: RFC4862:5.4 */
-	timer_del(&a->engine->wheel, &a->dad);
-	a->state = ADDR_DUPLICATE;
-	a->engine->net->gen++;
-	a->engine->counters.nd_duplicates++;
-}
-
-/* An address to ask from, tested for duplicates: in the subnet, of the same scope, or any. */
-static const uint8_t *source_towards(const struct neigh *n, bool *wait)
-{
-	const struct net *net = n->engine->net;
-	const uint8_t *best = NULL;
-	int most = -1;
-
-	*wait = false;
-	for (int i = 0; i < net->addrs_n; i++) {
-		const struct net_addr *a = &net->addrs[i];
-		int points = 0;
-
-		if (a->port != n->port || addr_is_v4(a->addr))
-			continue;
-		*wait |= a->state == ADDR_OPTIMISTIC;
-		if (a->state != ADDR_VALID)
-			continue;
-		points += addr_is_link_local(a->addr) == addr_is_link_local(n->addr);
-		points += 2 * addr_in_prefix(n->addr, a->addr, a->prefix);
-		if (points > most) {
-			most = points;
-			best = a->addr;
-		}
-	}
-	return best;
+	advertise(a, 0, all_nodes, NULL);
 }
 
 bool nd_ask(struct neigh *n, bool unicast)
 {
+	const uint8_t *src = net_source(n->engine->net, n->port, n->addr);
 	uint8_t group[16];
-	bool wait;
-	const uint8_t *src = source_towards(n, &wait);
 
 	if (src == NULL)
-		return !wait;
+		return false;
 	nd_solicited_node(group, n->addr);
 	nd_send(n->engine, n->port, ICMP6_SOLICIT, 0, n->addr, ND_OPT_SOURCE, src,
 		unicast ? n->addr : group, unicast ? n->mac : NULL);
@@ -189,11 +136,13 @@ static void solicit_input(struct engine *e, struct port *port, const struct pkt 
 
 	if (a == NULL || a->port != port || a->state == ADDR_DUPLICATE)
 		return;
+	if (a->state == ADDR_TENTATIVE) {
+		if (addr_is_any(p->src.addr))
+			net_addr_conflict(a); /* both are testing: neither gets it */
+		return;
+	}
 	if (addr_is_any(p->src.addr)) {
-		if (a->state == ADDR_OPTIMISTIC)
-			addr_is_duplicate(a); /* both are testing: neither gets it */
-		else
-			advertise(a, 0, all_nodes, NULL);
+		advertise(a, 0, all_nodes, NULL);
 		return;
 	}
 	if (ip_is_local(e, p->src.addr))
@@ -215,7 +164,7 @@ static void advert_input(struct engine *e, struct port *port, uint8_t flags,
 	bool same;
 
 	if (a != NULL && a->port == port) {
-		addr_is_duplicate(a);
+		net_addr_conflict(a);
 		return;
 	}
 	if (n == NULL)
@@ -247,6 +196,8 @@ void nd_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 
 	if (!bad) {
 		memcpy(target, h + 8, 16);
+		if (addr_is_scoped(target))
+			addr_scope_set(target, port->ifindex);
 		mac = option_find(bytes_over(h + ND_BYTES, rte_pktmbuf_data_len(m) - ND_BYTES),
 			solicit ? ND_OPT_SOURCE : ND_OPT_TARGET, &bad);
 		bad |= target[0] == 0xff || addr_is_v4(target);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Neighbours on Ethernet, both families: one table, a bounded queue for each unresolved one, ageing
- * and probing (RFC1122:2.3.2, RFC4861:7.3). An entry that fails or ages out makes every kept path
- * look again. How to ask is arp.c's and nd.c's.
+ * Neighbours on Ethernet, both families: one table, a bounded queue for each unresolved one, and the five
+ * states of unreachability detection (RFC4861:7.3; ARP's neighbours the same way, as RFC1122:2.3.2.1 asks).
+ * An entry that fails or ages out makes every kept path look again. How to ask is arp.c's and nd.c's.
+ *
+ * That a neighbour hears us is known from its answers, and from TCP: a connection that was acknowledged says so
+ * in its path (ip.h, progress), which is looked at only when a packet leaves in STALE or DELAY.
  */
 #include <string.h>
 #include <netinet/in.h>
@@ -12,17 +15,24 @@
 #include "stack/base/addr.h"
 #include "stack/net/priv.h"
 
-#define NEIGH_RETRY_NS 1000000000ull
-#define NEIGH_TRIES 3
-#define NEIGH_REACHABLE_NS 30000000000ull
-#define NEIGH_DELAY_NS 5000000000ull /* RFC4861:10, DELAY_FIRST_PROBE_TIME */
-#define NEIGH_STALE_ROUNDS 12        /* of NEIGH_DELAY_NS without use until it is forgotten */
+#define NEIGH_TRIES 3u               /* RFC4861:10, MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT */
+#define NEIGH_DELAY_NS 5000000000ull /* DELAY_FIRST_PROBE_TIME */
+#define NEIGH_STALE_NS 60000000000ull /* without a packet until it is forgotten, as Linux */
+
+void neigh_init(struct net *net)
+{
+	list_init(&net->stale);
+	list_init(&net->incomplete);
+	for (unsigned i = 0; i < NEIGH_BUCKETS; i++)
+		list_init(&net->buckets[i]);
+}
 
 static struct list *bucket(struct net *net, const uint8_t addr[16])
 {
-	uint32_t h = (uint32_t)addr[15] * 167u + (uint32_t)addr[14] * 13u + addr[13];
+	uint64_t words[2];
 
-	return &net->buckets[h % NEIGH_BUCKETS];
+	memcpy(words, addr, sizeof(words));
+	return &net->buckets[siphash13(&net->key, words, 2, 0) % NEIGH_BUCKETS];
 }
 
 struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t addr[16])
@@ -36,16 +46,47 @@ struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t
 	return NULL;
 }
 
+static void timer_in(struct neigh *n, uint64_t ns)
+{
+	timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + ns);
+}
+
+/* The one place where the state changes; the timer is what the state waits for. */
+static void state_set(struct neigh *n, enum neigh_state state)
+{
+	struct net *net = n->engine->net;
+	const struct iface *i = n->port->iface;
+
+	n->state = state;
+	n->tries = 0;
+	list_del(&n->age_node);
+	switch (state) {
+	case NEIGH_REACHABLE:
+		timer_in(n, i->reachable_ns);
+		break;
+	case NEIGH_STALE:
+		list_add_tail(&net->stale, &n->age_node);
+		timer_in(n, NEIGH_STALE_NS);
+		break;
+	case NEIGH_DELAY:
+		timer_in(n, NEIGH_DELAY_NS);
+		break;
+	case NEIGH_INCOMPLETE:
+		list_add_tail(&net->incomplete, &n->age_node);
+		timer_del(&n->engine->wheel, &n->timer);
+		break;
+	case NEIGH_PROBE:
+		break;
+	}
+}
+
 static void neigh_ask(struct neigh *n)
 {
-	bool unicast = n->state == NEIGH_PROBE;
+	bool unicast = n->state == NEIGH_PROBE, asked;
 
-	n->tries++;
-	if (n->ether_type == RTE_ETHER_TYPE_IPV4)
-		arp_ask(n, unicast);
-	else if (!nd_ask(n, unicast))
-		n->tries--; /* it has to wait, and that is not the neighbour's fault */
-	timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + NEIGH_RETRY_NS);
+	asked = n->ether_type == RTE_ETHER_TYPE_IPV4 ? arp_ask(n, unicast) : nd_ask(n, unicast);
+	n->tries = (uint8_t)(n->tries + asked); /* that we cannot ask yet is not the neighbour's fault */
+	timer_in(n, n->port->iface->retrans_ns);
 }
 
 /* Off the table; what waited is left to the caller. */
@@ -57,7 +98,9 @@ static void neigh_forget(struct neigh *n, struct pktq *waiting)
 	net->waiting_n -= waiting->n;
 	timer_del(&n->engine->wheel, &n->timer);
 	list_del(&n->hash_node);
-	net->gen++; /* paths hold the pointer */
+	list_del(&n->age_node);
+	if (n->held)
+		net->gen++; /* paths hold the pointer */
 	pool_put(&net->neighs, n);
 }
 
@@ -65,29 +108,15 @@ static void neigh_forget(struct neigh *n, struct pktq *waiting)
 static void neigh_failed(struct neigh *n)
 {
 	struct engine *e = n->engine;
+	const struct port *port = n->port;
 	struct pktq waiting;
 	struct rte_mbuf *m;
 
 	neigh_forget(n, &waiting);
 	e->counters.drop_neigh_failed += waiting.n;
 	while ((m = pktq_pop(&waiting)) != NULL) {
-		icmp_error_unreachable(e, m);
+		icmp_error_unreachable(e, port, m);
 		rte_pktmbuf_free(m);
-	}
-}
-
-static void stale_timer(struct neigh *n)
-{
-	struct pktq none;
-
-	if (n->used) {
-		n->state = NEIGH_PROBE;
-		n->tries = 0;
-		neigh_ask(n);
-	} else if (++n->tries >= NEIGH_STALE_ROUNDS) {
-		neigh_forget(n, &none);
-	} else {
-		timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + NEIGH_DELAY_NS);
 	}
 }
 
@@ -98,16 +127,14 @@ static void neigh_timer(struct engine *e, struct timer *t)
 
 	(void)e;
 	switch (n->state) {
-	case NEIGH_STALE:
-		stale_timer(n);
-		return;
 	case NEIGH_REACHABLE:
-		if (!n->used) {
-			neigh_forget(n, &none);
-			return;
-		}
-		n->state = NEIGH_PROBE;
-		n->tries = 0;
+		state_set(n, NEIGH_STALE);
+		return;
+	case NEIGH_STALE:
+		neigh_forget(n, &none);
+		return;
+	case NEIGH_DELAY:
+		state_set(n, NEIGH_PROBE);
 		break;
 	case NEIGH_INCOMPLETE:
 	case NEIGH_PROBE:
@@ -119,29 +146,49 @@ static void neigh_timer(struct engine *e, struct timer *t)
 		neigh_ask(n);
 }
 
+/* A full table gives up what was not used for longest, and what does not answer; never what is in use
+ * (RFC4861:7.3.3 leaves the choice). */
+static struct neigh *neigh_room(struct engine *e)
+{
+	struct net *net = e->net;
+	struct list *ages = !list_empty(&net->stale) ? &net->stale : &net->incomplete;
+	struct neigh *n = pool_get(&net->neighs);
+	struct pktq waiting;
+
+	if (n != NULL || list_empty(ages))
+		return n;
+	neigh_forget(list_entry(list_first(ages), struct neigh, age_node), &waiting);
+	e->counters.neigh_evicted++;
+	e->counters.drop_neigh_failed += waiting.n;
+	pktq_free_all(&waiting);
+	return pool_get(&net->neighs);
+}
+
 struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[16], bool ask)
 {
 	struct net *net = e->net;
 	struct neigh *n = neigh_find(net, port, addr);
 
-	if (n != NULL)
-		return n;
-	n = pool_get(&net->neighs);
 	if (n == NULL) {
-		e->counters.drop_neigh_table++;
-		return NULL;
+		n = neigh_room(e);
+		if (n == NULL) {
+			e->counters.drop_neigh_table++;
+			return NULL;
+		}
+		memset(n, 0, sizeof(*n));
+		memcpy(n->addr, addr, 16);
+		n->port = port;
+		n->engine = e;
+		n->ether_type = addr_is_v4(addr) ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
+		pktq_init(&n->waiting);
+		timer_init(&n->timer, neigh_timer);
+		list_init(&n->age_node);
+		list_add_head(bucket(net, addr), &n->hash_node);
+		state_set(n, NEIGH_INCOMPLETE);
+		if (ask)
+			neigh_ask(n);
 	}
-	memset(n, 0, sizeof(*n));
-	memcpy(n->addr, addr, 16);
-	n->port = port;
-	n->engine = e;
-	n->state = NEIGH_INCOMPLETE;
-	n->ether_type = addr_is_v4(addr) ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
-	pktq_init(&n->waiting);
-	timer_init(&n->timer, neigh_timer);
-	list_add_head(bucket(net, addr), &n->hash_node);
-	if (ask)
-		neigh_ask(n);
+	n->held |= ask;
 	return n;
 }
 
@@ -154,11 +201,9 @@ void neigh_learn(struct neigh *n, const uint8_t mac[6], bool confirmed)
 	if (!confirmed && n->state != NEIGH_INCOMPLETE && memcmp(n->mac, mac, 6) == 0)
 		return;
 	memcpy(n->mac, mac, 6);
-	n->state = confirmed ? NEIGH_REACHABLE : NEIGH_STALE;
-	n->tries = 0;
-	n->used = n->waiting.n > 0;
-	timer_set(&e->wheel, &n->timer,
-		e->now_ns + (confirmed ? NEIGH_REACHABLE_NS : NEIGH_DELAY_NS));
+	state_set(n, confirmed ? NEIGH_REACHABLE : NEIGH_STALE);
+	if (!confirmed && n->waiting.n > 0)
+		state_set(n, NEIGH_DELAY); /* what waited is the first packet to it */
 	e->net->waiting_n -= n->waiting.n;
 	n->datagrams = 0;
 	while ((m = pktq_pop(&n->waiting)) != NULL)
@@ -167,9 +212,7 @@ void neigh_learn(struct neigh *n, const uint8_t mac[6], bool confirmed)
 
 void neigh_doubt(struct neigh *n)
 {
-	n->state = NEIGH_STALE;
-	n->tries = 0;
-	timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + NEIGH_DELAY_NS);
+	state_set(n, NEIGH_STALE);
 }
 
 /* A fragment that continues the datagram before it. */
@@ -195,16 +238,10 @@ static void drop_oldest(struct neigh *n)
 	n->datagrams--;
 }
 
-void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m)
+static void neigh_wait(struct engine *e, struct neigh *n, struct rte_mbuf *m)
 {
-	bool follows;
+	bool follows = n->waiting.n > 0 && is_follower(m);
 
-	n->used = true;
-	if (n->state != NEIGH_INCOMPLETE) {
-		eth_output(e, n->port, m, n->mac, n->ether_type);
-		return;
-	}
-	follows = n->waiting.n > 0 && is_follower(m);
 	if (!follows && n->datagrams >= e->net->neigh_queue)
 		drop_oldest(n); /* the newest is worth most: RFC1122:2.3.2.2 */
 	if (e->net->waiting_n >= e->net->waiting_max) {
@@ -215,6 +252,28 @@ void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m)
 	n->datagrams += !follows;
 	e->net->waiting_n++;
 	pktq_push(&n->waiting, m);
+}
+
+/* The connection that sends was acknowledged lately: so it was heard (RFC4861:7.3.1). */
+static bool progress_is_fresh(const struct engine *e, uint32_t progress)
+{
+	return progress != 0 &&
+		ip_progress_now(e) - progress <= (uint32_t)(NEIGH_DELAY_NS >> IP_PROGRESS_SHIFT);
+}
+
+void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m, uint32_t progress)
+{
+	if (n->state == NEIGH_INCOMPLETE) {
+		neigh_wait(e, n, m);
+		return;
+	}
+	if (n->state >= NEIGH_DELAY) {
+		if (progress_is_fresh(e, progress))
+			state_set(n, NEIGH_REACHABLE);
+		else if (n->state == NEIGH_STALE)
+			state_set(n, NEIGH_DELAY);
+	}
+	eth_output(e, n->port, m, n->mac, n->ether_type);
 }
 
 void neigh_port_flush(struct engine *e, const struct port *port)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The life of an engine's IP layer; its ports and their addresses. */
+/* The life of an engine's IP layer; its ports, VLANs among them, and which addresses they are configured with. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "stack/base/addr.h"
 #include "stack/net/priv.h"
+
+#define REACHABLE_NS 30000000000ull /* RFC4861:10, REACHABLE_TIME */
+#define RETRANS_NS 1000000000ull    /* RETRANS_TIMER */
 
 int net_init(struct engine *e)
 {
@@ -18,9 +21,11 @@ int net_init(struct engine *e)
 	net->waiting_max = e->pkt_pool->size / 8;
 	net->ip_id = (uint16_t)e->env.random64(e->env.ctx);
 	net->ip6_id = (uint32_t)e->env.random64(e->env.ctx);
+	net->key = (struct siphash_key){e->config.secret[0], e->config.secret[1]};
+	if (net->key.k0 == 0 && net->key.k1 == 0)
+		net->key = (struct siphash_key){e->env.random64(e->env.ctx), e->env.random64(e->env.ctx)};
 	pktq_init(&net->loopback);
-	for (unsigned i = 0; i < NEIGH_BUCKETS; i++)
-		list_init(&net->buckets[i]);
+	neigh_init(net);
 	pmtu_init(e);
 	if (pool_init(&net->neighs, sizeof(struct neigh), e->config.neigh_max) == 0) {
 		if (reass_init(e) == 0)
@@ -49,66 +54,35 @@ void net_fini(struct engine *e)
 	e->net = NULL;
 }
 
-struct net_addr *net_addr_find(struct net *net, const uint8_t addr[16])
+struct port *net_port_by_id(const struct engine *e, uint16_t id)
 {
-	for (int i = 0; i < net->addrs_n; i++) {
-		if (addr_equal(net->addrs[i].addr, addr))
-			return &net->addrs[i];
+	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
+		if (e->net->ifaces[i].port->id == id)
+			return e->net->ifaces[i].port;
 	}
 	return NULL;
 }
 
-/* The subnet's broadcast address; 0 where there is none: /31 (RFC3021), /32. */
-static uint32_t subnet_broadcast(const struct net_addr *a)
+struct port *net_port_by_ifindex(const struct engine *e, uint32_t ifindex)
 {
-	uint8_t all[16];
-	uint32_t v4;
-
-	if (a->prefix >= 127)
-		return 0;
-	memcpy(all, a->addr, 16);
-	for (unsigned bit = a->prefix; bit < 128; bit++)
-		all[bit / 8] |= (uint8_t)(0x80 >> (bit % 8));
-	memcpy(&v4, all + 12, 4);
-	return v4;
-}
-
-static void locals_index(struct net *net)
-{
-	net->locals4_n = 0;
-	for (int i = 0; i < net->addrs_n; i++) {
-		const struct net_addr *a = &net->addrs[i];
-
-		if (!addr_is_v4(a->addr))
-			continue;
-		memcpy(&net->locals4[net->locals4_n], a->addr + 12, 4);
-		net->broadcasts4[net->locals4_n++] = subnet_broadcast(a);
+	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
+		if (e->net->ifaces[i].port->ifindex == ifindex)
+			return e->net->ifaces[i].port;
 	}
-	net->gen++;
+	return NULL;
 }
 
-static void addr_announce(struct net_addr *a)
+bool net_port_has_ipv6(const struct port *port)
 {
-	if (addr_is_v4(a->addr))
-		arp_announce(a->engine, a->port, a->addr);
-	else
-		nd_addr_start(a);
+	for (int i = 0; i < port->addrs_n; i++) {
+		if (!addr_is_v4(port->addr[i].addr))
+			return true;
+	}
+	return port->autoconf6;
 }
 
-static void addr_add(struct engine *e, struct port *port, const uint8_t addr[16], uint8_t prefix)
-{
-	struct net *net = e->net;
-	struct net_addr *a = &net->addrs[net->addrs_n++];
-
-	*a = (struct net_addr){.prefix = prefix, .state = ADDR_VALID, .port = port, .engine = e};
-	memcpy(a->addr, addr, 16);
-	timer_init(&a->dad, NULL);
-	addr_announce(a);
-}
-
-/* The link-local address of the MAC's modified EUI-64 (RFC4291:2.5.1, appendix A), which the port
- * keeps as long as it has any other of IPv6. */
-static bool link_local(uint8_t addr[16], const struct port *port)
+/* The link-local address of the MAC's modified EUI-64 (RFC4291:2.5.1, appendix A). */
+static void link_local(uint8_t addr[16], const struct port *port)
 {
 	const uint8_t *mac = port->mac;
 	const uint8_t eui[8] = {mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
@@ -117,88 +91,134 @@ static bool link_local(uint8_t addr[16], const struct port *port)
 	addr[0] = 0xfe;
 	addr[1] = 0x80;
 	memcpy(addr + 8, eui, 8);
-	for (int i = 0; i < port->addrs_n; i++) {
-		if (!addr_is_v4(port->addr[i].addr))
-			return true;
-	}
-	return false;
+	addr_scope_set(addr, port->ifindex);
 }
 
-static bool port_has(const struct port *port, const uint8_t addr[16])
+/* What is configured, as it is kept: with its scope. */
+static void configured(uint8_t addr[16], const struct port *port, int i)
 {
+	memcpy(addr, port->addr[i].addr, 16);
+	if (addr_is_scoped(addr))
+		addr_scope_set(addr, port->ifindex);
+}
+
+static bool is_configured(const struct port *port, const struct net_addr *a)
+{
+	uint8_t addr[16];
+
 	for (int i = 0; i < port->addrs_n; i++) {
-		if (addr_equal(port->addr[i].addr, addr))
+		configured(addr, port, i);
+		if (addr_equal(addr, a->addr))
 			return true;
 	}
 	return false;
 }
 
-/* Takes off what the port has no longer. */
+/* Takes off what the port has no longer; its link-local address stays as long as it has any other of IPv6. */
 static void addrs_drop(struct engine *e, const struct port *port)
 {
-	struct net *net = e->net;
-	uint8_t ll[16];
-	bool with_ll = link_local(ll, port);
+	bool v6 = net_port_has_ipv6(port);
 
-	for (int i = 0; i < net->addrs_n;) {
-		struct net_addr *a = &net->addrs[i], *last = &net->addrs[net->addrs_n - 1];
-		bool testing = timer_is_set(&last->dad);
+	net_for_each_addr(a, e->net)
+	{
+		bool stays = a->origin == ADDR_CONFIGURED ? is_configured(port, a)
+			     : a->origin == ADDR_LINK_LOCAL ? v6
+							    : port->autoconf6;
 
-		if (a->port != port || port_has(port, a->addr) ||
-			(with_ll && addr_equal(a->addr, ll))) {
-			i++;
-			continue;
-		}
-		/* The last one takes its place; a timer that is set cannot be copied. */
-		timer_del(&e->wheel, &a->dad);
-		timer_del(&e->wheel, &last->dad);
-		*a = *last;
-		timer_init(&a->dad, last->dad.fn);
-		net->addrs_n--;
-		if (a != last && testing)
-			nd_addr_start(a);
+		if (a->port == port && !stays)
+			net_addr_drop(a);
 	}
 }
 
 int net_port_changed(struct engine *e, struct port *port)
 {
 	struct net *net = e->net;
-	uint8_t ll[16];
+	uint8_t addr[16];
 
 	if (port->addrs_n > PORT_ADDRS_MAX)
 		return -CV_ENOBUFS;
 	addrs_drop(e, port);
+	link_local(addr, port);
+	if (net_port_has_ipv6(port) && net_addr_find(net, addr) == NULL &&
+		net_addr_add(e, port, addr, 64, ADDR_LINK_LOCAL) == NULL)
+		return -CV_ENOBUFS;
 	for (int i = 0; i < port->addrs_n; i++) {
-		if (net_addr_find(net, port->addr[i].addr) == NULL)
-			addr_add(e, port, port->addr[i].addr, port->addr[i].prefix);
+		configured(addr, port, i);
+		if (net_addr_find(net, addr) == NULL &&
+			net_addr_add(e, port, addr, port->addr[i].prefix, ADDR_CONFIGURED) == NULL)
+			return -CV_ENOBUFS;
 	}
-	if (link_local(ll, port) && net_addr_find(net, ll) == NULL)
-		addr_add(e, port, ll, 64);
-	locals_index(net);
+	if (addr_is_scoped(port->gateway6))
+		addr_scope_set(port->gateway6, port->ifindex);
+	net->gen++;
 	return 0;
+}
+
+static int iface_add(struct engine *e, struct port *port)
+{
+	struct net *net = e->net;
+	struct iface *i = &net->ifaces[net->ifaces_n];
+
+	if (net->ifaces_n == NET_IFACES_MAX || port->addrs_n > PORT_ADDRS_MAX)
+		return -CV_ENOBUFS;
+	net->ifaces_n++;
+	*i = (struct iface){
+		.port = port, .engine = e, .reachable_ns = REACHABLE_NS, .retrans_ns = RETRANS_NS};
+	port->iface = i;
+	if (port->ifindex == 0)
+		port->ifindex = (uint16_t)(port->id + 1);
+	return net_port_changed(e, port);
 }
 
 int net_port_add(struct engine *e, struct port *port)
 {
-	if (e->ports_n == PORTS_MAX || port->addrs_n > PORT_ADDRS_MAX)
+	if (e->ports_n == PORTS_MAX)
 		return -CV_ENOBUFS;
 	port->tx_n = 0;
 	port->tx_full = false;
+	port->device = port;
+	port->next_vlan = NULL;
 	list_init(&port->tx_waiting);
 	e->ports[e->ports_n++] = port;
-	return net_port_changed(e, port);
+	return iface_add(e, port);
+}
+
+int net_vlan_add(struct engine *e, struct port *device, struct port *vlan)
+{
+	vlan->device = device;
+	memcpy(vlan->mac, device->mac, 6);
+	vlan->up = device->up;
+	vlan->tx_ip_cksum = device->tx_ip_cksum;
+	vlan->tx_l4_cksum = device->tx_l4_cksum;
+	vlan->tx_vlan = device->tx_vlan;
+	vlan->rx_cksum = device->rx_cksum;
+	vlan->trusted = device->trusted;
+	vlan->tso = device->tso;
+	vlan->tso_max = device->tso_max;
+	if (vlan->mtu == 0 || vlan->mtu > device->mtu)
+		vlan->mtu = device->mtu;
+	vlan->next_vlan = device->next_vlan;
+	device->next_vlan = vlan;
+	return iface_add(e, vlan);
+}
+
+static void iface_up(struct engine *e, struct port *port)
+{
+	port->up = true;
+	net_for_each_addr(a, e->net)
+	{
+		if (a->port == port)
+			net_addr_start(a);
+	}
+	neigh_port_ask(e, port);
 }
 
 void net_port_up(struct engine *e, struct port *port)
 {
 	if (port->up)
 		return;
-	port->up = true;
-	for (int i = 0; i < e->net->addrs_n; i++) {
-		if (e->net->addrs[i].port == port)
-			addr_announce(&e->net->addrs[i]);
-	}
-	neigh_port_ask(e, port);
+	for (struct port *p = port; p != NULL; p = p->next_vlan)
+		iface_up(e, p);
 }
 
 void net_port_down(struct engine *e, struct port *port)
@@ -206,8 +226,10 @@ void net_port_down(struct engine *e, struct port *port)
 	if (!port->up)
 		return;
 	port_flush(e, port);
-	port->up = false;
-	neigh_port_flush(e, port);
+	for (struct port *p = port; p != NULL; p = p->next_vlan) {
+		p->up = false;
+		neigh_port_flush(e, p);
+	}
 }
 
 bool net_has_loopback(const struct engine *e)

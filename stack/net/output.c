@@ -93,7 +93,8 @@ void port_send(struct engine *e, struct port *port, struct rte_mbuf *m)
 void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
 	uint16_t type)
 {
-	size_t bytes = RTE_ETHER_HDR_LEN + (port->vlan ? sizeof(struct rte_vlan_hdr) : 0);
+	bool tagged = port->vlan != 0 && !port->tx_vlan;
+	size_t bytes = RTE_ETHER_HDR_LEN + (tagged ? sizeof(struct rte_vlan_hdr) : 0);
 	struct rte_ether_hdr *eth = (void *)rte_pktmbuf_prepend(m, (uint16_t)bytes);
 
 	if (eth == NULL) {
@@ -104,7 +105,10 @@ void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const u
 	memcpy(&eth->dst_addr, mac, 6);
 	memcpy(&eth->src_addr, port->mac, 6);
 	eth->ether_type = rte_cpu_to_be_16(type);
-	if (port->vlan) {
+	if (port->vlan != 0 && port->tx_vlan) {
+		m->vlan_tci = port->vlan;
+		m->ol_flags |= RTE_MBUF_F_TX_VLAN;
+	} else if (tagged) {
 		struct rte_vlan_hdr *tag = (void *)(eth + 1);
 
 		eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_VLAN);
@@ -112,7 +116,7 @@ void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const u
 		tag->eth_proto = rte_cpu_to_be_16(type);
 	}
 	m->l2_len = bytes & 0x7f;
-	frame_send(e, port, m);
+	frame_send(e, port->device, m);
 }
 
 typedef uint64_t u64x2 __attribute__((vector_size(16)));
@@ -173,10 +177,13 @@ static inline uint32_t pseudo_cksum4(const uint8_t src[16], const uint8_t dst[16
 
 uint32_t pseudo_cksum(const uint8_t src[16], const uint8_t dst[16], uint8_t proto, uint32_t len)
 {
+	uint8_t wire[32];
+
 	if (addr_is_v4(src))
 		return pseudo_cksum4(src, dst, proto, len);
-	return cksum_fold((uint64_t)rte_cpu_to_be_32(len) + rte_cpu_to_be_32(proto) +
-		cksum_words(src, 4) + cksum_words(dst, 4));
+	addr_to_wire(wire, src);
+	addr_to_wire(wire + 16, dst);
+	return cksum_fold((uint64_t)rte_cpu_to_be_32(len) + rte_cpu_to_be_32(proto) + cksum_words(wire, 8));
 }
 
 void eth_group_mac(uint8_t mac[6], const uint8_t dst[16])
@@ -272,8 +279,8 @@ static bool ipv6_header(const struct ip_emit *how, struct rte_mbuf *m)
 	h->payload_len = rte_cpu_to_be_16(len);
 	h->proto = how->next;
 	h->hop_limits = how->ttl;
-	memcpy(h->src_addr, how->src, 16);
-	memcpy(h->dst_addr, how->dst, 16);
+	addr_to_wire(h->src_addr, how->src);
+	addr_to_wire(h->dst_addr, how->dst);
 	m->l3_len = IP_HEADER_V6;
 	if (m->ol_flags & (RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_UDP_CKSUM))
 		m->ol_flags |= RTE_MBUF_F_TX_IPV6;
@@ -291,7 +298,7 @@ int ip_emit(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
 		return -CV_ENOBUFS;
 	}
 	if (cv_likely(how->path->neigh != NULL)) {
-		neigh_output(e, how->path->neigh, m);
+		neigh_output(e, how->path->neigh, m, how->path->progress);
 		return 0;
 	}
 	eth_group_mac(mac, how->dst);
@@ -371,7 +378,7 @@ static inline bool is_plain(const struct ip_path *path, const struct rte_mbuf *m
 {
 	const struct neigh *n = path->neigh;
 
-	return n != NULL && n->state != NEIGH_INCOMPLETE && n->ether_type == RTE_ETHER_TYPE_IPV4 &&
+	return n != NULL && n->state <= NEIGH_PROBE && n->ether_type == RTE_ETHER_TYPE_IPV4 &&
 		(proto == IPPROTO_TCP || proto == IPPROTO_UDP) &&
 		!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) && path->port->vlan == 0 &&
 		rte_pktmbuf_pkt_len(m) + IP_HEADER_V4 <= path->pmtu &&
@@ -383,7 +390,7 @@ static inline void output_plain(
 	struct engine *e, struct ip_emit *how, struct rte_mbuf *m, uint16_t cksum_off)
 {
 	struct port *port = how->path->port;
-	struct neigh *n = how->path->neigh;
+	const struct neigh *n = how->path->neigh;
 	struct rte_ether_hdr *eth;
 
 	if (!port->trusted)
@@ -400,7 +407,6 @@ static inline void output_plain(
 	memcpy(&eth->dst_addr, n->mac, 6);
 	memcpy(&eth->src_addr, port->mac, 6);
 	eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-	n->used = true;
 	frame_send(e, port, m);
 }
 

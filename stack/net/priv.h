@@ -7,38 +7,61 @@
 
 #include "stack/base/list.h"
 #include "stack/base/pool.h"
+#include "stack/base/siphash.h"
 #include "stack/base/wheel.h"
 #include "stack/net/ip.h"
 
 #define NEIGH_BUCKETS 256u
 #define NET_ICMP_PER_SECOND 1000u
-#define NET_ADDRS_MAX (PORTS_MAX * (PORT_ADDRS_MAX + 1))
+#define NET_IFACES_MAX 64 /* devices and VLANs */
+#define NET_ADDRS_MAX 256
 #define NET_PMTUS 256u
 #define REASS_BUCKETS 64u
 #define IP6_MTU_MIN 1280u
+#define NET_FOREVER UINT64_MAX
 
-/* An address of ours. IPv6 addresses are tested for duplicates while they are in use already
- * (RFC4429). */
-enum net_addr_state { ADDR_VALID, ADDR_OPTIMISTIC, ADDR_DUPLICATE };
+enum net_addr_state {
+	ADDR_FREE,      /* the slot has none */
+	ADDR_TENTATIVE, /* not ours yet: somebody else may have it */
+	ADDR_PREFERRED,
+	ADDR_DEPRECATED, /* for what uses it already, not for what begins */
+	ADDR_DUPLICATE,  /* somebody else has it */
+};
 
+enum net_addr_origin { ADDR_CONFIGURED, ADDR_LINK_LOCAL, ADDR_AUTOCONF };
+
+/* An address of ours. Slots stay where they are as long as they live: timers lie in them. */
 struct net_addr {
 	uint8_t addr[16];
 	uint8_t prefix;
-	uint8_t state; /* enum net_addr_state */
+	uint8_t state;  /* enum net_addr_state */
+	uint8_t origin; /* enum net_addr_origin */
+	uint8_t sent;   /* probes, then announcements */
+	uint8_t dad_counter; /* RFC7217:5: how many before it were somebody else's */
 	struct port *port;
 	struct engine *engine;
-	struct timer dad;
+	struct timer dad;      /* probing and announcing */
+	struct timer lifetime; /* ends being preferred, then valid */
+	uint64_t preferred_until_ns, valid_until_ns;
+	uint64_t conflict_ns; /* when somebody else last claimed it; 0: never */
 };
 
-enum neigh_state {
-	NEIGH_INCOMPLETE,
-	NEIGH_REACHABLE,
-	NEIGH_STALE, /* IPv6: its MAC is known, but not that it hears us */
-	NEIGH_PROBE
-};
+#define net_for_each_addr(a, net)                                                                  \
+	for (__typeof__(&(net)->addrs[0]) a = (net)->addrs; a < (net)->addrs + (net)->addrs_n; a++)   \
+		if (a->state != ADDR_FREE)
+
+static inline bool net_addr_usable(const struct net_addr *a)
+{
+	return a->state == ADDR_PREFERRED || a->state == ADDR_DEPRECATED;
+}
+
+/* In this order: up to PROBE a packet just goes (output.c); DELAY and STALE send it too, and look at what it
+ * tells (RFC4861:7.3.2). */
+enum neigh_state { NEIGH_REACHABLE, NEIGH_PROBE, NEIGH_DELAY, NEIGH_STALE, NEIGH_INCOMPLETE };
 
 struct neigh {
 	struct list hash_node;
+	struct list age_node; /* among the stale, or the incomplete ones: oldest first */
 	uint8_t addr[16];
 	struct port *port;
 	struct engine *engine;
@@ -46,10 +69,18 @@ struct neigh {
 	uint16_t ether_type;
 	uint8_t mac[6];
 	uint8_t tries;
-	bool used;           /* since the last look */
+	bool held;           /* paths may hold it */
+	bool router;         /* it says so */
 	uint32_t datagrams;  /* in waiting; fragments behind the first one do not count */
 	struct pktq waiting; /* IP packets without Ethernet header */
 	struct timer timer;
+};
+
+/* What is known of a port besides, mostly from routers. */
+struct iface {
+	struct port *port;
+	struct engine *engine;
+	uint64_t reachable_ns, retrans_ns; /* RFC4861:6.3.2 */
 };
 
 struct pmtu {
@@ -60,7 +91,7 @@ struct pmtu {
 
 struct net {
 	uint32_t gen; /* of paths; starts at 1 */
-	uint16_t addrs_n;
+	uint16_t addrs_n; /* slots that were ever used */
 	uint16_t locals4_n;
 	/* The same once more for every packet's question "is it ours?", network order. */
 	uint32_t locals4[NET_ADDRS_MAX];
@@ -68,9 +99,13 @@ struct net {
 	uint16_t ip_id;
 	uint32_t ip6_id; /* of fragments */
 	struct net_addr addrs[NET_ADDRS_MAX];
+	struct iface ifaces[NET_IFACES_MAX];
+	uint16_t ifaces_n;
+	struct siphash_key key; /* of tables, and of interface identifiers: the same over restarts (engine.h, secret) */
 
 	struct list buckets[NEIGH_BUCKETS];
 	struct pool neighs;
+	struct list stale, incomplete; /* neighbours that may go when there is no room: oldest first */
 	uint32_t neigh_queue;
 	uint32_t waiting_n, waiting_max; /* packets that wait for any neighbour */
 
@@ -88,20 +123,33 @@ struct net {
 	uint32_t reass_mbufs, reass_mbufs_max;
 };
 
-/* net.c */
+/* local.c */
 /* The entry of our address, whatever its state; NULL if it is none of ours. */
 struct net_addr *net_addr_find(struct net *net, const uint8_t addr[16]);
+/* A new address; its probing begins if the port wants that, else it is announced. NULL: no room. */
+struct net_addr *net_addr_add(struct engine *e, struct port *port, const uint8_t addr[16], uint8_t prefix,
+	enum net_addr_origin origin);
+void net_addr_drop(struct net_addr *a);
+/* From the beginning: probing, or announcing what needs no probing. */
+void net_addr_start(struct net_addr *a);
+/* From now on so many ns; NET_FOREVER. */
+void net_addr_lifetimes(struct net_addr *a, uint64_t preferred_ns, uint64_t valid_ns);
+/* Somebody else has it, or claims so: given up while it is tentative, else defended. */
+void net_addr_conflict(struct net_addr *a);
+/* The address of a port to begin something with, as RFC6724:5 orders them; NULL if there is none. */
+const uint8_t *net_source(const struct net *net, const struct port *port, const uint8_t dst[16]);
 
 /* route.c */
 void pmtu_init(struct engine *e);
 
 /* neigh.c */
+void neigh_init(struct net *net);
 struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t addr[16]);
 /* The entry of a next hop, made (and, if ask, asked for) when there is none; NULL when the table is
- * full. */
+ * full of neighbours that are in use. */
 struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[16], bool ask);
-/* Sends an IP packet to the neighbour, now or when it has answered. Consumes m. */
-void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m);
+/* Sends an IP packet to the neighbour, now or when it has answered. progress: struct ip_path's. Consumes m. */
+void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m, uint32_t progress);
 /* Its MAC was heard; confirmed: in answer to our question, so it hears us. */
 void neigh_learn(struct neigh *n, const uint8_t mac[6], bool confirmed);
 /* Somebody says otherwise: what we know is used, and tested. */
@@ -113,19 +161,22 @@ void neigh_port_ask(struct engine *e, const struct port *port);
 void neigh_fini(struct engine *e);
 
 /* arp.c */
-/* Asks for n's MAC: everybody, or (unicast) n itself. */
-void arp_ask(struct neigh *n, bool unicast);
+/* Asks for n's MAC: everybody, or (unicast) n itself. False: none of our addresses can ask yet. */
+bool arp_ask(struct neigh *n, bool unicast);
 /* m: data at the ARP header. Consumes m. */
 void arp_input(struct engine *e, struct port *port, struct rte_mbuf *m);
-void arp_announce(struct engine *e, struct port *port, const uint8_t addr[16]);
+/* RFC5227:2.1.1, 2.3 */
+void arp_probe(const struct net_addr *a);
+void arp_announce(const struct net_addr *a);
 
 /* nd.c */
-/* The same; false: our addresses are still tested for duplicates, and none may be asked from. */
+/* As arp_ask(). */
 bool nd_ask(struct neigh *n, bool unicast);
 /* A neighbour solicitation or advertisement; m: parsed, data at the ICMPv6 header. Consumes m. */
 void nd_input(struct engine *e, struct port *port, struct rte_mbuf *m);
-/* Begins to use an IPv6 address: duplicate address detection, optimistic (RFC4862:5.4, RFC4429). */
-void nd_addr_start(struct net_addr *a);
+/* Asks whether somebody has the address (RFC4862:5.4.2); says that we have it (RFC4861:7.2.6). */
+void nd_probe(const struct net_addr *a);
+void nd_announce(const struct net_addr *a);
 /* ff02::1:ffXX:XXXX of addr */
 void nd_solicited_node(uint8_t group[16], const uint8_t addr[16]);
 
@@ -212,8 +263,8 @@ void icmp_error_send(struct engine *e, struct rte_mbuf *m, bool whole, uint8_t t
 	uint32_t info);
 /* m: an ICMP or ICMPv6 error; tells the protocol whose packet it quotes. Not consumed. */
 void icmp_error_input(struct engine *e, struct rte_mbuf *m);
-/* The next hop of a packet of ours did not answer. m: data at the IP header. Not consumed. */
-void icmp_error_unreachable(struct engine *e, struct rte_mbuf *m);
+/* The next hop of a packet of ours, on port, did not answer. m: data at the IP header. Not consumed. */
+void icmp_error_unreachable(struct engine *e, const struct port *port, struct rte_mbuf *m);
 
 enum {
 	ICMP_UNREACHABLE = 3,

@@ -26,9 +26,10 @@ bool ip_is_local(const struct engine *e, const uint8_t addr[16])
 				return true;
 		}
 	} else {
-		for (unsigned i = 0; i < net->addrs_n; i++) {
-			if (addr_equal(net->addrs[i].addr, addr))
-				return net->addrs[i].state != ADDR_DUPLICATE;
+		net_for_each_addr(a, net)
+		{
+			if (addr_equal(a->addr, addr))
+				return net_addr_usable(a);
 		}
 	}
 	return e->config.loopback && addr_is_loopback(addr);
@@ -60,10 +61,9 @@ void ip_self(const struct engine *e, uint8_t addr[16])
 		memcpy(addr, v4 ? loopback4 : loopback6, 16);
 		return;
 	}
-	for (int i = 0; i < e->net->addrs_n; i++) {
-		const struct net_addr *a = &e->net->addrs[i];
-
-		if (addr_is_v4(a->addr) == v4 && a->state != ADDR_DUPLICATE) {
+	net_for_each_addr(a, e->net)
+	{
+		if (addr_is_v4(a->addr) == v4 && net_addr_usable(a) && !addr_is_scoped(a->addr)) {
 			memcpy(addr, a->addr, 16);
 			return;
 		}
@@ -77,25 +77,6 @@ struct route {
 	unsigned prefix;
 };
 
-/* The address of a port to send from when the next hop's subnet says nothing: of the same scope. */
-static const uint8_t *source_any(
-	const struct net *net, const struct port *port, const uint8_t dst[16])
-{
-	bool v4 = addr_is_v4(dst), ll = addr_is_link_local(dst);
-	const uint8_t *other = NULL;
-
-	for (int i = 0; i < net->addrs_n; i++) {
-		const struct net_addr *a = &net->addrs[i];
-
-		if (a->port != port || addr_is_v4(a->addr) != v4 || a->state == ADDR_DUPLICATE)
-			continue;
-		if (v4 || addr_is_link_local(a->addr) == ll)
-			return a->addr;
-		other = a->addr;
-	}
-	return other;
-}
-
 static const uint8_t *gateway_of(const struct port *port, bool v4)
 {
 	if (v4)
@@ -103,19 +84,20 @@ static const uint8_t *gateway_of(const struct port *port, bool v4)
 	return port->has_gateway6 ? port->gateway6 : NULL;
 }
 
-/* Link-local addresses and groups are on every port alike. Where the neighbour is known is best,
- * then the first port that speaks the family. */
+/* Link-local addresses and groups: the port that their scope says; IPv4's and a group without one: where the
+ * neighbour is known is best, then the first port that speaks the family. */
 static struct route route_on_link(const struct engine *e, const uint8_t dst[16])
 {
 	struct route first = {0};
+	uint16_t scope = addr_is_scoped(dst) ? addr_scope(dst) : 0;
 
-	for (int p = 0; p < e->ports_n; p++) {
-		const uint8_t *src = source_any(e->net, e->ports[p], dst);
-		struct route r = {e->ports[p], src, dst, 128};
+	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
+		struct port *port = e->net->ifaces[i].port;
+		struct route r = {port, net_source(e->net, port, dst), dst, 128};
 
-		if (src == NULL)
+		if (r.src == NULL || (scope != 0 && scope != port->ifindex))
 			continue;
-		if (neigh_find(e->net, r.port, dst) != NULL)
+		if (scope != 0 || neigh_find(e->net, r.port, dst) != NULL)
 			return r;
 		if (first.port == NULL)
 			first = r;
@@ -131,33 +113,22 @@ static struct route route_find(const struct engine *e, const uint8_t dst[16])
 
 	if (addr_is_multicast(dst) || addr_is_broadcast(dst) || (!v4 && addr_is_link_local(dst)))
 		return route_on_link(e, dst);
-	for (int i = 0; i < e->net->addrs_n; i++) {
-		const struct net_addr *a = &e->net->addrs[i];
-
-		if (addr_is_v4(a->addr) == v4 && a->state != ADDR_DUPLICATE &&
-			a->prefix >= best.prefix && addr_in_prefix(dst, a->addr, a->prefix))
-			best = (struct route){a->port, a->addr, dst, a->prefix};
+	net_for_each_addr(a, e->net)
+	{
+		if (addr_is_v4(a->addr) == v4 && net_addr_usable(a) && a->prefix >= best.prefix &&
+			!addr_is_scoped(a->addr) && addr_in_prefix(dst, a->addr, a->prefix))
+			best = (struct route){a->port, NULL, dst, a->prefix};
 	}
-	for (int p = 0; p < e->ports_n && best.port == NULL; p++) {
-		const uint8_t *gateway = gateway_of(e->ports[p], v4);
-		struct route r = {e->ports[p], NULL, gateway, 0};
+	for (unsigned i = 0; i < e->net->ifaces_n && best.port == NULL; i++) {
+		struct port *port = e->net->ifaces[i].port;
+		const uint8_t *gateway = gateway_of(port, v4);
 
-		if (gateway == NULL)
-			continue;
-		for (int i = 0; i < e->net->addrs_n; i++) {
-			const struct net_addr *a = &e->net->addrs[i];
-
-			if (a->port == r.port && addr_is_v4(a->addr) == v4 &&
-				!addr_is_link_local(a->addr) &&
-				addr_in_prefix(gateway, a->addr, a->prefix))
-				r.src = a->addr;
-		}
-		if (r.src == NULL && (!v4 && addr_is_link_local(gateway)))
-			r.src = source_any(e->net, r.port, dst);
-		if (r.src != NULL)
-			best = r;
+		if (gateway != NULL)
+			best = (struct route){port, NULL, gateway, 0};
 	}
-	return best;
+	if (best.port != NULL)
+		best.src = net_source(e->net, best.port, v4 ? best.hop : dst);
+	return best.src != NULL ? best : (struct route){0};
 }
 
 static struct pmtu *pmtu_slot(struct net *net, const uint8_t dst[16])

@@ -60,9 +60,38 @@ void sock_set_error(struct sock *sk, enum cv_error error)
 	sock_event(sk);
 }
 
-int sock_bind(struct sock *sk, const struct cv_endpoint *local)
+/* A user's address as the engine keeps it (addr.h, addr_is_scoped): a link-local one needs its interface, as on
+ * Linux; a group may leave it to IPV6_MULTICAST_IF. */
+static int scope_in(const struct sock *sk, const struct cv_endpoint *from, struct cv_endpoint *to)
 {
-	int ret = sk->proto->bind(sk, local);
+	uint16_t scope = from->scope;
+
+	*to = *from;
+	to->scope = 0;
+	if (!addr_is_scoped(to->addr))
+		return 0;
+	if (scope == 0)
+		return addr_is_multicast(to->addr) ? 0 : -CV_EINVAL;
+	if (net_port_by_ifindex(sk->engine, scope) == NULL)
+		return -CV_ENODEV;
+	to->scope = scope;
+	addr_scope_set(to->addr, scope);
+	return 0;
+}
+
+void sock_endpoint_out(struct cv_endpoint *to, const struct cv_endpoint *from)
+{
+	*to = *from;
+	addr_to_wire(to->addr, from->addr);
+}
+
+int sock_bind(struct sock *sk, const struct cv_endpoint *user)
+{
+	struct cv_endpoint at, *local = &at;
+	int ret = scope_in(sk, user, local);
+
+	if (ret == 0)
+		ret = sk->proto->bind(sk, local);
 
 	/* Bound to an address of its own family it serves only that, as Linux says. */
 	if (ret == 0 && sk->family == CV_AF_INET6 && !addr_is_any(local->addr) &&
@@ -78,7 +107,10 @@ int sock_listen(struct sock *sk, uint32_t backlog)
 
 int sock_connect(struct sock *sk, const struct cv_endpoint *peer)
 {
-	return sk->proto->connect(sk, peer);
+	struct cv_endpoint at;
+	int ret = scope_in(sk, peer, &at);
+
+	return ret == 0 ? sk->proto->connect(sk, &at) : ret;
 }
 
 int sock_disconnect(struct sock *sk)
@@ -88,7 +120,11 @@ int sock_disconnect(struct sock *sk)
 
 int sock_send(struct sock *sk, struct txbuf *b)
 {
-	return sk->proto->send(sk, b);
+	int ret = 0;
+
+	if (b->has_peer)
+		ret = scope_in(sk, &b->peer, &b->peer);
+	return ret == 0 ? sk->proto->send(sk, b) : ret;
 }
 
 int sock_extend(struct sock *sk, struct txbuf *b, uint32_t n, uint32_t flags)

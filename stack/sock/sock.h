@@ -130,6 +130,9 @@ uint32_t sock_recv_copy(struct sock *sk, void *buf, uint32_t len);
 int sock_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);
 int sock_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len);
 
+/* An endpoint of the engine's (sk->local, struct pkt's) as users know it: without the scope in its bytes. */
+void sock_endpoint_out(struct cv_endpoint *to, const struct cv_endpoint *from);
+
 /* --- for protocols --------------------------------------------------------------------------- */
 
 void sock_init(struct sock *sk, struct engine *e, const struct sock_proto *proto, uint8_t family,

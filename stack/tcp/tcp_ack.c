@@ -7,6 +7,7 @@ void tcp_ack_time(struct tcp_sock *tp, const struct wire_tcp *h)
 {
 	uint64_t now = tp->sk.engine->now_ns;
 
+	tp->path.progress = ip_progress_now(tp->sk.engine); /* once a round trip is enough to know that we are heard */
 	if (tp->timing && seq_geq(h->ack, tp->rtt_seq)) {
 		tp->timing = 0;
 		tcp_rtt_sample(tp, now - tp->rtt_start);

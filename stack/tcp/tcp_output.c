@@ -37,7 +37,7 @@ static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t lef
 
 static bool port_is_full(const struct tcp_sock *tp)
 {
-	return tp->path.port != NULL && tp->path.port->tx_full;
+	return tp->path.port != NULL && tp->path.port->device->tx_full;
 }
 
 static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
@@ -138,7 +138,7 @@ void tcp_output(struct sock *sk)
 		sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
 		sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
 		if (port_is_full(tp))
-			sock_output_wait(sk, tp->path.port);
+			sock_output_wait(sk, tp->path.port->device);
 		else if (sent >= TCP_SEGS_PER_TURN)
 			sock_output_later(sk);
 		tcp_rexmt_update(tp, false);

@@ -134,11 +134,11 @@ static void publish_endpoints(struct user_sock *us, struct cv_sock *rec)
 
 	if (!endpoint_is_same(&us->local, &sk->local)) {
 		us->local = sk->local;
-		rec->local = sk->local;
+		sock_endpoint_out(&rec->local, &sk->local);
 	}
 	if (!endpoint_is_same(&us->peer, &sk->peer)) {
 		us->peer = sk->peer;
-		rec->peer = sk->peer;
+		sock_endpoint_out(&rec->peer, &sk->peer);
 	}
 	rec->v6only = sk->v6only;
 }

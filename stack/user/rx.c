@@ -13,6 +13,7 @@
  */
 #include <string.h>
 
+#include "stack/base/addr.h"
 #include "stack/core/pkt.h"
 #include "stack/user/priv.h"
 
@@ -300,8 +301,8 @@ void user_rx_addresses(const struct rte_mbuf *m, struct cv_rxd *rxd)
 {
 	const struct pkt *p = rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
 
-	rxd->peer = p->src;
-	memcpy(rxd->local_addr, p->dst.addr, sizeof(rxd->local_addr));
+	sock_endpoint_out(&rxd->peer, &p->src);
+	addr_to_wire(rxd->local_addr, p->dst.addr);
 	rxd->tos = p->tos;
 	rxd->ttl = p->ttl;
 }

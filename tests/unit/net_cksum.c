@@ -78,7 +78,7 @@ static void pseudo_header__both_families(void **state)
 			src[i] = (uint8_t)(rand_r(&seed) % 2 ? 0xff : rand_r(&seed));
 			dst[i] = (uint8_t)(rand_r(&seed) % 2 ? 0xff : rand_r(&seed));
 		}
-		src[0] = 0x20; /* not a mapped one */
+		src[0] = dst[0] = 0x20; /* neither mapped nor with a scope (addr.h) */
 		if (v4) {
 			addr_from_v4(src, dst + 4);
 			addr_from_v4(dst, (uint8_t[]){0xff, 0xff, dst[0], dst[1]});

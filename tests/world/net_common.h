@@ -35,6 +35,18 @@ static inline struct cv_endpoint at(const char *text, uint16_t port)
 		addr_from_v4(ep.addr, v4);
 	else
 		assert_int_equal(inet_pton(AF_INET6, text, ep.addr), 1);
+	if (addr_is_link_local(ep.addr) && !addr_is_v4(ep.addr))
+		ep.scope = 1; /* of a host's first port */
+	return ep;
+}
+
+/* An address as the engine keeps it: a link-local one with its scope (addr.h). */
+static inline struct cv_endpoint inside(const char *text)
+{
+	struct cv_endpoint ep = at(text, 0);
+
+	if (ep.scope != 0)
+		addr_scope_set(ep.addr, ep.scope);
 	return ep;
 }
 

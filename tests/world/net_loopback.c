@@ -12,7 +12,7 @@ static struct world *loop_new(uint64_t seed)
 
 static void local_address(const struct sock *sk, const char *text)
 {
-	assert_memory_equal(sk->local.addr, at(text, 0).addr, 16);
+	assert_memory_equal(sk->local.addr, inside(text).addr, 16);
 }
 
 static void connect__to_ourselves__source_is_as_linux_chooses(void **state)
