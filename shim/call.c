@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shim/pass.h"
@@ -68,8 +69,7 @@ ssize_t shim_readv(int fd, const struct iovec *iov, int n)
 	return call_end_size(f, rx_message(fd, f, &msg, 0));
 }
 
-ssize_t shim_recvfrom(
-	int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+ssize_t shim_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
 	struct file *f = engine_file(fd);
 	struct iovec iov = {buf, n};
@@ -102,8 +102,7 @@ ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 	return call_end_size(f, rx_message(fd, f, msg, flags));
 }
 
-int shim_recvmmsg(
-	int fd, struct mmsghdr *msgs, unsigned n, int flags, struct timespec *timeout)
+int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct timespec *timeout)
 {
 	struct file *f = engine_file(fd);
 	unsigned done;
@@ -140,8 +139,8 @@ ssize_t shim___recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
 	return n > size ? real___recv_chk(fd, buf, n, size, flags) : shim_recv(fd, buf, n, flags);
 }
 
-ssize_t shim___recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flags,
-	struct sockaddr *addr, socklen_t *len)
+ssize_t shim___recvfrom_chk(
+	int fd, void *buf, size_t n, size_t size, int flags, struct sockaddr *addr, socklen_t *len)
 {
 	return n > size ? real___recvfrom_chk(fd, buf, n, size, flags, addr, len)
 			: shim_recvfrom(fd, buf, n, flags, addr, len);
@@ -200,8 +199,8 @@ ssize_t shim_writev(int fd, const struct iovec *iov, int n)
 	return call_end_size(f, tx_message(fd, f, &msg, 0));
 }
 
-ssize_t shim_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
-	socklen_t len)
+ssize_t shim_sendto(
+	int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
 	struct file *f = sending_file(fd, addr);
 	struct iovec iov = {(void *)(uintptr_t)buf, n};
@@ -251,36 +250,54 @@ int shim_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 	return call_end(f, (int)done);
 }
 
+/* A datagram for each piece, as large as Linux makes them at the most. */
+static ssize_t send_file_datagrams(int out, struct file *f, int in, off_t at, size_t n)
+{
+	char buf[32768];
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t got = pread(
+			in, buf, n - done < sizeof(buf) ? n - done : sizeof(buf), at + (off_t)done);
+		struct iovec iov = {buf, got > 0 ? (size_t)got : 0};
+		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+		ssize_t sent = got < 0 ? -errno : got > 0 ? tx_message(out, f, &msg, 0) : 0;
+
+		if (sent <= 0)
+			return done ? (ssize_t)done : sent;
+		done += (size_t)sent;
+	}
+	return (ssize_t)done;
+}
+
+/* Programs name any length to mean the whole file. What is sent as "more follows" must be followed.
+ */
+static size_t file_rest(int in, off_t at, size_t n)
+{
+	struct stat st;
+
+	if (n > 65536 && fstat(in, &st) == 0 && S_ISREG(st.st_mode) && st.st_size - at < (off_t)n)
+		return st.st_size > at ? (size_t)(st.st_size - at) : 0;
+	return n;
+}
+
 /* The file's offset moves by what was sent, never by what was only read. */
 static ssize_t send_file(int out, struct file *f, int in, off_t *offset, size_t n)
 {
-	off_t at = offset ? *offset : lseek(in, 0, SEEK_CUR), begin = at;
-	char buf[32768];
-	ssize_t result = 0;
+	off_t at = offset ? *offset : lseek(in, 0, SEEK_CUR);
+	ssize_t sent;
 
 	if (at < 0)
 		return -(offset ? EINVAL : errno);
-	while (n > 0) {
-		ssize_t got = pread(in, buf, n < sizeof(buf) ? n : sizeof(buf), at);
-		struct iovec iov = {buf, got > 0 ? (size_t)got : 0};
-		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-		result = got < 0 ? -errno : got;
-		if (got > 0)
-			result = tx_message(out, f, &msg,
-				(size_t)got < n && got == (ssize_t)sizeof(buf) ? MSG_MORE : 0);
-		if (result <= 0)
-			break;
-		at += result;
-		n -= (size_t)result;
-		if (result < got)
-			break;
-	}
+	sent = f->type == SOCK_DGRAM ? send_file_datagrams(out, f, in, at, n)
+				     : tx_file(f, in, at, file_rest(in, at, n));
+	if (sent > 0)
+		at += sent;
 	if (offset)
 		*offset = at;
 	else
 		lseek(in, at, SEEK_SET);
-	return at > begin ? (ssize_t)(at - begin) : result;
+	return sent;
 }
 
 ssize_t shim_sendfile(int out, int in, off_t *offset, size_t n)
@@ -324,7 +341,8 @@ int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 {
 	struct file *f = fd_get(fd);
 
-	if (f && !call_bad_pointer(value) && level == IPPROTO_IP && name == IP_PKTINFO && len >= sizeof(int)) {
+	if (f && !call_bad_pointer(value) && level == IPPROTO_IP && name == IP_PKTINFO &&
+		len >= sizeof(int)) {
 		int on;
 
 		memcpy(&on, value, sizeof(on));
@@ -333,7 +351,8 @@ int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 	if (f && f->mux.rec)
 		return call_end(f, (int)len < 0 ? -EINVAL
 				   : len > 0 && call_bad_pointer(value)
-					   ? -EFAULT : option_set(fd, f, level, name, value, len));
+					   ? -EFAULT
+					   : option_set(fd, f, level, name, value, len));
 	if (real_setsockopt(fd, level, name, value, len) != 0)
 		return call_put(f), -1;
 	if (f && f->mux.undecided)

@@ -71,8 +71,8 @@ static struct lane *lane_locate(struct link *l, uint32_t index, uint32_t worker,
 	const struct cv_segment *seg = l->wait.seg;
 	struct lane *lane = calloc(1, sizeof(*lane));
 	void *memory = calloc(1, txbuf_memory(seg->tx_bytes_lane));
-	struct cv_lane *shared = (struct cv_lane *)(void *)(l->base + seg->lanes_off +
-							    index * seg->lane_stride);
+	struct cv_lane *shared =
+		(struct cv_lane *)(void *)(l->base + seg->lanes_off + index * seg->lane_stride);
 	struct cv_set *set =
 		(struct cv_set *)(void *)(l->base + seg->sets_off + index * seg->set_stride);
 
@@ -146,8 +146,8 @@ void lane_fork_child(void)
 	mine.depth = 0;
 }
 
-/* The worker may be about to sleep: our command must be seen before its word is read. An engine in our own process
- * carries it out at once, on this thread. */
+/* The worker may be about to sleep: our command must be seen before its word is read. An engine in
+ * our own process carries it out at once, on this thread. */
 static void doorbell(struct lane *lane, bool waits)
 {
 	struct link *l = lane->link;
@@ -218,13 +218,21 @@ uint64_t lane_buffer(struct lane *lane, uint32_t bytes, uint32_t *size)
 	uint64_t offset;
 
 	collect(lane);
-	/* As many as there are completions for: beyond, the engine would leave the whole lane waiting. */
+	/* As many as there are completions for: beyond, the engine would leave the whole lane
+	 * waiting. */
 	if (lane->pool.used + 2 >= seg->comp_entries)
 		return TXBUF_NONE;
 	offset = txbuf_take(&lane->pool, bytes, size);
 	if (offset == TXBUF_NONE)
 		return offset;
 	return seg->tx_off + lane->wait.index * seg->tx_bytes_lane + offset;
+}
+
+void lane_buffer_give(struct lane *lane, uint64_t offset)
+{
+	const struct cv_segment *seg = lane->link->wait.seg;
+
+	txbuf_give(&lane->pool, offset - seg->tx_off - lane->wait.index * seg->tx_bytes_lane);
 }
 
 /* --- for wait.h ------------------------------------------------------------------------------- */

@@ -42,5 +42,7 @@ void lane_fork_child(void);
 /* A send buffer of at most `bytes` bytes: offset in the segment, its size in *size; TXBUF_NONE:
  * the arena is full (collect completions, then wait). */
 uint64_t lane_buffer(struct lane *lane, uint32_t bytes, uint32_t *size);
+/* One that no command was posted for. */
+void lane_buffer_give(struct lane *lane, uint64_t offset);
 
 #endif

@@ -48,6 +48,8 @@ void sock_fork_child(void);
 bool msg_is_bad(const struct msghdr *msg);
 ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags);
 ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags);
+/* The same for n bytes of the file `in` from `at` on; fewer when the file ends before. Streams only. */
+ssize_t tx_file(struct file *f, int in, off_t at, size_t n);
 /* Takes one connection off a listener: its handle in *handle, or -EAGAIN. */
 int rx_connection(struct file *f, uint32_t *handle);
 /* The next byte is the urgent one. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shim/call.h"
 #include "shim/real.h"
@@ -63,14 +64,35 @@ static int stream_state(struct file *f, int flags)
 	return 0;
 }
 
-/* Sends up to n bytes at once. > 0 bytes, -EAGAIN: no room, -ENOBUFS: no buffer, -errno. */
-static ssize_t stream_put(struct file *f, const struct msghdr *msg, size_t at, size_t n, int flags)
+/* What a stream sends: a message's bytes, or a file's, which are read straight into the send
+ * buffer. */
+struct source {
+	const struct msghdr *msg; /* NULL: the file */
+	int file;
+	off_t file_at; /* of the first byte */
+	size_t bytes;
+};
+
+/* Bytes from `at` on of the source, up to n; 0: the file ends here; -errno. */
+static ssize_t source_read(const struct source *s, size_t at, void *to, size_t n)
+{
+	ssize_t got;
+
+	if (s->msg)
+		return (ssize_t)gather(s->msg, at, to, n);
+	got = pread(s->file, to, n, s->file_at + (off_t)at);
+	return got < 0 ? -errno : got;
+}
+
+/* Sends up to n bytes at once. > 0 bytes, 0: the source has no more, -EAGAIN: no room, -ENOBUFS: no
+ * buffer, -errno. */
+static ssize_t stream_put(struct file *f, const struct source *src, size_t at, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
 	struct cv_command c = {.op = CV_CMD_SEND, .sock = f->mux.handle};
 	struct lane *lane;
 	uint64_t free_bytes;
-	size_t left = n;
+	size_t left = src->bytes - at, n = left;
 	uint32_t size = 0;
 	ssize_t result = -EAGAIN;
 
@@ -93,7 +115,14 @@ static ssize_t stream_put(struct file *f, const struct msghdr *msg, size_t at, s
 	if (result == 0) {
 		if (n > size)
 			n = size;
-		gather(msg, at, sock_link(f)->base + c.off, n);
+		result = source_read(src, at, sock_link(f)->base + c.off, n);
+		if (result <= 0)
+			lane_buffer_give(lane, c.off);
+	}
+	if (result > 0) {
+		if ((size_t)result < n) /* the file ends before its time */
+			left = (size_t)result;
+		n = (size_t)result;
 		c.len = (uint32_t)n;
 		c.pos = rec->tx_pos;
 		/* Only the message's last buffer ends it; one that no other will follow at once
@@ -137,31 +166,30 @@ static int stream_wait(struct file *f, ssize_t why, uint64_t deadline)
 	return wait_sock(&f->mux, POLLOUT, -1, deadline);
 }
 
-static ssize_t stream_send(struct file *f, const struct msghdr *msg, int flags)
+static ssize_t stream_send(struct file *f, const struct source *src, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
 	uint64_t deadline = 0;
-	size_t total = 0, done = 0;
+	size_t done = 0;
 
-	for (size_t i = 0; i < msg->msg_iovlen; i++)
-		total += msg->msg_iov[i].iov_len;
 	for (;;) {
 		int state = stream_state(f, done ? flags | MSG_NOSIGNAL : flags), waited;
 		ssize_t n = -EAGAIN;
 
 		if (state < 0)
 			return done ? (ssize_t)done : state;
-		if (total == 0 && state == 0)
+		if (src->bytes == 0 && state == 0)
 			return 0;
-		if (state == 0) {
-			n = stream_put(f, msg, done, total - done, flags);
-		}
+		if (state == 0)
+			n = stream_put(f, src, done, flags);
 		if (n > 0) {
 			done += (size_t)n;
-			if (done == total)
+			if (done == src->bytes)
 				return (ssize_t)done;
 			continue;
 		}
+		if (n == 0)
+			return (ssize_t)done;
 		if (n != -EAGAIN && n != -ENOBUFS)
 			return done ? (ssize_t)done : n;
 		if (!sock_waits(f, flags)) {
@@ -182,8 +210,8 @@ static ssize_t stream_send(struct file *f, const struct msghdr *msg, int flags)
 }
 
 /* One datagram to the engine; -EAGAIN, -ENOBUFS as stream_put. */
-static ssize_t datagram_put(
-	struct file *f, const struct msghdr *msg, size_t n, const struct cv_endpoint *to, int family)
+static ssize_t datagram_put(struct file *f, const struct msghdr *msg, size_t n,
+	const struct cv_endpoint *to, int family)
 {
 	struct cv_sock *rec = f->mux.rec;
 	struct cv_command c = {.op = CV_CMD_SEND, .sock = f->mux.handle, .len = (uint32_t)n};
@@ -207,10 +235,7 @@ static ssize_t datagram_put(
 		c.off = lane_buffer(lane, n ? (uint32_t)n : 1, &size);
 		result = c.off == TXBUF_NONE ? -ENOBUFS : 0;
 		if (result == 0 && size < n) {
-			const struct cv_segment *seg = sock_link(f)->wait.seg;
-
-			txbuf_give(&lane->pool,
-				c.off - seg->tx_off - lane->wait.index * seg->tx_bytes_lane);
+			lane_buffer_give(lane, c.off);
 			result = -ENOBUFS;
 		}
 	}
@@ -228,8 +253,8 @@ static ssize_t datagram_put(
 	return result;
 }
 
-static int datagram_target(struct file *f, const struct msghdr *msg, struct cv_endpoint *to,
-	bool *kernel)
+static int datagram_target(
+	struct file *f, const struct msghdr *msg, struct cv_endpoint *to, bool *kernel)
 {
 	int family, error;
 
@@ -276,8 +301,8 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 	if (n > DATAGRAM_MAX)
 		return -EMSGSIZE;
 	for (;;) {
-		ssize_t sent = datagram_put(f, msg, n, msg->msg_name ? &to : NULL,
-			address_family(&to));
+		ssize_t sent =
+			datagram_put(f, msg, n, msg->msg_name ? &to : NULL, address_family(&to));
 
 		if (sent != -EAGAIN && sent != -ENOBUFS)
 			return sent;
@@ -295,6 +320,8 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 
 ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags)
 {
+	struct source src = {.msg = msg};
+
 	if (call_bad_pointer(msg))
 		return -EFAULT;
 	wait_link_check(f->mux.link);
@@ -302,5 +329,15 @@ ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags)
 		return datagram_send(fd, f, msg, flags);
 	if (msg_is_bad(msg))
 		return -EFAULT;
-	return stream_send(f, msg, flags);
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		src.bytes += msg->msg_iov[i].iov_len;
+	return stream_send(f, &src, flags);
+}
+
+ssize_t tx_file(struct file *f, int in, off_t at, size_t n)
+{
+	struct source src = {.file = in, .file_at = at, .bytes = n};
+
+	wait_link_check(f->mux.link);
+	return stream_send(f, &src, 0);
 }

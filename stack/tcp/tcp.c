@@ -111,6 +111,7 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	list_init(&tp->txq);
 	list_init(&tp->bind_node);
 	tcp_timer_init(tp);
+	tp->sk.sndbuf = TCP_SNDBUF_LEAST;
 	tp->state = TCP_CLOSED;
 	tp->cc = &tcp_cc_reno;
 	tp->ttl = IP_TTL_DEFAULT;

@@ -41,6 +41,8 @@
 #define TCP_RETRIES 15u
 #define TCP_ORPHAN_RETRIES 8u
 #define TCP_RCVBUF_MAX (6u << 20)
+#define TCP_SNDBUF_LEAST (64u << 10) /* of those that grow by themselves */
+#define TCP_SNDBUF_MAX (4u << 20)
 #define TCP_OOO_MAX 4096u /* segments that wait for a gap to close */
 #define TCP_COPY_MAX 256u /* payload up to this is copied behind the header */
 #define TCP_PIECES_MAX 6u
@@ -129,6 +131,7 @@ struct tcp_sock {
 	uint8_t tos, ttl;
 	uint8_t ack_now : 1, fin_queued : 1, fin_sent : 1, fin_received : 1, nodelay : 1, cork : 1,
 		quickack : 1, persist : 1;
+	uint16_t send_epoch; /* tcp_sndbuf.c */
 	bool pingpong; /* our data answers the peer's: an ACK may wait for it (delayed ACK) */
 	uint8_t ack_pending; /* data segments not yet acknowledged */
 	uint8_t dup_owed;
@@ -227,6 +230,7 @@ struct tcp {
 	uint64_t challenge_second;
 	uint32_t challenges;
 	uint32_t ooo_n, ooo_max; /* packets that wait for gaps, all connections */
+	uint32_t send_epoch, senders, senders_before; /* tcp_sndbuf.c */
 	uint16_t next_port;
 };
 
@@ -470,6 +474,11 @@ void tcp_keepalive_restart(struct tcp_sock *tp);
 void tcp_orphan_timer(struct tcp_sock *tp);
 /* The retransmission timer as RFC6298:5 wants it after a change. */
 void tcp_rexmt_update(struct tcp_sock *tp, bool restart);
+
+/* --- tcp_sndbuf.c */
+#define TCP_SNDBUF_BULK 32768u /* more waits than answers of a server usually have */
+/* An ACK came for more than that: how much may wait from now on. The caller tells the user. */
+void tcp_sndbuf_acked(struct tcp_sock *tp);
 
 /* --- tcp_timewait.c */
 void tcp_time_wait(struct tcp_sock *tp);

@@ -63,6 +63,8 @@ static inline void tcp_ack_advance(struct tcp_sock *tp, const struct wire_tcp *h
 			tcp_ack_free(tp);
 	}
 	if (data > 0) {
+		if (cv_unlikely(tp->sk.tx_taken - tp->sk.tx_acked > TCP_SNDBUF_BULK))
+			tcp_sndbuf_acked(tp);
 		tp->sk.tx_acked += data;
 		tp->bytes_acked += data;
 		sock_event(&tp->sk);
