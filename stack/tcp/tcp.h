@@ -95,12 +95,27 @@ struct tcp_sock;
 struct tcp_loss;
 struct tcp_ooo;
 
-/* Congestion control (RFC5681 terms; bytes). */
+/* What happens to a connection besides ACKs, for its congestion control. */
+enum tcp_cc_event {
+	TCP_CC_RTO,  /* the retransmission timer ended; cwnd is one segment */
+	TCP_CC_UNDO, /* the last reduction was for nothing; cwnd and ssthresh are what they were */
+	TCP_CC_IDLE, /* a long silence has ended; cwnd is what is left of it */
+};
+
+/* An algorithm of congestion control: how the window grows and what a loss makes of it (RFC5681 terms; bytes). It
+ * keeps what it must know in cc_priv, all zeros at first. Between the loss and the end of recovery cwnd is not its
+ * concern (tcp_recovery.c). NULL for what it does not want to know. */
 struct tcp_cc {
 	const char *name;
+	bool ecn; /* asks for ECN whatever the configuration says */
 	void (*init)(struct tcp_sock *tp);
-	void (*acked)(struct tcp_sock *tp, uint32_t bytes); /* not in recovery */
-	uint32_t (*ssthresh)(struct tcp_sock *tp);          /* after a loss */
+	/* Outside recovery, with cwnd full: may grow it. */
+	void (*acked)(struct tcp_sock *tp, uint32_t bytes);
+	/* The round trip of a segment, while in slow start. */
+	void (*rtt)(struct tcp_sock *tp, uint32_t rtt_us);
+	/* Of a congestion event that begins: the new ssthresh. */
+	uint32_t (*ssthresh)(struct tcp_sock *tp);
+	void (*event)(struct tcp_sock *tp, enum tcp_cc_event event);
 };
 #define TCP_CC_PRIV 32
 
@@ -114,7 +129,8 @@ struct tcp_sock {
 	uint8_t state; /* enum tcp_state; only tcp_set_state() writes it */
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, closed : 1 /* the user let go */,
-		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1;
+		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1,
+		cwnd_limited : 1 /* cwnd was full in the present window of data */;
 	uint32_t rcv_nxt, rcv_wnd, rcv_adv /* right edge last advertised */;
 	uint32_t last_ack_sent; /* RFC7323:4.3's Last.ACK.sent */
 	uint32_t snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2;
@@ -126,6 +142,7 @@ struct tcp_sock {
 	uint64_t ts_recent_ns; /* when it was set */
 	uint32_t mss; /* payload bytes of a segment without options but timestamps */
 	uint32_t cwnd, ssthresh;
+	uint32_t cwnd_used, cwnd_used_seq; /* the most under way in the window that ends there */
 	uint32_t window_clamp;
 	uint16_t pmtu; /* that mss is made for */
 	uint8_t tos, ttl;
@@ -425,9 +442,37 @@ void tcp_recovery_rto(struct tcp_sock *tp);
 /* What to retransmit next: false if nothing. */
 bool tcp_recovery_next(struct tcp_sock *tp, uint32_t *seq, uint32_t *len);
 
+/* The device that the path begins with has no room now. */
+static inline bool tcp_port_is_full(const struct tcp_sock *tp)
+{
+	return tp->path.port != NULL && tp->path.port->device->tx_full;
+}
+
 /* --- tcp_cc.c */
 extern const struct tcp_cc tcp_cc_reno;
+/* NULL: there is none of that name. */
 const struct tcp_cc *tcp_cc_find(const char *name);
+/* Begins anew with tp->cc. */
+void tcp_cc_init(struct tcp_sock *tp);
+/* After new data was sent, or none could be. limited: more waits, and cwnd alone is in its way. */
+void tcp_cc_sent(struct tcp_sock *tp, bool limited);
+/* Data is about to be sent after nothing was under way (RFC5681:4.1). */
+void tcp_cc_restart(struct tcp_sock *tp);
+/* A congestion event begins: the new ssthresh (RFC5681:3.1 (4)). cwnd is the caller's. */
+uint32_t tcp_cc_reduce(struct tcp_sock *tp);
+void tcp_cc_event(struct tcp_sock *tp, enum tcp_cc_event event);
+/* What was not needed need not be larger: in slow start the window may reach twice what was under way. */
+static inline bool tcp_cc_is_limited(const struct tcp_sock *tp)
+{
+	return tp->cwnd_limited || (tp->cwnd < tp->ssthresh && tp->cwnd < 2 * tp->cwnd_used);
+}
+/* bytes were acknowledged, outside recovery. A window that was not used does not grow (RFC7661:4.3), nor does one for
+ * which our own device has no room: what is sent beyond would only wait there. */
+static inline void tcp_cc_acked(struct tcp_sock *tp, uint32_t bytes)
+{
+	if (tcp_cc_is_limited(tp) && !tcp_port_is_full(tp))
+		tp->cc->acked(tp, bytes);
+}
 
 /* --- tcp_output.c, tcp_segment.c */
 void tcp_output(struct sock *sk);
@@ -459,6 +504,13 @@ static inline uint32_t tcp_eff_mss(const struct tcp_sock *tp)
 	return tp->mss;
 }
 void tcp_mss_update(struct tcp_sock *tp);
+/* RFC6928. */
+static inline uint32_t tcp_initial_window(const struct tcp_sock *tp)
+{
+	uint32_t mss = tcp_eff_mss(tp), iw = TCP_INITIAL_WINDOW * mss, most = 2 * mss > 14600 ? 2 * mss : 14600;
+
+	return iw < most ? iw : most;
+}
 
 /* --- tcp_timer.c */
 void tcp_timer_init(struct tcp_sock *tp);

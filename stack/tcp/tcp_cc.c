@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Congestion control algorithms, by name. NewReno's window: RFC5681:3.1 with byte counting (RFC3465), in slow start
- * without a limit, as Linux: a receiver that acknowledges bursts sends few ACKs, each for many segments. */
+/*
+ * Congestion control: the algorithms by name, and what all of them share.
+ * NewReno's window: RFC5681:3.1 with byte counting (RFC3465), in slow start without a limit, as Linux: a receiver that
+ * acknowledges bursts sends few ACKs, each for many segments.
+ */
 #include <string.h>
 
 #include "stack/tcp/tcp.h"
-
-static void reno_init(struct tcp_sock *tp)
-{
-	tp->cc_priv[0] = 0; /* bytes acknowledged since the last increase */
-}
 
 static void reno_acked(struct tcp_sock *tp, uint32_t bytes)
 {
@@ -19,7 +17,7 @@ static void reno_acked(struct tcp_sock *tp, uint32_t bytes)
 		tp->cwnd += n;
 		bytes -= n;
 	}
-	tp->cc_priv[0] += bytes;
+	tp->cc_priv[0] += bytes; /* acknowledged since the last increase */
 	while (tp->cc_priv[0] >= tp->cwnd) {
 		tp->cc_priv[0] -= tp->cwnd;
 		tp->cwnd += tcp_eff_mss(tp);
@@ -34,9 +32,61 @@ static uint32_t reno_ssthresh(struct tcp_sock *tp)
 	return half > least ? half : least;
 }
 
-const struct tcp_cc tcp_cc_reno = {"reno", reno_init, reno_acked, reno_ssthresh};
+const struct tcp_cc tcp_cc_reno = {.name = "reno", .acked = reno_acked, .ssthresh = reno_ssthresh};
 
 const struct tcp_cc *tcp_cc_find(const char *name)
 {
 	return strcmp(name, "reno") == 0 ? &tcp_cc_reno : NULL;
+}
+
+void tcp_cc_init(struct tcp_sock *tp)
+{
+	memset(tp->cc_priv, 0, sizeof(tp->cc_priv));
+	tp->cwnd_limited = 0;
+	tp->cwnd_used = 0;
+	tp->cwnd_used_seq = tp->snd_nxt;
+	if (tp->cc->init != NULL)
+		tp->cc->init(tp);
+}
+
+uint32_t tcp_cc_reduce(struct tcp_sock *tp)
+{
+	return tp->cc->ssthresh(tp);
+}
+
+void tcp_cc_event(struct tcp_sock *tp, enum tcp_cc_event event)
+{
+	if (tp->cc->event != NULL)
+		tp->cc->event(tp, event);
+}
+
+void tcp_cc_sent(struct tcp_sock *tp, bool limited)
+{
+	uint32_t used = tp->snd_max - tp->snd_una;
+
+	/* Whether cwnd was full at any time holds for a window of data; if not, how far it was used. */
+	if (limited || seq_geq(tp->snd_una, tp->cwnd_used_seq) ||
+		(!tp->cwnd_limited && used > tp->cwnd_used)) {
+		tp->cwnd_limited = limited;
+		tp->cwnd_used = used;
+		tp->cwnd_used_seq = tp->snd_nxt;
+	}
+}
+
+/* RFC5681:4.1 would have all of cwnd forgotten after one RTO; as in Linux it halves with each RTO of silence
+ * (RFC2861:3.1), down to what a connection begins with. */
+void tcp_cc_restart(struct tcp_sock *tp)
+{
+	uint64_t idle = tp->sk.engine->now_ns - tp->last_data_tx_ns;
+	uint32_t least = tcp_initial_window(tp), kept = tp->cwnd / 4 * 3;
+
+	if (tp->last_data_tx_ns == 0 || idle <= tp->rto_ns || tp->cwnd <= least)
+		return;
+	if (tp->ssthresh < kept) /* where to: RFC2861:3.1 */
+		tp->ssthresh = kept;
+	for (; idle > tp->rto_ns && tp->cwnd > least; idle -= tp->rto_ns)
+		tp->cwnd /= 2;
+	if (tp->cwnd < least)
+		tp->cwnd = least;
+	tcp_cc_event(tp, TCP_CC_IDLE);
 }

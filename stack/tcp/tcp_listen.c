@@ -142,17 +142,13 @@ void tcp_child_begin(struct tcp_sock *lp, const struct tcp_embryo *r, struct tcp
 
 static void windows_begin(struct tcp_sock *tp, const struct wire_tcp *h)
 {
-	uint32_t mss = tcp_eff_mss(tp), iw = TCP_INITIAL_WINDOW * mss;
-	uint32_t most = 2 * mss > 14600 ? 2 * mss : 14600; /* RFC6928 */
-
 	tp->snd_wnd = (uint32_t)h->wnd << ((h->flags & TCP_SYN) ? 0 : tp->snd_wscale);
 	tp->max_wnd = tp->snd_wnd;
 	tp->snd_wl1 = h->seq;
 	tp->snd_wl2 = h->ack;
-	tp->cwnd = iw < most ? iw : most;
-	if (tp->backoff > 0)
-		tp->cwnd = mss; /* RFC5681:3.1: the SYN was lost */
-	tp->cc->init(tp);
+	tp->cwnd = tp->backoff > 0 ? tcp_eff_mss(tp) /* RFC5681:3.1: the SYN was lost */
+				   : tcp_initial_window(tp);
+	tcp_cc_init(tp);
 }
 
 /* RFC6298:5.7: a SYN that was sent again tells nothing, and 3 s is the careful start. */

@@ -203,7 +203,7 @@ static int set_congestion(struct tcp_sock *tp, const void *value, uint32_t len)
 	if (cc == NULL)
 		return -CV_ENOENT;
 	tp->cc = cc;
-	cc->init(tp);
+	tcp_cc_init(tp);
 	return 0;
 }
 

@@ -35,16 +35,11 @@ static bool may_send_short(const struct tcp_sock *tp, uint32_t len, uint32_t lef
 	return tp->nodelay || !short_is_under_way(tp);
 }
 
-static bool port_is_full(const struct tcp_sock *tp)
-{
-	return tp->path.port != NULL && tp->path.port->device->tx_full;
-}
-
 static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
 {
 	uint32_t seq, len, sent = 0;
 
-	while (sent < budget && !port_is_full(tp) && tcp_recovery_next(tp, &seq, &len)) {
+	while (sent < budget && !tcp_port_is_full(tp) && tcp_recovery_next(tp, &seq, &len)) {
 		/* The first one goes always (RFC6675:5 (4.3)); the window is what the peer allows. */
 		if (tcp_pipe(tp) + len > tp->cwnd && seq != tp->snd_una)
 			break;
@@ -59,8 +54,8 @@ static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
 }
 
 /* Bytes of the next new segment, of left that wait: what the windows, the MSS and the port's super-segments
- * allow; 0: none now. */
-static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left)
+ * allow; 0: none now. *limited: without cwnd they would be more. */
+static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left, bool *limited)
 {
 	uint32_t mss = tcp_eff_mss(tp), end = tp->snd_una + tp->snd_wnd, most = tcp_segment_max(tp);
 	uint32_t pipe = tcp_pipe(tp), cwnd = tp->cwnd, len = left, room, tail;
@@ -75,6 +70,7 @@ static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left)
 	room = cwnd > pipe ? cwnd - pipe : 0;
 	if (pipe == 0 && room < mss)
 		room = mss;
+	*limited = len > room;
 	if (len > room)
 		len = room / mss * mss;
 	if (len > mss)
@@ -88,12 +84,15 @@ static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left)
 static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 {
 	uint32_t sent = 0;
+	bool limited = false;
 
-	while (sent < budget && !tp->fin_sent && !port_is_full(tp)) {
+	if (tp->snd_max == tp->snd_una && tp->snd_end != tp->snd_nxt)
+		tcp_cc_restart(tp);
+	while (sent < budget && !tp->fin_sent && !tcp_port_is_full(tp)) {
 		uint32_t left = tp->snd_end - tp->snd_nxt, len;
 		bool fin;
 
-		len = new_bytes(tp, left);
+		len = new_bytes(tp, left, &limited);
 		fin = tp->fin_queued && len == left;
 		if (len == 0 && !fin)
 			break;
@@ -103,6 +102,10 @@ static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 		}
 		sent += 1 + len / TCP_TURN_BYTES;
 	}
+	/* A device without room is no reason for a larger window. */
+	limited &= !tcp_port_is_full(tp);
+	if (sent > 0 || limited)
+		tcp_cc_sent(tp, limited);
 	return sent;
 }
 
@@ -137,7 +140,7 @@ void tcp_output(struct sock *sk)
 		tp->snd_up = seq_max(tp->snd_up, tp->snd_una); /* or it would be ahead again 2 GiB later */
 		sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
 		sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
-		if (port_is_full(tp))
+		if (tcp_port_is_full(tp))
 			sock_output_wait(sk, tp->path.port->device);
 		else if (sent >= TCP_SEGS_PER_TURN)
 			sock_output_later(sk);

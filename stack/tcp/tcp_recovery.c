@@ -111,7 +111,7 @@ static void enter(struct tcp_sock *tp)
 	l->recover = tp->snd_max;
 	l->high_rxt = tp->snd_una;
 	l->lost_below = seq_max(l->lost_below, tp->snd_una + 1);
-	tp->ssthresh = tp->cc->ssthresh(tp);
+	tp->ssthresh = tcp_cc_reduce(tp);
 	tp->cwnd = tp->ssthresh;
 	if (!tp->sack_ok) /* RFC5681:3.2 step 3: three have left the network */
 		tp->cwnd += DUP_THRESH * tcp_eff_mss(tp);
@@ -160,7 +160,7 @@ void tcp_recovery_acked(struct tcp_sock *tp, uint32_t bytes)
 	} else {
 		if (tp->rto_recovery && seq_geq(tp->snd_una, l->recover))
 			tp->rto_recovery = 0;
-		tp->cc->acked(tp, bytes);
+		tcp_cc_acked(tp, bytes);
 	}
 	if (!tp->in_recovery && !tp->rto_recovery && l->sacked.n == 0)
 		tcp_loss_put(tp);
@@ -169,8 +169,9 @@ void tcp_recovery_acked(struct tcp_sock *tp, uint32_t bytes)
 /* Nothing is known and nothing can be: the first segment again. */
 static void rto_without_memory(struct tcp_sock *tp)
 {
-	tp->ssthresh = tp->cc->ssthresh(tp);
+	tp->ssthresh = tcp_cc_reduce(tp);
 	tp->cwnd = tcp_eff_mss(tp);
+	tcp_cc_event(tp, TCP_CC_RTO);
 	(void)tcp_segment_send(tp, tp->snd_una, seq_min(tp->snd_una + tp->cwnd, tp->snd_max) - tp->snd_una, 0);
 }
 
@@ -183,11 +184,12 @@ void tcp_recovery_rto(struct tcp_sock *tp)
 		return;
 	}
 	if (!tp->rto_recovery || seq_geq(tp->snd_una, l->recover)) /* RFC5681 (4): once */
-		tp->ssthresh = tp->cc->ssthresh(tp);
+		tp->ssthresh = tcp_cc_reduce(tp);
 	tp->in_recovery = 0;
 	tp->rto_recovery = 1;
 	l->recover = tp->snd_max;
 	tp->cwnd = tcp_eff_mss(tp);
+	tcp_cc_event(tp, TCP_CC_RTO);
 	l->dupacks = 0;
 	/* The peer may have reneged (RFC2018:8): what it said is forgotten. */
 	ranges_clear(&l->sacked);
