@@ -524,6 +524,9 @@ static int config_check(struct parser *p)
 	p->line = 0;
 	if (c->ports_n == 0 && !c->loopback)
 		return fail(p, "there is no [port NAME] section; one with device= and address= is needed");
+	if (c->tcp.local_port_first > c->tcp.local_port_last)
+		return fail(p, "local_port_first=%u is behind local_port_last=%u", c->tcp.local_port_first,
+			c->tcp.local_port_last);
 	if (c->control[0] == '\0')
 		snprintf(c->control, sizeof(c->control), "/run/culvert/%s.sock", c->name);
 	return 0;

@@ -9,6 +9,10 @@
 #include "shim/real.h"
 #include "shim/sock.h"
 
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51 /* Linux 6.3 */
+#endif
+
 struct option_def {
 	int level, name;
 	bool is_int;

@@ -52,7 +52,8 @@ int tcp_init(struct engine *e)
 	t->secret = (struct siphash_key){e->config.secret[0], e->config.secret[1]};
 	if (t->secret.k0 == 0 && t->secret.k1 == 0)
 		t->secret = (struct siphash_key){e->env.random64(e->env.ctx), e->env.random64(e->env.ctx)};
-	t->next_port = (uint16_t)e->env.random64(e->env.ctx);
+	for (uint32_t i = 0; i < TCP_NEXT_PORTS; i++)
+		t->next_port[i] = (uint32_t)e->env.random64(e->env.ctx);
 	t->ooo_max = e->pkt_pool->size / 4;
 	return 0;
 }

@@ -90,6 +90,11 @@ struct tcp_flow {
 struct tcp_port_use {
 	uint32_t all, no_reuseaddr, no_reuseport;
 };
+#define TCP_PORT_SLOTS 4u /* half for IPv4, half for IPv6: local addresses by their last bit */
+struct tcp_port {
+	struct tcp_port_use use[TCP_PORT_SLOTS];
+};
+#define TCP_NEXT_PORTS 256u /* RFC6056:3.3.4's table */
 
 struct tcp_sock;
 struct tcp_loss;
@@ -183,6 +188,7 @@ struct tcp_sock {
 	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
 	struct tcp_listener *listening; /* while in LISTEN */
 	uint16_t peer_mss, user_mss;
+	uint16_t port_first, port_last; /* IP_LOCAL_PORT_RANGE, 0: the engine's */
 	uint8_t mtu_discover, syncnt, syn_retries;
 	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
 		oobinline : 1;
@@ -241,14 +247,14 @@ struct tcp {
 	uint32_t flow_mask;
 	uint32_t flows_gen; /* changes when a flow comes or goes */
 	struct list binds[TCP_BINDS]; /* bound sockets and listeners by local port */
-	struct tcp_port_use *ports;   /* by local port */
+	struct tcp_port *ports;       /* by local port */
 	struct siphash_key key;    /* of the flow table */
 	struct siphash_key secret; /* of what strangers see */
 	uint64_t challenge_second;
 	uint32_t challenges;
 	uint32_t ooo_n, ooo_max; /* packets that wait for gaps, all connections */
 	uint32_t send_epoch, senders, senders_before; /* tcp_sndbuf.c */
-	uint16_t next_port;
+	uint32_t next_port[TCP_NEXT_PORTS];
 };
 
 /* A parsed segment on its way through the steps. */

@@ -75,6 +75,12 @@ static int set_ip(struct tcp_sock *tp, enum cv_option opt, int v)
 			return -CV_EINVAL;
 		tp->mtu_discover = (uint8_t)v;
 		return 0;
+	case CV_OPT_LOCAL_PORT_RANGE: /* first | last << 16, each 0 for the engine's */
+		if ((v & 0xffff) != 0 && (uint32_t)v >> 16 != 0 && (uint32_t)(v & 0xffff) > (uint32_t)v >> 16)
+			return -CV_EINVAL;
+		tp->port_first = (uint16_t)v;
+		tp->port_last = (uint16_t)((uint32_t)v >> 16);
+		return 0;
 	default:
 		return -CV_ENOPROTOOPT;
 	}
@@ -256,6 +262,9 @@ static int get_socket(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		return 0;
 	case CV_OPT_MTU_DISCOVER:
 		*v = tp->mtu_discover;
+		return 0;
+	case CV_OPT_LOCAL_PORT_RANGE:
+		*v = (int)(tp->port_first | (uint32_t)tp->port_last << 16);
 		return 0;
 	case CV_OPT_MTU:
 		*v = tp->pmtu != 0 ? tp->pmtu : tp->path.mtu;

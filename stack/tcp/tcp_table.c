@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How connections and listeners are found; local ports; initial sequence numbers (RFC6528). */
+/* How connections and listeners are found; local ports (RFC6056); initial sequence numbers (RFC6528). */
 #include <string.h>
 
 #include "stack/base/addr.h"
 #include "stack/tcp/tcp.h"
-
-#define EPHEMERAL_LO 32768u
-#define EPHEMERAL_N 28232u /* to 60999, as Linux */
 
 /* What a stranger may see: sequence numbers, timestamps. */
 static uint64_t ends_secret(
@@ -42,10 +39,21 @@ static bool endpoint_equal(const struct cv_endpoint *a, const struct cv_endpoint
 	return a->port == b->port && addr_equal(a->addr, b->addr);
 }
 
+/* Of one family; two addresses may share a slot, and then their connections are in each other's way. */
+static unsigned use_slot(const uint8_t addr[16])
+{
+	return (addr_is_v4(addr) ? 0 : TCP_PORT_SLOTS / 2) + addr[15] % (TCP_PORT_SLOTS / 2);
+}
+
+static struct tcp_port_use *use_of(struct tcp *t, const struct cv_endpoint *local)
+{
+	return &t->ports[local->port].use[use_slot(local->addr)];
+}
+
 void tcp_flow_add(struct engine *e, struct tcp_flow *f)
 {
 	struct tcp *t = e->tcp;
-	struct tcp_port_use *use = &t->ports[f->local.port];
+	struct tcp_port_use *use = use_of(t, &f->local);
 
 	list_add_head(tcp_flow_bucket(t, tcp_flow_hash(t, &f->local, &f->peer)), &f->node);
 	t->flows_gen++;
@@ -56,7 +64,7 @@ void tcp_flow_add(struct engine *e, struct tcp_flow *f)
 
 void tcp_flow_del(struct engine *e, struct tcp_flow *f)
 {
-	struct tcp_port_use *use = &e->tcp->ports[f->local.port];
+	struct tcp_port_use *use = use_of(e->tcp, &f->local);
 
 	list_del(&f->node);
 	e->tcp->flows_gen++;
@@ -177,13 +185,23 @@ static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
 	return false;
 }
 
-/* Connections whose listener is gone, and TIME_WAITs, hold their port too. */
-static bool port_is_used(const struct tcp_sock *tp, uint16_t port)
+/* Connections whose listener is gone, and TIME_WAITs, hold their port too, on their own address. */
+static bool port_is_used(const struct tcp_sock *tp, const struct cv_endpoint *local)
 {
-	const struct tcp_port_use *use = &tp->sk.engine->tcp->ports[port];
+	const struct tcp_port *port = &tp->sk.engine->tcp->ports[local->port];
+	unsigned families = takes(&tp->sk, local->addr);
 
-	return use->all > 0 && !(tp->sk.reuseaddr && use->no_reuseaddr == 0) &&
-		!(tp->sk.reuseport && use->no_reuseport == 0);
+	for (unsigned slot = 0; slot < TCP_PORT_SLOTS; slot++) {
+		const struct tcp_port_use *use = &port->use[slot];
+
+		if (!(families & (slot < TCP_PORT_SLOTS / 2 ? TAKES_V4 : TAKES_V6)) ||
+			(!addr_is_any(local->addr) && slot != use_slot(local->addr)))
+			continue;
+		if (use->all > 0 && !(tp->sk.reuseaddr && use->no_reuseaddr == 0) &&
+			!(tp->sk.reuseport && use->no_reuseport == 0))
+			return true;
+	}
+	return false;
 }
 
 bool tcp_port_is_listened(const struct tcp_sock *tp)
@@ -208,17 +226,35 @@ void tcp_port_keep(struct tcp_sock *tp, const struct cv_endpoint *local)
 	list_add_tail(bind_bucket(tp->sk.engine->tcp, local->port), &tp->bind_node);
 }
 
+/* The ports to choose from: the engine's, and within them those that the user wants (IP_LOCAL_PORT_RANGE). */
+static uint32_t range_of(const struct tcp_sock *tp, uint32_t *first)
+{
+	const struct engine_tcp_config *c = &tp->sk.engine->tcp->config;
+	uint32_t lo = c->local_port_first, hi = c->local_port_last;
+
+	if (tp->port_first >= lo && tp->port_first <= hi)
+		lo = tp->port_first;
+	if (tp->port_last >= lo && tp->port_last <= hi)
+		hi = tp->port_last;
+	*first = lo;
+	return hi >= lo ? hi - lo + 1 : 1;
+}
+
 int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local)
 {
-	struct tcp *t = tp->sk.engine->tcp;
+	struct engine *e = tp->sk.engine;
 	struct cv_endpoint want = *local;
+	uint32_t first, n = range_of(tp, &first), from;
 
-	for (uint32_t i = 0; want.port == 0 && i < EPHEMERAL_N; i++) {
-		want.port = (uint16_t)(EPHEMERAL_LO + t->next_port++ % EPHEMERAL_N);
-		if (port_conflict(tp, &want) || port_is_used(tp, want.port))
-			want.port = 0;
+	if (want.port == 0) { /* RFC6056:3.3.2 */
+		from = (uint32_t)e->env.random64(e->env.ctx) % n;
+		for (uint32_t i = 0; want.port == 0 && i < n; i++) {
+			want.port = (uint16_t)(first + (from + i) % n);
+			if (port_conflict(tp, &want) || port_is_used(tp, &want))
+				want.port = 0;
+		}
 	}
-	if (want.port == 0 || port_conflict(tp, &want) || port_is_used(tp, want.port))
+	if (want.port == 0 || port_conflict(tp, &want) || port_is_used(tp, &want))
 		return -CV_EADDRINUSE;
 	tcp_port_keep(tp, &want);
 	return 0;
@@ -229,19 +265,33 @@ void tcp_port_unbind(struct tcp_sock *tp)
 	list_del(&tp->bind_node);
 }
 
+/* No other connection between the same ends. */
+static bool port_is_free(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	struct tcp_flow *f;
+
+	if (use_of(e->tcp, local)->all == 0)
+		return true;
+	f = tcp_flow_find(e, local, peer);
+	return f == NULL || tcp_tw_yield(e, f);
+}
+
+/* Double-hash port selection (RFC6056:3.3.4): to a stranger the next port is a guess, to one peer the ports come one after
+ * the other, so that each is used again as late as can be. */
 uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer)
 {
 	struct engine *e = tp->sk.engine;
 	struct cv_endpoint local = tp->sk.local;
+	struct cv_endpoint nowhere = {0}; /* no port: no sequence number is made of this */
+	uint32_t first, n = range_of(tp, &first), *next;
+	uint64_t hash;
 
-	for (uint32_t i = 0; i < EPHEMERAL_N; i++) {
-		struct tcp_flow *f;
-
-		local.port = (uint16_t)(EPHEMERAL_LO + e->tcp->next_port++ % EPHEMERAL_N);
-		f = tcp_flow_find(e, &local, peer);
-		if (f != NULL && !tcp_tw_yield(e, f))
-			continue;
-		if (!port_conflict(tp, &local))
+	memcpy(nowhere.addr, local.addr, 16);
+	hash = ends_secret(e->tcp, &nowhere, peer);
+	next = &e->tcp->next_port[(hash >> 32) % TCP_NEXT_PORTS];
+	for (uint32_t i = 0; i < n; i++) {
+		local.port = (uint16_t)(first + ((uint32_t)hash + (*next)++) % n);
+		if (!port_conflict(tp, &local) && port_is_free(e, &local, peer))
 			return local.port;
 	}
 	return 0;

@@ -326,10 +326,13 @@ static void tcp__settings_have_linux_names_and_defaults(void **state)
 	snprintf(text, sizeof(text), GOOD "[tcp]\n" #key "=%u\n", (max) + 1u);                       \
 	refused(text, 5, #key "=");                                                                  \
 	snprintf(text, sizeof(text), GOOD "[tcp]\n" #key "=%u\n", max + 0u);                         \
+	if (strcmp(#key, "local_port_first") == 0)                                                   \
+		strcat(text, "local_port_last=65535\n");                                                      \
 	taken(text);                                                                                 \
 	assert_int_equal(config.tcp.key, max);
 #include "stack/core/tcp_config.def"
 #undef X
+	refused(GOOD "[tcp]\nlocal_port_first=2000\nlocal_port_last=1999\n", 0, "behind");
 	refused(GOOD "[tcp]\nsyncookie=1\n", 5, "syncookies");
 }
 
