@@ -313,7 +313,7 @@ static struct rte_mempool *pool_of_run(void)
 
 void bed_init(struct bed *b, uint32_t connections)
 {
-	const struct engine_env env = {b, wire_rx, wire_tx, wire_random};
+	const struct engine_env env = {.ctx = b, .rx = wire_rx, .tx = wire_tx, .random64 = wire_random};
 	struct engine_config config = {.tcp_max = connections + 16, .udp_max = 16};
 	const char *why = "";
 

@@ -127,7 +127,17 @@ run_executables() {
 	((found)) || die "no $group test was built"
 }
 group_unit() { run_executables unit; }
-group_world() { run_executables world; }
+# Those whose hosts may have several workers run with two as well, behind a device with one queue and one with RSS.
+group_world() {
+	local name rss
+	run_executables world
+	for name in net_frag net_garbage net_ip net_ipv6 net_loopback; do
+		for rss in one hash; do
+			run_one "world two workers, rss $rss: $name" 120 env WORLD_WORKERS=2 WORLD_RSS=$rss \
+				"$CULVERT_ROOT/$(build_directory release)/tests/world/world_$name"
+		done
+	done
+}
 group_fuzz() {
 	local fuzzer found=0 seconds=${FUZZ_SECONDS:-10} inputs
 	run_executables fuzz

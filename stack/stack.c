@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
+#include "stack/core/crew.h"
 #include "stack/core/engine.h"
 #include "stack/net/ip.h"
 #include "stack/sock/sock.h"
@@ -27,6 +28,10 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 	e->env = *env;
 	e->now_ns = now_ns;
 	e->pkt_pool = config->pkt_pool;
+	e->crew = config->crew;
+	e->worker = config->worker;
+	if (e->crew != NULL)
+		e->crew->engines[e->worker] = e;
 	list_init(&e->dirty);
 	list_init(&e->output);
 	wheel_init(&e->wheel, now_ns);
@@ -38,7 +43,7 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 		free(e);
 		return NULL;
 	}
-	e->rx_held_max = e->pkt_pool->size / 2;
+	e->rx_held_max = e->pkt_pool->size / 2 / (e->crew != NULL ? e->crew->n : 1);
 	e->rx_lent_max = e->pkt_pool->size / 4;
 	if (net_init(e) != 0 || udp_init(e) != 0 || tcp_init(e) != 0) {
 		engine_free(e);

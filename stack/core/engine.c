@@ -2,6 +2,7 @@
 /* The turn. */
 #include "stack/core/engine.h"
 
+#include "stack/core/crew.h"
 #include "stack/net/ip.h"
 #include "stack/sock/sock.h"
 
@@ -42,13 +43,17 @@ static uint32_t turn_receive(struct engine *e)
 			net_input(e, e->ports[port], e->rx, n);
 		work += n;
 	}
-	return work + net_loopback_input(e);
+	work += net_loopback_input(e);
+	if (e->crew != NULL)
+		work += crew_receive(e);
+	return work;
 }
 
 bool engine_look(struct engine *e)
 {
 	if (!list_empty(&e->output) || !list_empty(&e->dirty) || net_has_loopback(e) ||
-		(e->pending != NULL && e->pending(e->user_ctx)))
+		(e->pending != NULL && e->pending(e->user_ctx)) ||
+		(e->crew != NULL && crew_pending(e)))
 		return true;
 	for (uint16_t i = 0; i < e->ports_n; i++) {
 		if (e->ports[i]->tx_n > 0)
@@ -106,6 +111,8 @@ uint32_t engine_turn(struct engine *e, uint64_t now_ns)
 	work += wheel_advance(&e->wheel, e, now_ns, TIMER_BUDGET);
 	turn_output(e);
 	turn_events(e);
+	if (e->crew != NULL)
+		crew_wake(e);
 	return work;
 }
 
@@ -113,7 +120,8 @@ uint64_t engine_deadline_ns(const struct engine *e)
 {
 	uint64_t first = UINT64_MAX, next = wheel_next_ns(&e->wheel);
 
-	if (!list_empty(&e->output) || !list_empty(&e->dirty) || net_has_loopback(e))
+	if (!list_empty(&e->output) || !list_empty(&e->dirty) || net_has_loopback(e) ||
+		(e->crew != NULL && crew_pending(e)))
 		return e->now_ns;
 	for (uint16_t i = 0; i < e->ports_n; i++) {
 		if (e->ports[i]->tx_n > 0)

@@ -23,6 +23,8 @@
 #include "stack/core/counters.h"
 #include "stack/core/port.h"
 
+struct crew;
+struct crew_message;
 struct engine;
 struct icmp_error;
 struct sock;
@@ -37,6 +39,9 @@ struct engine_env {
 	 * engine, which counts and frees it. */
 	uint16_t (*tx)(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
 	uint64_t (*random64)(void *ctx);
+	/* Another worker has something in a ring of ours: it must not sleep over it. Called at most once a turn for
+	 * each. NULL: nobody sleeps. */
+	void (*wake)(void *ctx, uint16_t worker);
 };
 
 /* TCP's settings. */
@@ -62,6 +67,8 @@ struct engine_config {
 	 * (RFC6191). Zeros: drawn at the start. */
 	uint64_t secret[2];
 	const struct engine_tcp_config *tcp; /* read by engine_new() only; NULL: the defaults */
+	struct crew *crew; /* the workers that share our ports (crew.h); NULL: we are alone */
+	uint16_t worker;   /* our number among them */
 };
 
 /* A layer's way into the turn. The composition root (stack/stack.c) registers them, in order. */
@@ -94,6 +101,8 @@ struct engine {
 	uint16_t rx_n, rx_port; /* the burst in hand, and whose it is */
 	struct rte_mbuf *rx[ENGINE_BURST];
 	uint16_t worker; /* its number */
+	uint32_t crew_told; /* workers for whom something was put in this turn, a bit each */
+	struct crew *crew;  /* NULL: alone */
 	struct engine_l4 l4[ENGINE_L4_MAX];
 	uint8_t l4_n;
 	/* per layer; each layer defines its own struct */
@@ -104,6 +113,8 @@ struct engine {
 	 * for each dirty socket, which was taken off the list before. */
 	void (*sock_event)(void *ctx, struct sock *sk);
 	uint32_t (*commands)(void *ctx); /* start of turn, returns how many; may be NULL */
+	/* what another worker's user side says; may be NULL */
+	void (*message)(void *ctx, uint16_t from, const struct crew_message *msg);
 	bool (*pending)(void *ctx); /* whether a command waits; may be NULL */
 	void (*events_done)(void *ctx); /* after the last sock_event of the turn; may be NULL */
 	void *user_ctx;

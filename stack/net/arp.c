@@ -124,7 +124,7 @@ void arp_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 		net_addr_conflict(claimed);
 	else
 		arp_learn(e, port, h, sip, ours);
-	if (ours && h->arp_opcode == rte_cpu_to_be_16(RTE_ARP_OP_REQUEST))
+	if (e->worker == 0 && ours && h->arp_opcode == rte_cpu_to_be_16(RTE_ARP_OP_REQUEST))
 		arp_send(e, port, RTE_ARP_OP_REPLY, h->arp_data.arp_sha.addr_bytes, tip,
 			h->arp_data.arp_sha.addr_bytes, sip);
 	rte_pktmbuf_free(m);

@@ -4,9 +4,11 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <rte_ether.h>
+#include <rte_icmp.h>
 #include <rte_ip.h>
 
 #include "stack/base/addr.h"
+#include "stack/core/crew.h"
 #include "stack/net/priv.h"
 
 #define IPV4_PLAIN (4 << 4 | IP_HEADER_V4 / 4) /* version and length of a header without options */
@@ -331,7 +333,7 @@ static void l4_deliver_other(struct engine *e, struct port *port, struct rte_mbu
 }
 
 /* The batch in which m lies now; NULL: none. */
-static inline struct l4_batch *l4_deliver(
+static inline struct l4_batch *l4_deliver_here(
 	struct engine *e, struct port *port, struct l4_batch *b, struct rte_mbuf *m)
 {
 	uint8_t proto = pkt_of(m)->proto;
@@ -348,6 +350,90 @@ static inline struct l4_batch *l4_deliver(
 	return NULL;
 }
 
+/* Echoes have one owner; errors, neighbours and groups concern every worker. */
+static bool all_must_know(const struct pkt *p, const struct rte_mbuf *m)
+{
+	const uint8_t *type = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	if (p->proto == IPPROTO_IGMP)
+		return true;
+	if ((p->proto != IPPROTO_ICMP && p->proto != IPPROTO_ICMPV6) || rte_pktmbuf_data_len(m) == 0)
+		return false;
+	return p->proto == IPPROTO_ICMP ? *type != RTE_IP_ICMP_ECHO_REQUEST && *type != RTE_IP_ICMP_ECHO_REPLY
+					: *type != ICMP6_ECHO_REQUEST && *type != ICMP6_ECHO_REPLY;
+}
+
+/* Sends m to the worker that owns it, or copies to all; true: it is not ours any more. port: NULL from ourselves. */
+static bool steer(struct engine *e, const struct port *port, struct rte_mbuf *m)
+{
+	struct pkt *p = pkt_of(m);
+	uint16_t to = 0;
+
+	if (p->proto == IPPROTO_TCP && rte_pktmbuf_data_len(m) >= 4) {
+		const uint8_t *ports = rte_pktmbuf_mtod(m, const uint8_t *);
+
+		p->src.port = (uint16_t)(ports[0] << 8 | ports[1]);
+		p->dst.port = (uint16_t)(ports[2] << 8 | ports[3]);
+		to = crew_flow_owner(e, &p->dst, &p->src);
+	} else if (all_must_know(p, m)) {
+		crew_tell_all(e, m, CREW_PARSED);
+		return false;
+	}
+	if (to == e->worker)
+		return false;
+	if (port == NULL) { /* it may refer to a program's memory, which its own worker must be asked to give back */
+		struct rte_mbuf *own = crew_copy(e, m);
+
+		rte_pktmbuf_free(m);
+		m = own;
+	}
+	if (m != NULL)
+		crew_hand_over(e, to, m, CREW_PARSED);
+	return true;
+}
+
+/* The same of a frame that one worker must see the whole of its datagram's. */
+static bool steer_fragment(struct engine *e, const struct port *port, struct rte_mbuf *m)
+{
+	if (e->worker == 0)
+		return false;
+	pkt_of(m)->port = port->id;
+	crew_hand_over(e, 0, m, CREW_FRAME);
+	return true;
+}
+
+/* The same, or to its owner. */
+static inline struct l4_batch *l4_deliver(
+	struct engine *e, struct port *port, struct l4_batch *b, struct rte_mbuf *m)
+{
+	if (cv_unlikely(e->crew != NULL) && steer(e, port, m))
+		return NULL;
+	return l4_deliver_here(e, port, b, m);
+}
+
+/* Of which header it is seen at once; a fragment header behind others is met later, and its datagram put together
+ * where it is met. */
+static inline bool is_fragment(const struct rte_mbuf *m, int type, uint16_t at)
+{
+	const uint8_t *h = rte_pktmbuf_mtod_offset(m, const uint8_t *, at);
+	uint32_t len = rte_pktmbuf_data_len(m);
+
+	if (type == RTE_ETHER_TYPE_IPV4)
+		return len >= at + (uint32_t)IP_HEADER_V4 && ((h[6] & 0x3f) | h[7]) != 0;
+	return type == RTE_ETHER_TYPE_IPV6 && len >= at + (uint32_t)IP_HEADER_V6 && h[6] == IPPROTO_FRAGMENT;
+}
+
+/* m: the Ethernet header of `bytes` was taken off. */
+static void arp_share(struct engine *e, const struct port *port, struct rte_mbuf *m, uint16_t bytes)
+{
+	if (cv_likely(e->crew == NULL))
+		return;
+	pkt_of(m)->port = port->id;
+	(void)rte_pktmbuf_prepend(m, bytes);
+	crew_tell_all(e, m, CREW_FRAME);
+	rte_pktmbuf_adj(m, bytes);
+}
+
 /* A frame like none before: *model becomes what the next one is compared with. */
 static void frame_input(struct engine *e, struct port *port, struct l4_batch *batch,
 	struct model *model, struct rte_mbuf *m)
@@ -360,6 +446,8 @@ static void frame_input(struct engine *e, struct port *port, struct l4_batch *ba
 
 	model->frame = NULL;
 	if (type == -1)
+		return;
+	if (cv_unlikely(e->crew != NULL) && is_fragment(m, type, bytes) && steer_fragment(e, port, m))
 		return;
 	if (cv_likely(type == RTE_ETHER_TYPE_IPV4)) {
 		m = ipv4_parse(e, port, m, bytes, &plain);
@@ -376,6 +464,7 @@ static void frame_input(struct engine *e, struct port *port, struct l4_batch *ba
 		if (m != NULL)
 			(void)l4_deliver(e, port, batch, m);
 	} else if (type == RTE_ETHER_TYPE_ARP) {
+		arp_share(e, port, m, bytes);
 		arp_input(e, port, m);
 	} else {
 		e->counters.drop_ethertype++;
@@ -401,7 +490,7 @@ void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint
 		bytes += rte_pktmbuf_pkt_len(m);
 		if (frame_is_like(port, &model, m, believed)) {
 			m = ipv4_parse_like(e, port, &model, m, believed);
-			if (m != NULL)
+			if (m != NULL && (cv_likely(e->crew == NULL) || !steer(e, port, m)))
 				batch_push(model.batch, m, true);
 		} else {
 			frame_input(e, port, batch, &model, m);
@@ -409,6 +498,52 @@ void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint
 	}
 	e->counters.rx_packets += n;
 	e->counters.rx_bytes += bytes;
+	for (unsigned i = 0; i < e->l4_n; i++)
+		batch_flush(e, batch, i);
+}
+
+static struct port *port_by_id(const struct engine *e, uint16_t id)
+{
+	for (uint16_t i = 0; i < e->ports_n; i++) {
+		if (e->ports[i]->id == id)
+			return e->ports[i];
+	}
+	return NULL;
+}
+
+/* Of a frame only what was not done yet: ARP was told everybody. */
+static void crew_frame_input(
+	struct engine *e, struct port *port, struct l4_batch *batch, struct rte_mbuf *m)
+{
+	struct model model = {NULL, NULL, NULL};
+	uint16_t bytes = RTE_ETHER_HDR_LEN + (port->vlan != 0 ? sizeof(struct rte_vlan_hdr) : 0);
+	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	if (frame[bytes - 2] == (RTE_ETHER_TYPE_ARP >> 8) && frame[bytes - 1] == (RTE_ETHER_TYPE_ARP & 0xff)) {
+		rte_pktmbuf_adj(m, bytes);
+		arp_input(e, port, m);
+		return;
+	}
+	frame_input(e, port, batch, &model, m);
+}
+
+void net_crew_input(struct engine *e, const uint64_t *words, uint32_t n)
+{
+	struct l4_batch batch[ENGINE_L4_MAX];
+
+	for (unsigned i = 0; i < e->l4_n; i++)
+		batch[i].n = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = (void *)(uintptr_t)(words[i] & ~(uint64_t)CREW_KINDS_MASK);
+		struct port *port = port_by_id(e, pkt_of(m)->port);
+
+		if ((words[i] & CREW_KINDS_MASK) == CREW_PARSED)
+			(void)l4_deliver_here(e, port, batch, m);
+		else if (port != NULL)
+			crew_frame_input(e, port, batch, m);
+		else
+			rte_pktmbuf_free(m);
+	}
 	for (unsigned i = 0; i < e->l4_n; i++)
 		batch_flush(e, batch, i);
 }

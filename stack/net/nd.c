@@ -76,6 +76,8 @@ static void nd_send(struct engine *e, struct port *port, uint8_t type, uint8_t f
 
 static void advertise(const struct net_addr *a, uint8_t flags, const uint8_t dst[16], const uint8_t *mac)
 {
+	if (a->engine->worker != 0)
+		return; /* the first one speaks for all (crew.h) */
 	nd_send(a->engine, a->port, ICMP6_ADVERT, (uint8_t)(flags | NA_OVERRIDE), a->addr, ND_OPT_TARGET,
 		a->addr, dst, mac);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "stack/base/addr.h"
+#include "stack/core/crew.h"
 #include "stack/tcp/tcp.h"
 
 /* What a stranger may see: sequence numbers, timestamps. */
@@ -56,6 +57,7 @@ void tcp_flow_add(struct engine *e, struct tcp_flow *f)
 	struct tcp_port_use *use = use_of(t, &f->local);
 
 	list_add_head(tcp_flow_bucket(t, tcp_flow_hash(t, &f->local, &f->peer)), &f->node);
+	crew_pin(e, &f->local, &f->peer);
 	t->flows_gen++;
 	use->all++;
 	use->no_reuseaddr += !f->reuseaddr;
@@ -67,6 +69,7 @@ void tcp_flow_del(struct engine *e, struct tcp_flow *f)
 	struct tcp_port_use *use = use_of(e->tcp, &f->local);
 
 	list_del(&f->node);
+	crew_unpin(e, &f->local, &f->peer);
 	e->tcp->flows_gen++;
 	use->all--;
 	use->no_reuseaddr -= !f->reuseaddr;
@@ -291,7 +294,7 @@ uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer)
 	next = &e->tcp->next_port[(hash >> 32) % TCP_NEXT_PORTS];
 	for (uint32_t i = 0; i < n; i++) {
 		local.port = (uint16_t)(first + ((uint32_t)hash + (*next)++) % n);
-		if (!port_conflict(tp, &local) && port_is_free(e, &local, peer))
+		if (crew_is_mine(e, &local, peer) && !port_conflict(tp, &local) && port_is_free(e, &local, peer))
 			return local.port;
 	}
 	return 0;

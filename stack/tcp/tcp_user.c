@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "stack/base/addr.h"
+#include "stack/core/crew.h"
 #include "stack/tcp/tcp.h"
 
 #define STATUS_OF_CONNECTION                                                                       \
@@ -156,6 +157,8 @@ static int tcp_connect(struct sock *sk, const struct cv_endpoint *peer)
 	ret = local_choose(tp, &to);
 	if (ret != 0)
 		return ret;
+	if (!crew_may_pin(sk->engine, &sk->local, &to))
+		return -CV_EADDRNOTAVAIL;
 	sk->peer = to;
 	sk->status |= CV_ST_BOUND;
 	tcp_connection_begin(tp, NULL);

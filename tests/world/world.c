@@ -2,6 +2,7 @@
 /* See world.h. */
 #include "tests/world/world.h"
 
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include <rte_tcp.h>
 
 #include "stack/base/addr.h"
+#include "stack/core/crew.h"
 #include "stack/net/ip.h"
 
 #define POOL_MBUFS 8191u
@@ -103,6 +105,7 @@ static void wire_put(struct world *w, int to, const uint8_t *data, uint32_t len,
 	assert_true(w->frames_n < WORLD_FRAMES_MAX);
 	f->at_ns = at_ns;
 	f->len = len;
+	f->turn = w->frames_put++;
 	memcpy(f->data, data, len);
 	if (chance(w, w->link.corrupt)) {
 		uint32_t at = (uint32_t)(draw(w) % len);
@@ -271,17 +274,40 @@ static struct world_frame *wire_first(struct world *w, int to)
 	return list_empty(frames) ? NULL : list_entry(frames->next, struct world_frame, node);
 }
 
-static uint16_t host_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
+/* What a device with RSS makes of a frame; 0: none of its business. */
+static uint16_t frame_worker(const struct world_host *h, const struct world_frame *f)
 {
-	struct world_host *h = ctx;
+	const struct rte_ipv4_hdr *ip = (const void *)(f->data + RTE_ETHER_HDR_LEN);
+	const uint8_t *ports = (const uint8_t *)(ip + 1);
+	uint8_t src[16], dst[16];
+
+	if (f->len < RTE_ETHER_HDR_LEN + sizeof(*ip) + 4 || f->data[12] != 8 || f->data[13] != 0 ||
+		ip->version_ihl != 0x45 || ip->next_proto_id != IPPROTO_TCP)
+		return 0;
+	addr_from_v4(src, &ip->src_addr);
+	addr_from_v4(dst, &ip->dst_addr);
+	return crew_by_hash(h->crew, crew_hash(src, dst, (uint16_t)(ports[0] << 8 | ports[1]),
+					     (uint16_t)(ports[2] << 8 | ports[3])));
+}
+
+static bool frame_is_for(struct world_host *h, const struct world_frame *f, uint16_t worker)
+{
+	if (h->workers == 1)
+		return true;
+	if (h->rss == WORLD_RSS_TURN)
+		return f->turn % h->workers == worker;
+	return (h->rss == WORLD_RSS_HASH ? frame_worker(h, f) : 0) == worker;
+}
+
+static uint16_t worker_rx(struct world_host *h, uint16_t worker, struct rte_mbuf **pkts, uint16_t max)
+{
 	struct world *w = h->w;
 	uint16_t n = 0;
 
-	(void)port;
 	while (n < max) {
 		struct world_frame *f = wire_first(w, h->index);
 
-		if (f == NULL || f->at_ns > w->now_ns)
+		if (f == NULL || f->at_ns > w->now_ns || !frame_is_for(h, f, worker))
 			break;
 		pkts[n] = frame_copy(w, f->data, f->len);
 		if (pkts[n] != NULL)
@@ -293,37 +319,136 @@ static uint16_t host_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16
 	return n;
 }
 
+static uint16_t host_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
+{
+	(void)port;
+	return worker_rx(ctx, 0, pkts, max);
+}
+
+static uint16_t more_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
+{
+	struct world_worker *m = ctx;
+
+	(void)port;
+	return worker_rx(m->host, m->e->worker, pkts, max);
+}
+
+static uint16_t more_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	return host_tx(((struct world_worker *)ctx)->host, port, pkts, n);
+}
+
 static uint64_t host_random(void *ctx)
 {
 	return draw(((struct world_host *)ctx)->w);
 }
 
+static uint64_t more_random(void *ctx)
+{
+	return host_random(((struct world_worker *)ctx)->host);
+}
+
+struct engine *world_engine(const struct world_host *h, uint16_t worker)
+{
+	return worker == 0 ? h->e : h->more[worker - 1].e;
+}
+
+static struct port host_port(int i)
+{
+	struct port port = {.name = "wire", .up = true, .mtu = 1500, .addrs_n = 1,
+		.mac = {2, 0, 0, 0, 0, (uint8_t)(i + 1)}};
+
+	port.addr[0].prefix = 96 + 24;
+	addr_from_v4(port.addr[0].addr, (const uint8_t[]){10, 0, 0, (uint8_t)(i + 1)});
+	return port;
+}
+
+static struct engine *worker_new(struct world_host *h, uint16_t worker, const struct engine_env *env, struct port *port)
+{
+	const struct engine_config config = {.pkt_pool = h->w->pool, .tcp_max = 4096, .udp_max = 4096,
+		.secret = {0x5ec7e7, (uint64_t)h->index}, .crew = h->crew, .worker = worker};
+	const char *why;
+	struct engine *e = engine_new(&config, env, h->w->now_ns, &why);
+
+	assert_non_null(e);
+	*port = host_port(h->index);
+	assert_int_equal(net_port_add(e, port), 0);
+	return e;
+}
+
 static void host_init(struct world *w, int i)
 {
 	struct world_host *h = &w->host[i];
-	const struct engine_config config = {.pkt_pool = w->pool, .tcp_max = 4096, .udp_max = 4096,
-		.secret = {0x5ec7e7, (uint64_t)i}};
-	const struct engine_env env = {h, host_rx, host_tx, host_random};
-	const char *why;
+	const struct engine_env env = {.ctx = h, .rx = host_rx, .tx = host_tx, .random64 = host_random};
 
 	h->w = w;
 	h->index = i;
-	h->e = engine_new(&config, &env, w->now_ns, &why);
-	assert_non_null(h->e);
-	h->port = (struct port){.name = "wire", .up = true, .mtu = 1500, .addrs_n = 1,
-		.mac = {2, 0, 0, 0, 0, (uint8_t)(i + 1)}};
-	h->port.addr[0].prefix = 96 + 24;
-	addr_from_v4(h->port.addr[0].addr, (const uint8_t[]){10, 0, 0, (uint8_t)(i + 1)});
-	assert_int_equal(net_port_add(h->e, &h->port), 0);
+	h->crew = h->workers > 1 ? crew_new(h->workers, &env) : NULL;
+	h->e = worker_new(h, 0, &env, &h->port);
+	for (uint16_t k = 1; k < h->workers; k++) {
+		struct world_worker *m = &h->more[k - 1];
+		const struct engine_env theirs = {.ctx = m, .rx = more_rx, .tx = more_tx, .random64 = more_random};
+
+		m->host = h;
+		m->e = worker_new(h, k, &theirs, &m->port);
+	}
+}
+
+static void host_free(struct world_host *h)
+{
+	for (uint16_t k = 0; k < h->workers; k++)
+		engine_free(world_engine(h, k));
+	crew_free(h->crew);
+}
+
+/* What a test changed of the device holds for all its queues. */
+static void port_follow(struct engine *e, struct port *port, const struct port *first)
+{
+	if (port->addrs_n != first->addrs_n || memcmp(port->addr, first->addr, sizeof(port->addr)) != 0) {
+		memcpy(port->addr, first->addr, sizeof(port->addr));
+		port->addrs_n = first->addrs_n;
+		assert_int_equal(net_port_changed(e, port), 0);
+	}
+	port->mtu = first->mtu;
+	port->tx_ip_cksum = first->tx_ip_cksum;
+	port->tx_l4_cksum = first->tx_l4_cksum;
+	port->rx_cksum = first->rx_cksum;
+	port->trusted = first->trusted;
+	port->tso = first->tso;
+	port->tso_max = first->tso_max;
+}
+
+static void host_turn(struct world_host *h)
+{
+	engine_turn(h->e, h->w->now_ns);
+	for (uint16_t k = 1; k < h->workers; k++) {
+		port_follow(h->more[k - 1].e, &h->more[k - 1].port, &h->port);
+		engine_turn(h->more[k - 1].e, h->w->now_ns);
+	}
 }
 
 void world_host_restart(struct world *w, int i)
 {
-	engine_free(w->host[i].e);
+	host_free(&w->host[i]);
 	host_init(w, i);
 }
 
+static enum world_rss rss_of(const char *name)
+{
+	if (name != NULL && strcmp(name, "one") == 0)
+		return WORLD_RSS_ONE;
+	return name != NULL && strcmp(name, "turn") == 0 ? WORLD_RSS_TURN : WORLD_RSS_HASH;
+}
+
 struct world *world_new(uint64_t seed, const struct world_link *link)
+{
+	const char *workers = getenv("WORLD_WORKERS");
+
+	return world_new_crew(
+		seed, link, workers != NULL ? (uint16_t)atoi(workers) : 1, rss_of(getenv("WORLD_RSS")));
+}
+
+struct world *world_new_crew(uint64_t seed, const struct world_link *link, uint16_t workers, enum world_rss rss)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
@@ -335,8 +460,11 @@ struct world *world_new(uint64_t seed, const struct world_link *link)
 	w->pool = pool;
 	list_init(&w->wire[0].frames);
 	list_init(&w->wire[1].frames);
-	host_init(w, 0);
-	host_init(w, 1);
+	for (int i = 0; i < 2; i++) {
+		w->host[i].workers = workers;
+		w->host[i].rss = rss;
+		host_init(w, i);
+	}
 	return w;
 }
 
@@ -348,8 +476,8 @@ void world_free(struct world *w)
 		while ((f = wire_first(w, to)) != NULL)
 			world_frame_free(w, f);
 	}
-	engine_free(w->host[0].e);
-	engine_free(w->host[1].e);
+	host_free(&w->host[0]);
+	host_free(&w->host[1]);
 	assert_int_equal(rte_mempool_in_use_count(w->pool), 0);
 	free(w);
 }
@@ -360,11 +488,14 @@ static uint64_t world_next_ns(struct world *w)
 
 	for (int i = 0; i < 2; i++) {
 		const struct world_frame *f = wire_first(w, i);
-		uint64_t at = engine_deadline_ns(w->host[i].e);
 
 		if (f != NULL && f->at_ns < next)
 			next = f->at_ns;
-		next = at < next ? at : next;
+		for (uint16_t k = 0; k < w->host[i].workers; k++) {
+			uint64_t at = engine_deadline_ns(world_engine(&w->host[i], k));
+
+			next = at < next ? at : next;
+		}
 	}
 	return next;
 }
@@ -376,8 +507,8 @@ bool world_run(struct world *w, uint64_t for_ns, bool (*done)(void *ctx), void *
 	for (;;) {
 		uint64_t next;
 
-		engine_turn(w->host[0].e, w->now_ns);
-		engine_turn(w->host[1].e, w->now_ns);
+		host_turn(&w->host[0]);
+		host_turn(&w->host[1]);
 		if (done != NULL && done(ctx))
 			return true;
 		next = world_next_ns(w);

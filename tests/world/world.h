@@ -35,7 +35,7 @@ struct world_link {
 struct world_frame {
 	struct list node;
 	uint64_t at_ns;
-	uint32_t len;
+	uint32_t len, turn;
 	uint8_t data[];
 };
 
@@ -47,10 +47,30 @@ struct world_wire {
 	uint64_t queue_drops, marks, bytes /* that passed the bottleneck */;
 };
 
+#define WORLD_WORKERS_MAX 4
+
+/* By which worker's queue a frame comes in, on a host that has several workers. */
+enum world_rss {
+	WORLD_RSS_HASH, /* TCP by the hash of its flow, all else by the first one's, as a device with RSS */
+	WORLD_RSS_ONE,  /* all by the first one's, as a device with one queue */
+	WORLD_RSS_TURN, /* by the queues in turn, whatever it is */
+};
+
+/* A host's worker other than the first one. */
+struct world_worker {
+	struct world_host *host;
+	struct engine *e;
+	struct port port; /* the host's, but for what lies in it for the device */
+};
+
 struct world_host {
 	struct world *w;
-	struct engine *e;
+	struct engine *e; /* of the only worker, or the first one */
 	struct port port;
+	struct crew *crew;
+	uint16_t workers;
+	enum world_rss rss;
+	struct world_worker more[WORLD_WORKERS_MAX - 1];
 	int index;
 	/* A device with a short queue: it takes tx_room frames more. */
 	bool tx_bounded;
@@ -63,6 +83,7 @@ struct world {
 	struct world_host host[2];
 	struct world_wire wire[2]; /* by destination */
 	unsigned frames_n;         /* on both */
+	uint32_t frames_put;
 	uint64_t frames_sent, hash; /* hash of all that was sent, with the times */
 	uint64_t rx_no_buffer;      /* frames that came when the packet buffers were used up */
 	struct rte_mempool *pool;
@@ -72,8 +93,12 @@ struct world {
 void world_eal_init(const char *name);
 /* The same, with so many packet buffers for each world's two hosts instead of 8,191. */
 void world_eal_init_large(const char *name, uint32_t buffers);
-/* Two hosts, 10.0.0.1 and 10.0.0.2 /24, time 1 s. */
+/* Two hosts, 10.0.0.1 and 10.0.0.2 /24, time 1 s. Each has as many workers as the environment's WORLD_WORKERS says (1), and
+ * gets its frames as WORLD_RSS says: hash (the default), one or turn. */
 struct world *world_new(uint64_t seed, const struct world_link *link);
+/* The same with so many workers on each host, whatever the environment says. */
+struct world *world_new_crew(uint64_t seed, const struct world_link *link, uint16_t workers, enum world_rss rss);
+struct engine *world_engine(const struct world_host *h, uint16_t worker);
 /* Frees all; fails the test when a packet buffer is not back. */
 void world_free(struct world *w);
 /* A host whose engine was killed and started again: nothing is left but its secret (engine.h). */

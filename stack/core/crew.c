@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The workers of one service: see crew.h. */
+#include "stack/core/crew.h"
+
+#include "stack/core/pkt.h"
+#include "stack/net/ip.h"
+
+#define RECEIVE_BUDGET 256u /* packets of one worker in one turn */
+
+static struct spsc *ring(struct spsc *rings, const struct crew *c, unsigned from, unsigned to)
+{
+	return &rings[from * c->n + to];
+}
+
+static struct spsc *rings_new(uint16_t n, uint32_t entries, uint32_t width)
+{
+	unsigned all = (unsigned)n * n;
+	struct spsc *rings = aligned_alloc(64, all * sizeof(*rings));
+
+	for (unsigned i = 0; rings != NULL && i < all; i++) {
+		if (spsc_init(&rings[i], entries, width) == 0)
+			continue;
+		while (i-- > 0)
+			spsc_fini(&rings[i]);
+		free(rings);
+		return NULL;
+	}
+	return rings;
+}
+
+static void rings_free(struct spsc *rings, uint16_t n)
+{
+	for (unsigned i = 0; rings != NULL && i < (unsigned)n * n; i++)
+		spsc_fini(&rings[i]);
+	free(rings);
+}
+
+struct crew *crew_new(uint16_t n, const struct engine_env *env)
+{
+	struct crew *c = aligned_alloc(64, sizeof(*c));
+
+	if (c == NULL)
+		return NULL;
+	memset(c, 0, sizeof(*c));
+	c->n = n;
+	c->pin_key.k0 = env->random64(env->ctx);
+	c->pin_key.k1 = env->random64(env->ctx);
+	c->packets = rings_new(n, CREW_PACKETS, 1);
+	c->messages = rings_new(n, CREW_MESSAGES, CREW_MESSAGE_WORDS);
+	if (c->packets != NULL && c->messages != NULL)
+		return c;
+	rings_free(c->packets, n);
+	rings_free(c->messages, n);
+	free(c);
+	return NULL;
+}
+
+static struct rte_mbuf *packet_of(uint64_t word)
+{
+	return (struct rte_mbuf *)(uintptr_t)(word & ~(uint64_t)CREW_KINDS_MASK);
+}
+
+void crew_free(struct crew *c)
+{
+	if (c == NULL)
+		return;
+	for (unsigned i = 0; i < (unsigned)c->n * c->n; i++) {
+		uint32_t tail = spsc_tail(&c->packets[i]);
+		const uint64_t *word;
+
+		while ((word = spsc_front(&c->packets[i], tail)) != NULL) {
+			rte_pktmbuf_free(packet_of(*word));
+			spsc_take_done(&c->packets[i]);
+		}
+	}
+	rings_free(c->packets, c->n);
+	rings_free(c->messages, c->n);
+	free(c);
+}
+
+/* --- pinned flows ---------------------------------------------------------------------------------- */
+
+static uint64_t pin_hash(const struct crew *c, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	uint64_t w[5];
+
+	memcpy(&w[0], local->addr, 16);
+	memcpy(&w[2], peer->addr, 16);
+	w[4] = (uint64_t)local->port << 16 | peer->port;
+	return siphash(&c->pin_key, w, 5) | 1; /* 0 is none */
+}
+
+static bool is_pinned(const struct crew *c, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	uint64_t hash;
+	const uint64_t *bucket;
+
+	if (cv_likely(__atomic_load_n(&c->pins_n, __ATOMIC_ACQUIRE) == 0))
+		return false;
+	hash = pin_hash(c, local, peer);
+	bucket = c->pins[hash / 2 % CREW_PIN_BUCKETS];
+	for (unsigned i = 0; i < CREW_PIN_WAYS; i++) {
+		if (__atomic_load_n(&bucket[i], __ATOMIC_RELAXED) == hash)
+			return true;
+	}
+	return false;
+}
+
+uint16_t crew_flow_owner(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	const struct crew *c = e->crew;
+	uint16_t to = crew_by_hash(c, crew_hash(local->addr, peer->addr, local->port, peer->port));
+
+	return to != 0 && is_pinned(c, local, peer) ? 0 : to;
+}
+
+/* A worker other than 0 never has such flows: it chooses its ports itself. */
+static bool needs_pin(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	return cv_unlikely(e->crew != NULL) && e->worker == 0 && !crew_is_mine(e, local, peer);
+}
+
+/* The bucket's place for what lies there as `old`; NULL: there is none. */
+static uint64_t *pin_place(const struct crew *c, uint64_t hash, uint64_t old)
+{
+	uint64_t *bucket = (uint64_t *)(uintptr_t)c->pins[hash / 2 % CREW_PIN_BUCKETS];
+
+	for (unsigned i = 0; i < CREW_PIN_WAYS; i++) {
+		if (bucket[i] == old)
+			return &bucket[i];
+	}
+	return NULL;
+}
+
+bool crew_may_pin(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	return !needs_pin(e, local, peer) || pin_place(e->crew, pin_hash(e->crew, local, peer), 0) != NULL;
+}
+
+/* Before the packet that makes others answer: it is seen with that at the latest. */
+void crew_pin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	struct crew *c = e->crew;
+	uint64_t hash = needs_pin(e, local, peer) ? pin_hash(c, local, peer) : 0;
+	uint64_t *place = hash != 0 ? pin_place(c, hash, 0) : NULL;
+
+	if (place == NULL)
+		return;
+	__atomic_store_n(place, hash, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->pins_n, c->pins_n + 1, __ATOMIC_RELEASE);
+}
+
+void crew_unpin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	struct crew *c = e->crew;
+	uint64_t hash = needs_pin(e, local, peer) ? pin_hash(c, local, peer) : 0;
+	uint64_t *place = hash != 0 ? pin_place(c, hash, hash) : NULL;
+
+	if (place == NULL)
+		return;
+	__atomic_store_n(place, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->pins_n, c->pins_n - 1, __ATOMIC_RELEASE);
+}
+
+/* --- what one puts for another ---------------------------------------------------------------------- */
+
+struct rte_mbuf *crew_copy(struct engine *e, const struct rte_mbuf *m)
+{
+	struct rte_mbuf *copy = rte_pktmbuf_copy(m, e->pkt_pool, 0, UINT32_MAX);
+
+	if (copy == NULL) {
+		e->counters.no_mbuf++;
+		return NULL;
+	}
+	*pkt_of(copy) = *(const struct pkt *)rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
+	return copy;
+}
+
+void crew_hand_over(struct engine *e, uint16_t to, struct rte_mbuf *m, enum crew_packet kind)
+{
+	struct spsc *r = ring(e->crew->packets, e->crew, e->worker, to);
+	uint64_t *word = spsc_put(r);
+
+	if (word == NULL) {
+		e->counters.drop_handover++;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	*word = (uintptr_t)m | kind;
+	spsc_put_done(r);
+	e->crew_told |= 1u << to;
+	e->counters.handed_over++;
+}
+
+void crew_tell_all(struct engine *e, const struct rte_mbuf *m, enum crew_packet kind)
+{
+	for (uint16_t to = 0; to < e->crew->n; to++) {
+		struct rte_mbuf *copy = to != e->worker ? crew_copy(e, m) : NULL;
+
+		if (copy != NULL)
+			crew_hand_over(e, to, copy, kind);
+	}
+}
+
+bool crew_post(struct engine *e, uint16_t to, const struct crew_message *msg)
+{
+	struct spsc *r = ring(e->crew->messages, e->crew, e->worker, to);
+	uint64_t *words = spsc_put(r);
+
+	if (words == NULL)
+		return false;
+	memcpy(words, msg, sizeof(*msg));
+	spsc_put_done(r);
+	e->crew_told |= 1u << to;
+	return true;
+}
+
+/* --- the turn --------------------------------------------------------------------------------------- */
+
+static uint32_t messages_receive(struct engine *e, unsigned from)
+{
+	struct spsc *r = ring(e->crew->messages, e->crew, from, e->worker);
+	uint32_t tail = spsc_tail(r), n = 0;
+	const uint64_t *words;
+
+	for (; (words = spsc_front(r, tail)) != NULL; n++) {
+		struct crew_message msg;
+
+		memcpy(&msg, words, sizeof(msg));
+		spsc_take_done(r);
+		if (e->message != NULL)
+			e->message(e->user_ctx, (uint16_t)from, &msg);
+	}
+	return n;
+}
+
+static uint32_t packets_receive(struct engine *e, unsigned from, uint32_t tail)
+{
+	struct spsc *r = ring(e->crew->packets, e->crew, from, e->worker);
+	uint64_t burst[ENGINE_BURST];
+	uint32_t all = 0, n;
+
+	do {
+		const uint64_t *word;
+
+		for (n = 0; n < ENGINE_BURST && (word = spsc_front(r, tail)) != NULL; n++) {
+			burst[n] = *word;
+			spsc_take_done(r);
+		}
+		net_crew_input(e, burst, n);
+		all += n;
+	} while (n == ENGINE_BURST && all < RECEIVE_BUDGET);
+	return all;
+}
+
+uint32_t crew_receive(struct engine *e)
+{
+	uint32_t work = 0;
+
+	for (unsigned from = 0; from < e->crew->n; from++) {
+		uint32_t tail;
+
+		if (from == e->worker)
+			continue;
+		tail = spsc_tail(ring(e->crew->packets, e->crew, from, e->worker));
+		work += messages_receive(e, from);
+		work += packets_receive(e, from, tail);
+	}
+	return work;
+}
+
+bool crew_pending(const struct engine *e)
+{
+	const struct crew *c = e->crew;
+
+	for (unsigned from = 0; from < c->n; from++) {
+		if (from != e->worker && (!spsc_is_empty(ring(c->packets, c, from, e->worker)) ||
+						!spsc_is_empty(ring(c->messages, c, from, e->worker))))
+			return true;
+	}
+	return false;
+}
+
+void crew_wake(struct engine *e)
+{
+	uint32_t told = e->crew_told;
+
+	if (told == 0)
+		return;
+	e->crew_told = 0;
+	if (e->env.wake == NULL)
+		return;
+	/* Pairs with the fence of who says that it sleeps and then looks at its rings. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (uint16_t to = 0; told != 0; to++, told >>= 1) {
+		if (told & 1)
+			e->env.wake(e->env.ctx, to);
+	}
+}

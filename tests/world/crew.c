@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Several workers on one host (stack/core/crew.h): what comes in by whichever queue reaches the worker whose it is, and
+ * the answer leaves. Sockets are the protocols' own here; what the programs' side adds is in user.c, which runs with
+ * one and with two workers.
+ */
+#include "tests/world/net_common.h"
+
+#include "stack/core/crew.h"
+#include "stack/tcp/tcp.h"
+
+#define WORKERS 2
+#define BYTES 300000u
+
+/* A listener on each worker, as the programs' side makes them. */
+struct server {
+	struct world *w;
+	int host;
+	struct sock *listener[WORKERS];
+};
+
+static struct sock *stream_new(struct engine *e)
+{
+	struct sock *sk;
+
+	assert_int_equal(sock_open(e, CV_AF_INET, CV_STREAM, &sk), 0);
+	return sk;
+}
+
+static void server_start(struct server *s, struct world *w, int host, uint16_t port)
+{
+	const struct cv_endpoint at = world_endpoint(host, port);
+
+	*s = (struct server){.w = w, .host = host};
+	for (uint16_t k = 0; k < WORKERS; k++) {
+		s->listener[k] = stream_new(world_engine(&w->host[host], k));
+		assert_int_equal(sock_bind(s->listener[k], &at), 0);
+		assert_int_equal(sock_listen(s->listener[k], 64), 0);
+	}
+}
+
+static void server_stop(struct server *s)
+{
+	for (uint16_t k = 0; k < WORKERS; k++)
+		sock_close(s->listener[k], false);
+}
+
+static struct sock *server_accept(struct server *s, uint16_t worker)
+{
+	struct sock *sk = sock_accept(s->listener[worker]);
+
+	if (sk != NULL)
+		sock_accept_done(s->listener[worker]);
+	return sk;
+}
+
+static uint64_t counted(struct world *w, int host, size_t offset)
+{
+	uint64_t sum = 0;
+
+	for (uint16_t k = 0; k < w->host[host].workers; k++)
+		sum += *(const uint64_t *)(const void *)((const char *)&world_engine(&w->host[host], k)->counters +
+			offset);
+	return sum;
+}
+#define COUNTED(w, host, name) counted(w, host, offsetof(struct engine_counters, name))
+
+/* What one end sends, the other end must have: as much as it takes, with room made by reading. */
+static void transfer(struct world *w, struct sock *from, struct sock *to, uint32_t bytes)
+{
+	static uint8_t data[BYTES], got[BYTES];
+	unsigned released = 0;
+	uint32_t have = 0;
+
+	for (uint32_t i = 0; i < bytes; i++)
+		data[i] = (uint8_t)(i * 7 + i / 256);
+	assert_int_equal(sock_send(from, world_txbuf(data, bytes, &released)), 0);
+	for (unsigned i = 0; i < 100000 && have < bytes; i++) {
+		world_run(w, MS, NULL, NULL);
+		have += sock_recv_copy(to, got + have, bytes - have);
+	}
+	assert_int_equal(have, bytes);
+	assert_memory_equal(got, data, bytes);
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(released, 1);
+}
+
+/* From each worker of host 0 to host 1; returns how many of the connections each worker of host 1 got. */
+static void connections_cross(struct world *w, unsigned connections, unsigned got[WORKERS])
+{
+	struct server s;
+	const struct cv_endpoint to = world_endpoint(1, 80);
+
+	server_start(&s, w, 1, 80);
+	for (unsigned i = 0; i < connections; i++) {
+		struct engine *e = world_engine(&w->host[0], (uint16_t)(i % WORKERS));
+		struct sock *client = stream_new(e), *child = NULL;
+
+		assert_int_equal(sock_connect(client, &to), 0);
+		assert_true(crew_is_mine(e, &client->local, &client->peer));
+		world_run(w, SECOND, NULL, NULL);
+		assert_true(client->status & CV_ST_CONNECTED);
+		for (uint16_t k = 0; k < WORKERS && child == NULL; k++) {
+			child = server_accept(&s, k);
+			got[k] += child != NULL;
+		}
+		assert_non_null(child);
+		assert_true(crew_is_mine(child->engine, &child->local, &child->peer));
+		transfer(w, client, child, BYTES);
+		transfer(w, child, client, 1000);
+		sock_close(client, false);
+		sock_close(child, false);
+		world_run(w, SECOND, NULL, NULL);
+	}
+	server_stop(&s);
+}
+
+static void streams__by_a_device_with_rss__need_no_hand_over(void **state)
+{
+	struct world *w = world_new_crew(1, &perfect, WORKERS, WORLD_RSS_HASH);
+	unsigned got[WORKERS] = {0};
+
+	(void)state;
+	connections_cross(w, 8, got);
+	assert_true(got[0] > 0 && got[1] > 0);
+	/* Only the copies of ARP. */
+	assert_true(COUNTED(w, 1, handed_over) < 10);
+	world_free(w);
+}
+
+static void streams__by_a_device_with_one_queue__are_handed_over(void **state)
+{
+	struct world *w = world_new_crew(2, &perfect, WORKERS, WORLD_RSS_ONE);
+	unsigned got[WORKERS] = {0};
+
+	(void)state;
+	connections_cross(w, 8, got);
+	assert_true(got[0] > 0 && got[1] > 0);
+	assert_true(COUNTED(w, 1, handed_over) > 100);
+	assert_int_equal(world_engine(&w->host[1], 1)->counters.rx_packets, 0);
+	assert_int_equal(COUNTED(w, 1, drop_handover), 0);
+	world_free(w);
+}
+
+/* Order is lost on the way, nothing else. */
+static void streams__by_any_queue__come_whole(void **state)
+{
+	struct world *w = world_new_crew(3, &perfect, WORKERS, WORLD_RSS_TURN);
+	unsigned got[WORKERS] = {0};
+
+	(void)state;
+	connections_cross(w, 4, got);
+	world_free(w);
+}
+
+static void streams__over_a_bad_link__come_whole(void **state)
+{
+	const struct world_link bad = {.delay_ns = MS, .loss = 30, .duplicate = 20, .reorder = 50,
+		.reorder_ns = 3 * MS, .corrupt = 10};
+	unsigned got[WORKERS] = {0};
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 4; seed++) {
+		struct world *w = world_new_crew(seed, &bad, WORKERS, seed % 2 ? WORLD_RSS_ONE : WORLD_RSS_TURN);
+		struct server s;
+		const struct cv_endpoint to = world_endpoint(1, 80);
+		struct sock *client = stream_new(world_engine(&w->host[0], 1)), *child = NULL;
+
+		server_start(&s, w, 1, 80);
+		assert_int_equal(sock_connect(client, &to), 0);
+		for (unsigned i = 0; i < 30 && child == NULL; i++) {
+			world_run(w, SECOND, NULL, NULL);
+			child = server_accept(&s, 0);
+			if (child == NULL)
+				child = server_accept(&s, 1);
+		}
+		assert_non_null(child);
+		transfer(w, client, child, BYTES);
+		sock_close(client, true);
+		sock_close(child, true);
+		server_stop(&s);
+		world_free(w);
+	}
+	(void)got;
+}
+
+/* As many packets as the ring has room for are not lost; the others are, counted, and TCP sends them again. */
+static void hand_over__with_a_full_ring__drops_and_counts_and_goes_on(void **state)
+{
+	struct world *w = world_new_crew(4, &perfect, WORKERS, WORLD_RSS_ONE);
+	struct server s;
+	const struct cv_endpoint to = world_endpoint(1, 80);
+	struct sock *client = NULL, *child = NULL;
+	struct engine *asleep = world_engine(&w->host[1], 1);
+	uint64_t lost;
+
+	(void)state;
+	server_start(&s, w, 1, 80);
+	for (uint16_t k = 0; child == NULL; k ^= 1) {
+		if (client != NULL)
+			sock_close(client, true);
+		client = stream_new(world_engine(&w->host[0], k));
+		assert_int_equal(sock_connect(client, &to), 0);
+		world_run(w, SECOND, NULL, NULL);
+		child = server_accept(&s, 1);
+	}
+	/* A stranger's segments for that worker, which does not run meanwhile. */
+	for (unsigned i = 0; i < CREW_PACKETS + 100; i++) {
+		struct rte_mbuf *m = rte_pktmbuf_alloc(w->pool);
+
+		assert_non_null(m);
+		memset(rte_pktmbuf_append(m, 20), 0, 20);
+		memset(pkt_of(m), 0, sizeof(struct pkt));
+		pkt_of(m)->proto = IPPROTO_TCP;
+		crew_hand_over(w->host[1].e, 1, m, CREW_PARSED);
+	}
+	assert_int_equal(COUNT(w, 1, drop_handover), 100);
+	lost = COUNT(w, 1, drop_handover);
+	assert_true(crew_pending(asleep));
+	transfer(w, client, child, BYTES);
+	assert_int_equal(COUNT(w, 1, drop_handover), lost);
+	sock_close(client, true);
+	sock_close(child, true);
+	server_stop(&s);
+	world_free(w);
+}
+
+/* A program that binds before it connects leaves no choice of the port: worker 0 keeps the flow wherever it hashes. */
+static void connect__from_a_port_of_the_programs__stays_with_worker_0(void **state)
+{
+	struct world *w = world_new_crew(5, &perfect, WORKERS, WORLD_RSS_HASH);
+	struct server s;
+	const struct cv_endpoint to = world_endpoint(1, 80);
+	unsigned elsewhere = 0;
+
+	(void)state;
+	server_start(&s, w, 1, 80);
+	for (uint16_t port = 5000; port < 5008; port++) {
+		const struct cv_endpoint from = world_endpoint(0, port);
+		struct sock *client = stream_new(w->host[0].e), *child;
+
+		assert_int_equal(sock_bind(client, &from), 0);
+		assert_int_equal(sock_connect(client, &to), 0);
+		elsewhere += !crew_is_mine(w->host[0].e, &client->local, &client->peer);
+		world_run(w, SECOND, NULL, NULL);
+		assert_true(client->status & CV_ST_CONNECTED);
+		child = server_accept(&s, 0);
+		if (child == NULL)
+			child = server_accept(&s, 1);
+		assert_non_null(child);
+		transfer(w, child, client, 100000);
+		/* Ours is the TIME_WAIT, which must get its segments, too. */
+		sock_close(client, false);
+		world_run(w, SECOND, NULL, NULL);
+		sock_close(child, false);
+		world_run(w, SECOND, NULL, NULL);
+		assert_int_equal(COUNTED(w, 0, tcp_rst_out), 0);
+	}
+	assert_true(elsewhere > 0);
+	assert_int_equal(w->host[0].crew->pins_n, elsewhere);
+	world_run(w, 120 * SECOND, NULL, NULL);
+	assert_int_equal(w->host[0].crew->pins_n, 0);
+	server_stop(&s);
+	world_free(w);
+}
+
+static void loopback__between_workers__carries_a_stream(void **state)
+{
+	struct world *w = world_new_crew(6, &perfect, WORKERS, WORLD_RSS_HASH);
+	struct server s;
+	const struct cv_endpoint to = world_endpoint(0, 80);
+	bool crossed = false;
+
+	(void)state;
+	server_start(&s, w, 0, 80);
+	/* From chosen ports: these are worker 0's, and their servers' ends are where the hash says. */
+	for (uint16_t port = 6000; port < 6004; port++) {
+		const struct cv_endpoint from = world_endpoint(0, port);
+		struct sock *client = stream_new(w->host[0].e), *child;
+
+		assert_int_equal(sock_bind(client, &from), 0);
+		assert_int_equal(sock_connect(client, &to), 0);
+		world_run(w, SECOND, NULL, NULL);
+		child = server_accept(&s, 0);
+		if (child == NULL) {
+			child = server_accept(&s, 1);
+			crossed = true;
+		}
+		assert_non_null(child);
+		transfer(w, client, child, BYTES);
+		transfer(w, child, client, BYTES);
+		sock_close(client, true);
+		sock_close(child, true);
+	}
+	assert_true(crossed);
+	server_stop(&s);
+	world_free(w);
+}
+
+/* A worker that has never heard of a neighbour asks, and its answer comes in by another's queue. */
+static void neighbours__are_everybodys(void **state)
+{
+	struct world *w = world_new_crew(7, &perfect, WORKERS, WORLD_RSS_ONE);
+	unsigned got[WORKERS] = {0};
+
+	(void)state;
+	connections_cross(w, 2, got);
+	assert_true(world_engine(&w->host[0], 1)->counters.arp_requests_out >= 1);
+	assert_int_equal(world_engine(&w->host[0], 1)->counters.arp_replies_out, 0);
+	assert_int_equal(world_engine(&w->host[1], 1)->counters.arp_replies_out, 0);
+	world_free(w);
+}
+
+/* Whole and in parts, and what nobody has: the same answer as of one worker. */
+static void datagrams__by_any_queue__are_worker_0s(void **state)
+{
+	static const enum world_rss kinds[] = {WORLD_RSS_ONE, WORLD_RSS_TURN};
+	static char big[20000], got[20000];
+
+	(void)state;
+	memset(big, 'x', sizeof(big));
+	for (unsigned i = 0; i < 2; i++) {
+		struct world *w = world_new_crew(8, &perfect, WORKERS, kinds[i]);
+		struct sock *a = udp_at(w, 0, "10.0.0.1", 1000), *b = udp_at(w, 1, "10.0.0.2", 2000);
+		const struct cv_endpoint nobody = world_endpoint(1, 2001);
+
+		for (unsigned k = 0; k < 8; k++) {
+			send_at(a, "10.0.0.2", 2000, "small", 5);
+			send_at(a, "10.0.0.2", 2000, big, sizeof(big));
+			world_run(w, SECOND, NULL, NULL);
+			assert_int_equal(sock_recv_copy(b, got, sizeof(got)), 5);
+			assert_int_equal(sock_recv_copy(b, got, sizeof(got)), sizeof(big));
+			assert_memory_equal(got, big, sizeof(big));
+		}
+		assert_int_equal(sock_connect(a, &nobody), 0);
+		assert_int_equal(try_send(a, NULL, "x", 1), 0);
+		world_run(w, SECOND, NULL, NULL);
+		assert_int_equal(a->error, CV_ECONNREFUSED);
+		sock_close(a, false);
+		sock_close(b, false);
+		world_free(w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(streams__by_a_device_with_rss__need_no_hand_over),
+		cmocka_unit_test(streams__by_a_device_with_one_queue__are_handed_over),
+		cmocka_unit_test(streams__by_any_queue__come_whole),
+		cmocka_unit_test(streams__over_a_bad_link__come_whole),
+		cmocka_unit_test(hand_over__with_a_full_ring__drops_and_counts_and_goes_on),
+		cmocka_unit_test(connect__from_a_port_of_the_programs__stays_with_worker_0),
+		cmocka_unit_test(loopback__between_workers__carries_a_stream),
+		cmocka_unit_test(neighbours__are_everybodys),
+		cmocka_unit_test(datagrams__by_any_queue__are_worker_0s),
+	};
+
+	world_eal_init("crew");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
