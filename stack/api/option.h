@@ -15,6 +15,12 @@ enum cv_option {
 
 #define CV_CONGESTION_NAME_BYTES 16 /* CV_OPT_CONGESTION: a zero-terminated name */
 
+/* CV_OPT_MCAST_*: a group, for those with _SOURCE a source, on an interface (0: where packets to the group go). */
+struct cv_mreq {
+	uint8_t group[16], source[16]; /* network order, IPv4 mapped */
+	uint32_t ifindex;
+};
+
 /* CV_OPT_TCP_INFO. Times in microseconds, sizes in bytes unless named otherwise; the meaning of each
  * field is that of the same name in Linux's struct tcp_info. state is enum cv_tcp_state. */
 struct cv_tcp_info {

@@ -71,6 +71,10 @@ void icmp6_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 		nd_input(e, port, m);
 		return;
 	}
+	if (port != NULL && mld_is(type)) {
+		mld_input(e, port, m);
+		return;
+	}
 	if (addr_is_any(p->src.addr) || (port != NULL && ip_is_local(e, p->src.addr))) {
 		e->counters.drop_ip_source++;
 		rte_pktmbuf_free(m);

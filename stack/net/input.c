@@ -112,6 +112,16 @@ static inline bool ipv4_is_for_us(const struct net *net, uint32_t dst)
 	return dst == UINT32_MAX;
 }
 
+/* dst: network order */
+static bool ipv4_is_group_of_ours(const struct port *port, uint32_t dst)
+{
+	uint8_t group[16];
+
+	addr_from_v4(group, &dst);
+	return addr_is_multicast(group) &&
+		(dst == rte_cpu_to_be_32(RTE_IPV4(224, 0, 0, 1)) || mcast_is_member(port, group));
+}
+
 /* Of a header of any length; nearly all have 20 bytes. A sum that is 0 in ones' complement is a multiple of
  * 0xffff (RFC1071:1), and not 0 itself: the version is not. */
 static inline bool ipv4_header_cksum_ok(const struct rte_ipv4_hdr *h, uint16_t bytes)
@@ -206,7 +216,7 @@ static inline struct rte_mbuf *ipv4_parse(
 		DROP(drop_ip_header);
 	if (!ipv4_header_is_right(port, m, h, bytes))
 		DROP(drop_ip_checksum);
-	if (!ipv4_is_for_us(e->net, h->dst_addr))
+	if (!ipv4_is_for_us(e->net, h->dst_addr) && !ipv4_is_group_of_ours(port, h->dst_addr))
 		DROP(drop_not_for_us);
 	if (!ipv4_source_ok(e->net, h->src_addr, h->dst_addr))
 		DROP(drop_ip_source);
@@ -324,6 +334,10 @@ static void l4_deliver_other(struct engine *e, struct port *port, struct rte_mbu
 	}
 	if (proto == IPPROTO_ICMPV6 && !v4) {
 		icmp6_input(e, port, m);
+		return;
+	}
+	if (proto == IPPROTO_IGMP && v4 && port != NULL) {
+		igmp_input(e, port, m);
 		return;
 	}
 	e->counters.drop_ip_protocol++;

@@ -37,6 +37,7 @@ struct ip_path {
 	bool may_fragment; /* the sender's wish, set behind each ip_path_resolve(): larger packets
 			      are cut */
 	bool no_df;        /* same: routers may cut, too (IPv4) */
+	bool no_loop;      /* same: members of this engine get nothing of what goes to a group */
 	/* When what was sent along it was last acknowledged by the other end (ip_progress_now()), which is how the
 	 * next hop is known to be alive (RFC4861:7.3.1); 0: never. The sender's to set. */
 	uint32_t progress;
@@ -100,6 +101,9 @@ void ip_self(const struct engine *e, uint8_t addr[16]);
  * -CV_ENETUNREACH without a route, -CV_EADDRNOTAVAIL when a source of that family is missing,
  * -CV_EINVAL when src is a loopback address and dst is not ours. */
 int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16]);
+/* The same by one port only: that which programs call ifindex; 0: any. -CV_ENODEV when there is none. */
+int ip_path_resolve_via(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16],
+	uint32_t ifindex);
 /* Whether the path still holds, so that what was chosen with it (the source) holds, too. */
 bool ip_path_is_valid(const struct engine *e, const struct ip_path *path);
 /* A router on the way to dst takes no more than mtu. Call when the ICMP error was checked against

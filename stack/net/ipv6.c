@@ -44,23 +44,12 @@ static void complain(struct engine *e, struct rte_mbuf *m, const struct ext_walk
 		icmp_error_send(e, m, true, ICMP6_PARAMETER, code, pointer);
 }
 
-static bool is_group_of_ours(const struct engine *e, const struct port *port, const uint8_t dst[16])
+static bool is_group_of_ours(const struct port *port, const uint8_t dst[16])
 {
-	uint8_t group[16] = {0xff, 2, [15] = 1}; /* all nodes */
+	uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
 
-	addr_scope_set(group, port->ifindex);
-	if (addr_equal(dst, group))
-		return true;
-	net_for_each_addr(a, e->net)
-	{
-		if (a->port != port || addr_is_v4(a->addr))
-			continue;
-		nd_solicited_node(group, a->addr);
-		addr_scope_set(group, port->ifindex);
-		if (addr_equal(group, dst))
-			return true;
-	}
-	return false;
+	addr_scope_set(all_nodes, port->ifindex);
+	return addr_equal(dst, all_nodes) || mcast_is_member(port, dst);
 }
 
 /* From the wire: with its scope (addr.h). */
@@ -80,7 +69,7 @@ static bool ipv6_is_for_us(const struct engine *e, const struct port *port, cons
 	if (addr_is_v4(dst) || addr_is_loopback(dst))
 		return false;
 	if (dst[0] == 0xff)
-		return is_group_of_ours(e, port, dst);
+		return is_group_of_ours(port, dst);
 	return ip_is_local(e, dst);
 }
 

@@ -206,6 +206,7 @@ struct net_addr *net_addr_add(struct engine *e, struct port *port, const uint8_t
 	enum net_addr_origin origin)
 {
 	struct net_addr *a = slot_find(e->net);
+	uint8_t group[16];
 
 	if (a == NULL)
 		return NULL;
@@ -219,14 +220,26 @@ struct net_addr *net_addr_add(struct engine *e, struct port *port, const uint8_t
 	memcpy(a->addr, addr, 16);
 	timer_init(&a->dad, dad_timer);
 	timer_init(&a->lifetime, lifetime_timer);
+	if (!addr_is_v4(addr)) { /* before the first probe: RFC4862:5.4.2 */
+		nd_solicited_node(group, addr);
+		addr_scope_set(group, port->ifindex);
+		mcast_join_internal(port, group);
+	}
 	net_addr_start(a);
 	return a;
 }
 
 void net_addr_drop(struct net_addr *a)
 {
+	uint8_t group[16];
+
 	timer_del(&a->engine->wheel, &a->dad);
 	timer_del(&a->engine->wheel, &a->lifetime);
+	if (!addr_is_v4(a->addr)) {
+		nd_solicited_node(group, a->addr);
+		addr_scope_set(group, a->port->ifindex);
+		mcast_leave_internal(a->port, group);
+	}
 	state_set(a, ADDR_FREE);
 }
 

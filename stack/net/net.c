@@ -27,11 +27,17 @@ int net_init(struct engine *e)
 	pktq_init(&net->loopback);
 	neigh_init(net);
 	pmtu_init(e);
+	if (mcast_init(net) != 0) {
+		free(net);
+		e->net = NULL;
+		return -CV_ENOMEM;
+	}
 	if (pool_init(&net->neighs, sizeof(struct neigh), e->config.neigh_max) == 0) {
 		if (reass_init(e) == 0)
 			return 0;
 		pool_fini(&net->neighs);
 	}
+	mcast_fini(net);
 	free(net);
 	e->net = NULL;
 	return -CV_ENOMEM;
@@ -50,6 +56,7 @@ void net_fini(struct engine *e)
 		e->ports[i]->tx_n = 0;
 	}
 	pool_fini(&e->net->neighs);
+	mcast_fini(e->net);
 	free(e->net);
 	e->net = NULL;
 }
@@ -164,6 +171,8 @@ static int iface_add(struct engine *e, struct port *port)
 	net->ifaces_n++;
 	*i = (struct iface){
 		.port = port, .engine = e, .reachable_ns = REACHABLE_NS, .retrans_ns = RETRANS_NS};
+	mcast_report_init(&i->mcast[0], i);
+	mcast_report_init(&i->mcast[1], i);
 	port->iface = i;
 	if (port->ifindex == 0)
 		port->ifindex = (uint16_t)(port->id + 1);
@@ -210,6 +219,8 @@ static void iface_up(struct engine *e, struct port *port)
 		if (a->port == port)
 			net_addr_start(a);
 	}
+	mcast_report_up(&port->iface->mcast[0]);
+	mcast_report_up(&port->iface->mcast[1]);
 	neigh_port_ask(e, port);
 }
 

@@ -324,6 +324,27 @@ static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, 
 	return 0;
 }
 
+/* What goes to a group that this engine has joined on the port, or to everybody, comes back to it, too. */
+static void group_loop(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
+{
+	const struct port *port = how->path->port;
+	struct rte_mbuf *copy;
+	uint8_t group[16];
+
+	memcpy(group, how->dst, 16);
+	if (addr_is_scoped(group))
+		addr_scope_set(group, port->ifindex);
+	if (addr_is_multicast(group) && !mcast_is_member(port, group))
+		return;
+	copy = rte_pktmbuf_copy(m, e->pkt_pool, 0, UINT32_MAX);
+	if (copy == NULL) {
+		e->counters.no_mbuf++;
+		return;
+	}
+	(void)loopback_output(e, copy, how->next, how->tos, how->ttl, how->src, group);
+	pkt_of(copy)->port = port->id;
+}
+
 /* A super-segment: its checksum as who cuts it wants it. False: the port takes none. */
 static bool super_segment_prepare(const struct port *port, struct rte_mbuf *m, const uint8_t src[16],
 	const uint8_t dst[16], uint16_t cksum_off)
@@ -356,6 +377,8 @@ static int output_any(struct engine *e, struct ip_emit *how, struct rte_mbuf *m,
 
 	if (path->local && len <= (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6))
 		return loopback_output(e, m, how->next, how->tos, how->ttl, how->src, how->dst);
+	if (cv_unlikely(path->neigh == NULL) && !path->no_loop)
+		group_loop(e, how, m);
 	whole = super || len + header <= (path->may_fragment ? path->pmtu : path->mtu);
 	if (len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6) || (!whole && !path->may_fragment) ||
 		(super && !super_segment_prepare(path->port, m, how->src, how->dst, cksum_off))) {

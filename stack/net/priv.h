@@ -10,6 +10,7 @@
 #include "stack/base/siphash.h"
 #include "stack/base/wheel.h"
 #include "stack/net/ip.h"
+#include "stack/net/mcast_priv.h"
 
 #define NEIGH_BUCKETS 256u
 #define NET_ICMP_PER_SECOND 1000u
@@ -81,6 +82,7 @@ struct iface {
 	struct port *port;
 	struct engine *engine;
 	uint64_t reachable_ns, retrans_ns; /* RFC4861:6.3.2 */
+	struct mcast_iface mcast[2];       /* IPv4's groups, IPv6's */
 };
 
 struct pmtu {
@@ -108,6 +110,8 @@ struct net {
 	struct list stale, incomplete; /* neighbours that may go when there is no room: oldest first */
 	uint32_t neigh_queue;
 	uint32_t waiting_n, waiting_max; /* packets that wait for any neighbour */
+
+	struct pool mcast_socks, mcast_members, mcast_groups;
 
 	struct pktq loopback;
 	uint64_t icmp_second;
@@ -179,6 +183,21 @@ void nd_probe(const struct net_addr *a);
 void nd_announce(const struct net_addr *a);
 /* ff02::1:ffXX:XXXX of addr */
 void nd_solicited_node(uint8_t group[16], const uint8_t addr[16]);
+
+/* mcast.c */
+int mcast_init(struct net *net);
+void mcast_fini(struct net *net);
+/* The stack's own memberships; each ends with one leave. */
+void mcast_join_internal(struct port *port, const uint8_t group[16]);
+void mcast_leave_internal(struct port *port, const uint8_t group[16]);
+/* Whether anybody on the port has joined. */
+bool mcast_is_member(const struct port *port, const uint8_t group[16]);
+
+/* igmp.c, mld.c */
+/* m: parsed, data at the message, its checksum still to be looked at (IGMP). Consumes m. */
+void igmp_input(struct engine *e, struct port *port, struct rte_mbuf *m);
+bool mld_is(uint8_t icmp6_type);
+void mld_input(struct engine *e, struct port *port, struct rte_mbuf *m);
 
 /* output.c */
 void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],

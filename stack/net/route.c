@@ -86,10 +86,10 @@ static const uint8_t *gateway_of(const struct port *port, bool v4)
 
 /* Link-local addresses and groups: the port that their scope says; IPv4's and a group without one: where the
  * neighbour is known is best, then the first port that speaks the family. */
-static struct route route_on_link(const struct engine *e, const uint8_t dst[16])
+static struct route route_on_link(const struct engine *e, const uint8_t dst[16], uint32_t ifindex)
 {
 	struct route first = {0};
-	uint16_t scope = addr_is_scoped(dst) ? addr_scope(dst) : 0;
+	uint32_t scope = addr_is_scoped(dst) && addr_scope(dst) != 0 ? addr_scope(dst) : ifindex;
 
 	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
 		struct port *port = e->net->ifaces[i].port;
@@ -106,24 +106,25 @@ static struct route route_on_link(const struct engine *e, const uint8_t dst[16])
 }
 
 /* Connected subnets before gateways; the longest prefix wins. */
-static struct route route_find(const struct engine *e, const uint8_t dst[16])
+static struct route route_find(const struct engine *e, const uint8_t dst[16], uint32_t ifindex)
 {
 	bool v4 = addr_is_v4(dst);
 	struct route best = {0};
 
 	if (addr_is_multicast(dst) || addr_is_broadcast(dst) || (!v4 && addr_is_link_local(dst)))
-		return route_on_link(e, dst);
+		return route_on_link(e, dst, ifindex);
 	net_for_each_addr(a, e->net)
 	{
 		if (addr_is_v4(a->addr) == v4 && net_addr_usable(a) && a->prefix >= best.prefix &&
-			!addr_is_scoped(a->addr) && addr_in_prefix(dst, a->addr, a->prefix))
+			(ifindex == 0 || a->port->ifindex == ifindex) && !addr_is_scoped(a->addr) &&
+			addr_in_prefix(dst, a->addr, a->prefix))
 			best = (struct route){a->port, NULL, dst, a->prefix};
 	}
 	for (unsigned i = 0; i < e->net->ifaces_n && best.port == NULL; i++) {
 		struct port *port = e->net->ifaces[i].port;
 		const uint8_t *gateway = gateway_of(port, v4);
 
-		if (gateway != NULL)
+		if (gateway != NULL && (ifindex == 0 || port->ifindex == ifindex))
 			best = (struct route){port, NULL, gateway, 0};
 	}
 	if (best.port != NULL)
@@ -215,7 +216,8 @@ bool ip_path_is_valid(const struct engine *e, const struct ip_path *path)
 	return path->gen == e->net->gen;
 }
 
-int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
+int ip_path_resolve_via(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16],
+	uint32_t ifindex)
 {
 	bool any;
 	struct route r;
@@ -231,7 +233,9 @@ int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16
 		return -CV_ENETUNREACH;
 	if (!any && addr_is_loopback(src))
 		return -CV_EINVAL;
-	r = route_find(e, dst);
+	if (ifindex != 0 && net_port_by_ifindex(e, ifindex) == NULL)
+		return -CV_ENODEV;
+	r = route_find(e, dst, ifindex);
 	if (r.port == NULL)
 		return -CV_ENETUNREACH;
 	if (any)
@@ -245,4 +249,9 @@ int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16
 	}
 	path->gen = e->net->gen;
 	return 0;
+}
+
+int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
+{
+	return ip_path_resolve_via(e, path, dst, src, 0);
 }

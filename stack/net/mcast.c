@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Memberships of sockets and of the stack itself, and the groups of ports that they make; see mcast.h. */
+#include "stack/net/mcast.h"
+
+#include <string.h>
+
+#include "stack/base/addr.h"
+#include "stack/net/mcast_priv.h"
+#include "stack/net/priv.h"
+
+#define TTL_DEFAULT 1u /* groups stay on the link unless asked: RFC1112:6.1 */
+
+struct mcast_member {
+	struct list node;       /* of the socket */
+	struct list group_node; /* of the group */
+	struct mcast_group *group;
+	uint8_t mode, n;
+	uint8_t src[MCAST_SOURCES_MAX][16];
+};
+
+struct mcast_sock {
+	struct list members;
+	uint16_t members_n;
+	struct mcast_family {
+		uint16_t ifindex;
+		uint8_t ttl;
+		bool loop, all;
+	} of[2]; /* IPv4, IPv6 */
+};
+
+static const struct mcast_family defaults = {.ttl = TTL_DEFAULT, .loop = true, .all = true};
+
+int mcast_init(struct net *net)
+{
+	if (pool_init(&net->mcast_socks, sizeof(struct mcast_sock), MCAST_GROUPS_MAX) != 0)
+		return -CV_ENOMEM;
+	if (pool_init(&net->mcast_members, sizeof(struct mcast_member), MCAST_GROUPS_MAX) != 0) {
+		pool_fini(&net->mcast_socks);
+		return -CV_ENOMEM;
+	}
+	if (pool_init(&net->mcast_groups, sizeof(struct mcast_group), MCAST_GROUPS_MAX) != 0) {
+		pool_fini(&net->mcast_members);
+		pool_fini(&net->mcast_socks);
+		return -CV_ENOMEM;
+	}
+	return 0;
+}
+
+void mcast_fini(struct net *net)
+{
+	pool_fini(&net->mcast_groups);
+	pool_fini(&net->mcast_members);
+	pool_fini(&net->mcast_socks);
+}
+
+/* --- groups of ports ----------------------------------------------------------------------------- */
+
+struct mcast_group *mcast_group_find(const struct iface *i, const uint8_t addr[16])
+{
+	list_for_each(node, &i->mcast[!addr_is_v4(addr)].groups)
+	{
+		struct mcast_group *g = list_entry(node, struct mcast_group, node);
+
+		if (addr_equal(g->addr, addr))
+			return g;
+	}
+	return NULL;
+}
+
+bool mcast_is_member(const struct port *port, const uint8_t group[16])
+{
+	const struct mcast_group *g = mcast_group_find(port->iface, group);
+
+	return g != NULL && (g->internal > 0 || !list_empty(&g->members));
+}
+
+bool mcast_filter_has(const struct mcast_filter *f, const uint8_t src[16])
+{
+	for (unsigned i = 0; i < f->n; i++) {
+		if (addr_equal(f->src[i], src))
+			return true;
+	}
+	return false;
+}
+
+static bool member_has(const struct mcast_member *m, const uint8_t src[16])
+{
+	for (unsigned i = 0; i < m->n; i++) {
+		if (addr_equal(m->src[i], src))
+			return true;
+	}
+	return false;
+}
+
+static bool member_wants(const struct mcast_member *m, const uint8_t src[16])
+{
+	return member_has(m, src) == (m->mode == MCAST_MODE_INCLUDE);
+}
+
+/* Any one that excludes makes the whole exclude what nobody wants; else it is all that somebody includes. What does
+ * not fit is let through: members filter for themselves. */
+void mcast_group_filter(const struct mcast_group *g, struct mcast_filter *f)
+{
+	const struct mcast_member *first = NULL;
+
+	*f = (struct mcast_filter){.mode = g->internal > 0 ? MCAST_MODE_EXCLUDE : MCAST_MODE_INCLUDE};
+	list_for_each(node, &g->members)
+	{
+		const struct mcast_member *m = list_entry(node, struct mcast_member, group_node);
+
+		if (m->mode == MCAST_MODE_EXCLUDE && f->mode == MCAST_MODE_INCLUDE) {
+			f->mode = MCAST_MODE_EXCLUDE;
+			first = m;
+		}
+	}
+	if (f->mode == MCAST_MODE_EXCLUDE) {
+		for (unsigned i = 0; first != NULL && i < first->n; i++) {
+			bool wanted = false;
+
+			list_for_each(node, &g->members)
+				wanted |= member_wants(
+					list_entry(node, struct mcast_member, group_node), first->src[i]);
+			if (!wanted)
+				memcpy(f->src[f->n++], first->src[i], 16);
+		}
+		return;
+	}
+	list_for_each(node, &g->members)
+	{
+		const struct mcast_member *m = list_entry(node, struct mcast_member, group_node);
+
+		for (unsigned i = 0; i < m->n; i++) {
+			if (mcast_filter_has(f, m->src[i]))
+				continue;
+			if (f->n == MCAST_FILTER_MAX) {
+				*f = (struct mcast_filter){.mode = MCAST_MODE_EXCLUDE};
+				return;
+			}
+			memcpy(f->src[f->n++], m->src[i], 16);
+		}
+	}
+}
+
+void mcast_group_end(struct mcast_group *g)
+{
+	mcast_report_group_fini(g);
+	pool_put(&g->iface->engine->net->mcast_groups, g);
+}
+
+static struct mcast_group *group_get(struct iface *i, const uint8_t addr[16])
+{
+	struct mcast_group *g = mcast_group_find(i, addr);
+
+	if (g != NULL)
+		return g;
+	g = pool_get(&i->engine->net->mcast_groups);
+	if (g == NULL)
+		return NULL;
+	memset(g, 0, sizeof(*g));
+	g->iface = i;
+	memcpy(g->addr, addr, 16);
+	list_init(&g->members);
+	mcast_report_group_init(g);
+	return g;
+}
+
+void mcast_join_internal(struct port *port, const uint8_t addr[16])
+{
+	struct mcast_group *g = group_get(port->iface, addr);
+	struct mcast_filter before;
+
+	if (g == NULL)
+		return;
+	mcast_group_filter(g, &before);
+	g->internal++;
+	mcast_report_change(g, &before);
+}
+
+void mcast_leave_internal(struct port *port, const uint8_t addr[16])
+{
+	struct mcast_group *g = mcast_group_find(port->iface, addr);
+	struct mcast_filter before;
+
+	if (g == NULL || g->internal == 0)
+		return;
+	mcast_group_filter(g, &before);
+	g->internal--;
+	mcast_report_change(g, &before);
+}
+
+/* --- memberships of sockets ---------------------------------------------------------------------- */
+
+static struct mcast_sock *sock_get(struct engine *e, struct mcast_sock **ms)
+{
+	if (*ms == NULL) {
+		*ms = pool_get(&e->net->mcast_socks);
+		if (*ms != NULL) {
+			**ms = (struct mcast_sock){.of = {defaults, defaults}};
+			list_init(&(*ms)->members);
+		}
+	}
+	return *ms;
+}
+
+static struct mcast_member *member_find(
+	const struct mcast_sock *ms, const struct port *port, const uint8_t group[16])
+{
+	list_for_each(node, &ms->members)
+	{
+		struct mcast_member *m = list_entry(node, struct mcast_member, node);
+
+		if (m->group->iface->port == port && addr_equal(m->group->addr, group))
+			return m;
+	}
+	return NULL;
+}
+
+static int member_add(
+	struct engine *e, struct mcast_sock *ms, struct port *port, const uint8_t group[16], enum mcast_mode mode)
+{
+	struct mcast_member *m;
+	struct mcast_filter before;
+
+	if (member_find(ms, port, group) != NULL)
+		return -CV_EADDRINUSE;
+	if (ms->members_n == MCAST_MEMBERSHIPS)
+		return -CV_ENOBUFS;
+	m = pool_get(&e->net->mcast_members);
+	if (m == NULL)
+		return -CV_ENOBUFS;
+	*m = (struct mcast_member){.group = group_get(port->iface, group), .mode = (uint8_t)mode};
+	if (m->group == NULL) {
+		pool_put(&e->net->mcast_members, m);
+		return -CV_ENOBUFS;
+	}
+	mcast_group_filter(m->group, &before);
+	list_add_tail(&ms->members, &m->node);
+	list_add_tail(&m->group->members, &m->group_node);
+	ms->members_n++;
+	if (mode == MCAST_MODE_EXCLUDE) /* else its first source says something */
+		mcast_report_change(m->group, &before);
+	return 0;
+}
+
+static void member_end(struct engine *e, struct mcast_sock *ms, struct mcast_member *m)
+{
+	struct mcast_group *g = m->group;
+	struct mcast_filter before;
+
+	mcast_group_filter(g, &before);
+	list_del(&m->node);
+	list_del(&m->group_node);
+	ms->members_n--;
+	pool_put(&e->net->mcast_members, m);
+	mcast_report_change(g, &before);
+}
+
+/* A source more or less in a list of mode; errors as Linux's ip_mc_source(). */
+static int member_source(struct engine *e, struct mcast_sock *ms, struct port *port, const struct cv_mreq *r,
+	const uint8_t group[16], enum mcast_mode mode, bool add)
+{
+	struct mcast_member *m = member_find(ms, port, group);
+	struct mcast_filter before;
+	unsigned at = 0;
+
+	if (m == NULL || (m->n > 0 && m->mode != mode))
+		return -CV_EINVAL;
+	mcast_group_filter(m->group, &before);
+	while (at < m->n && !addr_equal(m->src[at], r->source))
+		at++;
+	if (add ? at < m->n : at == m->n)
+		return -CV_EADDRNOTAVAIL;
+	if (add && m->n == MCAST_SOURCES_MAX)
+		return -CV_ENOBUFS;
+	if (!add && m->n == 1 && mode == MCAST_MODE_INCLUDE) {
+		member_end(e, ms, m); /* nothing is left of it */
+		return 0;
+	}
+	m->mode = (uint8_t)mode;
+	if (add)
+		memcpy(m->src[m->n++], r->source, 16);
+	else
+		memcpy(m->src[at], m->src[--m->n], 16);
+	mcast_report_change(m->group, &before);
+	return 0;
+}
+
+/* The port that a request means: a number, or (0) where packets to the group go. */
+static struct port *port_meant(struct engine *e, const struct cv_mreq *r)
+{
+	struct ip_path path = {0};
+	uint8_t src[16] = {0};
+
+	if (r->ifindex != 0)
+		return net_port_by_ifindex(e, r->ifindex);
+	return ip_path_resolve(e, &path, r->group, src) == 0 ? path.port : NULL;
+}
+
+static int membership(
+	struct engine *e, struct mcast_sock **at, uint8_t family, enum cv_option opt, const struct cv_mreq *r)
+{
+	struct mcast_sock *ms;
+	struct mcast_member *m;
+	struct port *port;
+	uint8_t group[16];
+	int ret;
+
+	if (!addr_is_multicast(r->group) || (family == CV_AF_INET && !addr_is_v4(r->group)))
+		return -CV_EINVAL;
+	port = port_meant(e, r);
+	if (port == NULL)
+		return -CV_ENODEV;
+	ms = sock_get(e, at);
+	if (ms == NULL)
+		return -CV_ENOBUFS;
+	memcpy(group, r->group, 16);
+	if (addr_is_scoped(group))
+		addr_scope_set(group, port->ifindex);
+	switch ((unsigned)opt) {
+	case CV_OPT_MCAST_JOIN:
+		return member_add(e, ms, port, group, MCAST_MODE_EXCLUDE);
+	case CV_OPT_MCAST_LEAVE:
+		m = member_find(ms, port, group);
+		if (m == NULL)
+			return -CV_EADDRNOTAVAIL;
+		member_end(e, ms, m);
+		return 0;
+	case CV_OPT_MCAST_JOIN_SOURCE:
+		ret = member_add(e, ms, port, group, MCAST_MODE_INCLUDE);
+		if (ret != 0 && ret != -CV_EADDRINUSE)
+			return ret;
+		return member_source(e, ms, port, r, group, MCAST_MODE_INCLUDE, true);
+	case CV_OPT_MCAST_LEAVE_SOURCE:
+		return member_source(e, ms, port, r, group, MCAST_MODE_INCLUDE, false);
+	case CV_OPT_MCAST_BLOCK_SOURCE:
+		return member_source(e, ms, port, r, group, MCAST_MODE_EXCLUDE, true);
+	default: /* CV_OPT_MCAST_UNBLOCK_SOURCE */
+		return member_source(e, ms, port, r, group, MCAST_MODE_EXCLUDE, false);
+	}
+}
+
+/* --- options ------------------------------------------------------------------------------------- */
+
+static int setting(struct engine *e, struct mcast_family *f, enum cv_option opt, int v)
+{
+	switch ((unsigned)opt) {
+	case CV_OPT_MULTICAST_TTL:
+	case CV_OPT_MULTICAST_HOPS:
+		if (v < -1 || v > 255)
+			return -CV_EINVAL;
+		f->ttl = (uint8_t)(v == -1 ? TTL_DEFAULT : (unsigned)v);
+		return 0;
+	case CV_OPT_MULTICAST_LOOP6:
+	case CV_OPT_MULTICAST_ALL:
+	case CV_OPT_MULTICAST_ALL6:
+		if (v != 0 && v != 1)
+			return -CV_EINVAL;
+		*(opt == CV_OPT_MULTICAST_LOOP6 ? &f->loop : &f->all) = v != 0;
+		return 0;
+	case CV_OPT_MULTICAST_LOOP:
+		f->loop = v != 0;
+		return 0;
+	default: /* CV_OPT_MULTICAST_IF, CV_OPT_MULTICAST_IF6 */
+		if (v != 0 && (v < 0 || net_port_by_ifindex(e, (uint32_t)v) == NULL))
+			return opt == CV_OPT_MULTICAST_IF ? -CV_EADDRNOTAVAIL : -CV_ENODEV;
+		f->ifindex = (uint16_t)v;
+		return 0;
+	}
+}
+
+/* -1: none of these; else 0 for IPv4's, 1 for IPv6's */
+static int setting_family(enum cv_option opt)
+{
+	switch ((unsigned)opt) {
+	case CV_OPT_MULTICAST_TTL:
+	case CV_OPT_MULTICAST_LOOP:
+	case CV_OPT_MULTICAST_ALL:
+	case CV_OPT_MULTICAST_IF:
+		return 0;
+	case CV_OPT_MULTICAST_HOPS:
+	case CV_OPT_MULTICAST_LOOP6:
+	case CV_OPT_MULTICAST_ALL6:
+	case CV_OPT_MULTICAST_IF6:
+		return 1;
+	default:
+		return -1;
+	}
+}
+
+static bool is_membership(enum cv_option opt)
+{
+	return opt >= CV_OPT_MCAST_JOIN && opt <= CV_OPT_MCAST_UNBLOCK_SOURCE;
+}
+
+int mcast_setopt(struct engine *e, struct mcast_sock **ms, uint8_t family, enum cv_option opt, const void *value,
+	uint32_t len)
+{
+	int of = setting_family(opt), v;
+	struct cv_mreq r = {0};
+
+	if (of < 0 && !is_membership(opt))
+		return -CV_ENOPROTOOPT;
+	if (len < (of < 0 ? sizeof(r) : sizeof(v)))
+		return -CV_EINVAL;
+	if (of < 0) {
+		memcpy(&r, value, sizeof(r));
+		return membership(e, ms, family, opt, &r);
+	}
+	if (of == 1 && family != CV_AF_INET6)
+		return -CV_ENOPROTOOPT;
+	if (sock_get(e, ms) == NULL)
+		return -CV_ENOBUFS;
+	memcpy(&v, value, sizeof(v));
+	return setting(e, &(*ms)->of[of], opt, v);
+}
+
+int mcast_getopt(const struct mcast_sock *ms, uint8_t family, enum cv_option opt, void *value, uint32_t *len)
+{
+	int of = setting_family(opt), v;
+	const struct mcast_family *f = ms != NULL && of >= 0 ? &ms->of[of] : &defaults;
+
+	if (of < 0 || (of == 1 && family != CV_AF_INET6))
+		return -CV_ENOPROTOOPT;
+	switch ((unsigned)opt) {
+	case CV_OPT_MULTICAST_TTL:
+	case CV_OPT_MULTICAST_HOPS:
+		v = f->ttl;
+		break;
+	case CV_OPT_MULTICAST_LOOP:
+	case CV_OPT_MULTICAST_LOOP6:
+		v = f->loop;
+		break;
+	case CV_OPT_MULTICAST_ALL:
+	case CV_OPT_MULTICAST_ALL6:
+		v = f->all;
+		break;
+	default:
+		v = f->ifindex;
+		break;
+	}
+	if (*len > sizeof(v))
+		*len = sizeof(v);
+	memcpy(value, &v, *len);
+	return 0;
+}
+
+void mcast_sock_end(struct engine *e, struct mcast_sock **ms)
+{
+	if (*ms == NULL)
+		return;
+	list_for_each_safe(node, &(*ms)->members)
+		member_end(e, *ms, list_entry(node, struct mcast_member, node));
+	pool_put(&e->net->mcast_socks, *ms);
+	*ms = NULL;
+}
+
+bool mcast_wants(const struct mcast_sock *ms, uint16_t port, const uint8_t dst[16], const uint8_t src[16])
+{
+	if (!addr_is_multicast(dst) || ms == NULL)
+		return true;
+	list_for_each(node, &ms->members)
+	{
+		const struct mcast_member *m = list_entry(node, struct mcast_member, node);
+
+		if (m->group->iface->port->id == port && addr_equal(m->group->addr, dst))
+			return member_wants(m, src);
+	}
+	return ms->of[!addr_is_v4(dst)].all;
+}
+
+struct mcast_out mcast_out(const struct mcast_sock *ms, bool v4)
+{
+	const struct mcast_family *f = ms != NULL ? &ms->of[!v4] : &defaults;
+
+	return (struct mcast_out){f->ifindex, f->ttl, f->loop};
+}
