@@ -358,10 +358,22 @@ static int limits_key(struct parser *p, const char *key, const char *value)
 		       , key);
 }
 
+#define X(name) "|" #name
+static const char congestion_names[] =
+#include "stack/core/tcp_congestion.def"
+	;
+#undef X
+
 static int tcp_key(struct parser *p, const char *key, const char *value)
 {
 	uint64_t v;
+	int w;
 
+	if (strcmp(key, "congestion_control") == 0) {
+		w = word(p, key, value, congestion_names + 1);
+		p->c->tcp.congestion_control = (uint32_t)w;
+		return w < 0 ? -1 : 0;
+	}
 #define X(k, min, max, def, text)                                                                    \
 	if (strcmp(key, #k) == 0) {                                                                  \
 		if (number(p, key, value, min, max, &v) != 0)                                        \
@@ -371,7 +383,7 @@ static int tcp_key(struct parser *p, const char *key, const char *value)
 	}
 #include "stack/core/tcp_config.def"
 #undef X
-	return fail(p, "unknown key \"%s\" in [tcp]; known are "
+	return fail(p, "unknown key \"%s\" in [tcp]; known are congestion_control "
 #define X(k, min, max, def, text) #k " "
 #include "stack/core/tcp_config.def"
 #undef X

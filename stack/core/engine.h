@@ -49,6 +49,7 @@ struct engine_tcp_config {
 #define X(key, min, max, def, text) uint32_t key;
 #include "stack/core/tcp_config.def"
 #undef X
+	uint32_t congestion_control; /* which of tcp_congestion.def */
 };
 /* What they are when nobody says otherwise. */
 extern const struct engine_tcp_config engine_tcp_defaults;

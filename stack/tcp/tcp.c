@@ -114,7 +114,7 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	tcp_timer_init(tp);
 	tp->sk.sndbuf = TCP_SNDBUF_LEAST;
 	tp->state = TCP_CLOSED;
-	tp->cc = &tcp_cc_reno;
+	tp->cc = tcp_cc_default(&e->tcp->config);
 	tp->ttl = IP_TTL_DEFAULT;
 	tp->syncnt = TCP_SYN_RETRIES;
 	tp->keep_idle_s = TCP_KEEP_IDLE_S;

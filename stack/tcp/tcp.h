@@ -455,7 +455,10 @@ static inline bool tcp_port_is_full(const struct tcp_sock *tp)
 }
 
 /* --- tcp_cc.c */
-extern const struct tcp_cc tcp_cc_reno;
+#define X(name) extern const struct tcp_cc tcp_cc_##name;
+#include "stack/core/tcp_congestion.def"
+#undef X
+const struct tcp_cc *tcp_cc_default(const struct engine_tcp_config *config);
 /* NULL: there is none of that name. */
 const struct tcp_cc *tcp_cc_find(const char *name);
 /* Begins anew with tp->cc. */
@@ -472,13 +475,17 @@ static inline bool tcp_cc_is_limited(const struct tcp_sock *tp)
 {
 	return tp->cwnd_limited || (tp->cwnd < tp->ssthresh && tp->cwnd < 2 * tp->cwnd_used);
 }
-/* bytes were acknowledged, outside recovery. A window that was not used does not grow (RFC7661:4.3), nor does one for
+void tcp_cc_grow(struct tcp_sock *tp, uint32_t bytes, const struct wire_tcp *h);
+/* bytes were acknowledged by h (or NULL), outside recovery. A window that was not used does not grow (RFC7661:4.3), nor does one for
  * which our own device has no room: what is sent beyond would only wait there. */
-static inline void tcp_cc_acked(struct tcp_sock *tp, uint32_t bytes)
+static inline void tcp_cc_acked(struct tcp_sock *tp, uint32_t bytes, const struct wire_tcp *h)
 {
 	if (tcp_cc_is_limited(tp) && !tcp_port_is_full(tp))
-		tp->cc->acked(tp, bytes);
+		tcp_cc_grow(tp, bytes, h);
 }
+/* The slow start of an algorithm: up to ssthresh; what of bytes is left. */
+uint32_t tcp_slow_start(struct tcp_sock *tp, uint32_t bytes);
+uint32_t tcp_cubic_root(uint64_t n);
 
 /* --- tcp_output.c, tcp_segment.c */
 void tcp_output(struct sock *sk);

@@ -70,7 +70,7 @@ static inline void tcp_ack_advance(struct tcp_sock *tp, const struct wire_tcp *h
 		sock_event(&tp->sk);
 	}
 	if (cv_likely(tp->loss == NULL))
-		tcp_cc_acked(tp, bytes);
+		tcp_cc_acked(tp, bytes, h);
 	else
 		tcp_recovery_acked(tp, bytes);
 	tcp_ack_rexmt(tp);

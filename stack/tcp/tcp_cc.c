@@ -8,15 +8,19 @@
 
 #include "stack/tcp/tcp.h"
 
+uint32_t tcp_slow_start(struct tcp_sock *tp, uint32_t bytes)
+{
+	uint32_t n = tp->ssthresh - tp->cwnd;
+
+	n = bytes < n ? bytes : n;
+	tp->cwnd += n;
+	return bytes - n;
+}
+
 static void reno_acked(struct tcp_sock *tp, uint32_t bytes)
 {
-	if (tp->cwnd < tp->ssthresh) {
-		uint32_t n = tp->ssthresh - tp->cwnd;
-
-		n = bytes < n ? bytes : n;
-		tp->cwnd += n;
-		bytes -= n;
-	}
+	if (tp->cwnd < tp->ssthresh)
+		bytes = tcp_slow_start(tp, bytes);
 	tp->cc_priv[0] += bytes; /* acknowledged since the last increase */
 	while (tp->cc_priv[0] >= tp->cwnd) {
 		tp->cc_priv[0] -= tp->cwnd;
@@ -34,9 +38,24 @@ static uint32_t reno_ssthresh(struct tcp_sock *tp)
 
 const struct tcp_cc tcp_cc_reno = {.name = "reno", .acked = reno_acked, .ssthresh = reno_ssthresh};
 
+static const struct tcp_cc *const algorithms[] = {
+#define X(name) &tcp_cc_##name,
+#include "stack/core/tcp_congestion.def"
+#undef X
+};
+
 const struct tcp_cc *tcp_cc_find(const char *name)
 {
-	return strcmp(name, "reno") == 0 ? &tcp_cc_reno : NULL;
+	for (size_t i = 0; i < RTE_DIM(algorithms); i++) {
+		if (strcmp(name, algorithms[i]->name) == 0)
+			return algorithms[i];
+	}
+	return NULL;
+}
+
+const struct tcp_cc *tcp_cc_default(const struct engine_tcp_config *config)
+{
+	return algorithms[config->congestion_control < RTE_DIM(algorithms) ? config->congestion_control : 0];
 }
 
 void tcp_cc_init(struct tcp_sock *tp)
@@ -58,6 +77,18 @@ void tcp_cc_event(struct tcp_sock *tp, enum tcp_cc_event event)
 {
 	if (tp->cc->event != NULL)
 		tp->cc->event(tp, event);
+}
+
+void tcp_cc_grow(struct tcp_sock *tp, uint32_t bytes, const struct wire_tcp *h)
+{
+	/* A timestamp gives every ACK's round trip, to the millisecond. */
+	if (tp->cwnd < tp->ssthresh && tp->cc->rtt != NULL && h != NULL && h->has_ts && h->tsecr != 0) {
+		uint32_t ms = tcp_ts_now(tp) - h->tsecr;
+
+		if (ms < TCP_RTO_MAX / MS)
+			tp->cc->rtt(tp, ms * 1000 + 1);
+	}
+	tp->cc->acked(tp, bytes);
 }
 
 void tcp_cc_sent(struct tcp_sock *tp, bool limited)

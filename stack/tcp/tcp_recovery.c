@@ -160,7 +160,7 @@ void tcp_recovery_acked(struct tcp_sock *tp, uint32_t bytes)
 	} else {
 		if (tp->rto_recovery && seq_geq(tp->snd_una, l->recover))
 			tp->rto_recovery = 0;
-		tcp_cc_acked(tp, bytes);
+		tcp_cc_acked(tp, bytes, NULL);
 	}
 	if (!tp->in_recovery && !tp->rto_recovery && l->sacked.n == 0)
 		tcp_loss_put(tp);

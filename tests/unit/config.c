@@ -334,6 +334,10 @@ static void tcp__settings_have_linux_names_and_defaults(void **state)
 #undef X
 	refused(GOOD "[tcp]\nlocal_port_first=2000\nlocal_port_last=1999\n", 0, "behind");
 	refused(GOOD "[tcp]\nsyncookie=1\n", 5, "syncookies");
+	assert_int_equal(config.tcp.congestion_control, 0);
+	taken(GOOD "[tcp]\ncongestion_control=reno\n");
+	assert_int_equal(config.tcp.congestion_control, 1);
+	refused(GOOD "[tcp]\ncongestion_control=vegas\n", 5, "must be cubic|reno");
 }
 
 /* --- keys together ----------------------------------------------------------------------------- */

@@ -205,7 +205,7 @@ T(established__two_duplicate_acks__nothing__three__fast_retransmit)
 	script_send(s, TCP_ACK, 1, 1, NULL, 0);
 	script_expect_in(s, MS, TCP_ACK, 1, 1, 1000);
 	assert_int_equal(tcp_of(sk)->in_recovery, 1);
-	assert_in_range(tcp_of(sk)->ssthresh, 2000, 5000);
+	assert_int_equal(tcp_of(sk)->ssthresh, 7000); /* 0.7 of what was under way (RFC9438:4.6) */
 	script_send(s, TCP_ACK, 1, 10001, NULL, 0);
 	assert_int_equal(tcp_of(sk)->in_recovery, 0);
 	assert_int_equal(sk->tx_acked, 10000);
@@ -267,7 +267,7 @@ T(timeout__window_falls_to_one_segment)
 
 	script_expect_in(s, 250 * MS, TCP_ACK, 1, 1, 1000);
 	assert_int_equal(tcp_of(sk)->cwnd, 1000);
-	assert_int_equal(tcp_of(sk)->ssthresh, 5000); /* half of what was under way (RFC5681:3.1 (4)) */
+	assert_int_equal(tcp_of(sk)->ssthresh, 7000); /* 0.7 of what was under way (RFC9438:4.6, 4.8) */
 	script_send(s, TCP_ACK, 1, 10001, NULL, 0);
 	gone(s, sk);
 }
