@@ -7,7 +7,7 @@
  * everything that a memif does, one thread does after the other.
  *
  * Owns: which callbacks these are, their descriptors, the order of their end. Does not own: EAL's own callbacks, which
- * its thread runs on; the names that drivers call (callbacks_eal.c).
+ * its thread runs on; the names that drivers call (driver_calls.c).
  * Called by: drivers, when they are started, stopped or in a callback; ports.c. All on the worker, or while none runs.
  */
 #ifndef CULVERT_DPDK_CALLBACKS_H

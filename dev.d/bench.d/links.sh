@@ -121,13 +121,12 @@ link_up_memif() { # MTU RECEIVER
 	link_client=(ip netns exec "$space" "$CULVERT" run --engine "$two" --)
 }
 
-# Each program is its engine, so at one time one program only may be at an end of the memif. The server stays while clients come
-# and go: the memory is always a client's, which connects at once.
-link_up_memif_inline() { # MTU
+# Each program is its engine, so at one time one program only may be at an end of the memif.
+link_up_memif_inline() { # MTU RECEIVER
 	local space end
 	space_new space inline
 	for end in server client; do
-		memif_config "$end" "$(engine_name "$end")" "$1" client >"$bench_run/$end.ini"
+		memif_config "$end" "$(engine_name "$end")" "$1" "$2" >"$bench_run/$end.ini"
 	done
 	link_address=$PAIR_ADDR1
 	link_server=(ip netns exec "$space" "$CULVERT" run --inline --config "$bench_run/server.ini" --)

@@ -48,6 +48,19 @@ peer_killed_in_a_burst() { # ENGINE PEER
 	engine_start "$SPACE" "$2"
 	traffic
 }
+# The client's packet buffers are the memif's memory, which it shows to its server again.
+zero_copy_found_again() {
+	pair
+	engine_stop "$ENGINE2"
+	sed -i 's/role=client/&,zero-copy=yes/' "${engine_config_file[$ENGINE2]}"
+	engine_start "$SPACE" "$ENGINE2"
+	traffic
+	stop_process "$client" 3
+	stop_process "$server" 3
+	engine_stop "$ENGINE"
+	engine_start "$SPACE" "$ENGINE"
+	traffic
+}
 both_end() { # PROCESS...: the names of variables, in the order of their end
 	local word pids=() one two
 	pair
@@ -61,6 +74,7 @@ both_end() { # PROCESS...: the names of variables, in the order of their end
 
 check 'memif: the client ends while the server is in a burst, and is back' peer_killed_in_a_burst "$ENGINE" "$ENGINE2"
 check 'memif: the server ends while the client is in a burst, and is back' peer_killed_in_a_burst "$ENGINE2" "$ENGINE"
+check 'memif: a client with zero-copy finds its server again' zero_copy_found_again
 check 'memif: both end during traffic' both_end one two
 check 'memif: both end during traffic, the other first' both_end two one
 check 'memif: both end, and their programs' both_end client server two one
