@@ -9,7 +9,7 @@ packages_build=(
 )
 packages_run=(
 	iproute2 iputils-ping procps util-linux ca-certificates
-	curl jq python3 tcpdump nginx-light redis-server redis-tools memcached iperf3 wrk socat
+	curl jq python3 tcpdump tshark nginx-light redis-server redis-tools memcached iperf3 wrk socat
 )
 # Any of these will do for the package on the left.
 package_alternatives() {

@@ -4,7 +4,7 @@
 #
 #   build     gcc and clang builds of everything, without a warning
 #   unit      unit tests, release and sanitizer builds
-#   world     engines on a virtual clock, release and sanitizer builds
+#   world     engines on a virtual clock, release and sanitizer builds; --seeds N, --grid: more of two of them
 #   fuzz      the fuzz targets on a fixed number of inputs, release and sanitizer builds; then each for 10 s by
 #             libFuzzer (FUZZ_SECONDS)
 #   docs      what is generated from the code is up to date, and docs/rfc.md names tests that exist
@@ -121,7 +121,7 @@ run_executables() {
 		for test in "$dir/tests/$group/$group"_*; do
 			[[ -f $test && -x $test ]] || continue
 			found=1
-			run_one "$group $kind ${test##*/"$group"_}" 120 "$test"
+			run_one "$group $kind ${test##*/"$group"_}" "${TEST_SECONDS:-120}" "$test"
 		done
 	done
 	((found)) || die "no $group test was built"
@@ -130,6 +130,7 @@ group_unit() { run_executables unit; }
 # Those whose hosts may have several workers run with two as well, behind a device with one queue and one with RSS.
 group_world() {
 	local name rss
+	build_kind clang >/dev/null || die "the clang build failed"
 	run_executables world
 	for name in net_frag net_garbage net_ip net_ipv6 net_loopback; do
 		for rss in one hash; do
@@ -137,6 +138,9 @@ group_world() {
 				"$CULVERT_ROOT/$(build_directory release)/tests/world/world_$name"
 		done
 	done
+	run_one 'world captures, read by tshark' 120 "$CULVERT_ROOT/tests/world/captures.sh" "$CULVERT_BUILD"
+	run_one 'world frames, gcc and clang, -O0 and -O3' 300 "$CULVERT_ROOT/tests/world/hashes.sh" \
+		"$CULVERT_BUILD" "$CULVERT_ROOT/$(build_directory clang)"
 }
 group_fuzz() {
 	local fuzzer found=0 seconds=${FUZZ_SECONDS:-10} inputs
@@ -200,6 +204,14 @@ dev_test() {
 	. "$CULVERT_ROOT/dev.d/net.sh"
 	dev_setup
 	make_scratch test_logs
+	while [[ ${1:-} == --* ]]; do
+		case $1 in
+		--seeds) export SEEDS=${2:?how many?} TEST_SECONDS=3600 && shift ;;
+		--grid) export GRID=all TEST_SECONDS=3600 ;;
+		*) die "./dev test $1?" ;;
+		esac
+		shift
+	done
 	(($# > 0)) || set -- "${test_groups[@]}"
 	for group in "$@"; do
 		declare -F "group_${group%%/*}" >/dev/null || die "no test group '$group': ${test_groups[*]}"

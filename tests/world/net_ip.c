@@ -529,7 +529,7 @@ static void burst__frame_differs_from_the_one_before__is_judged_as_if_alone(void
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(padding__over_several_buffers__is_cut),
@@ -550,5 +550,7 @@ int main(void)
 	};
 
 	world_eal_init("world-net-ip");
+	if (argc > 1) /* one test, or a pattern */
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

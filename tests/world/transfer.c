@@ -35,6 +35,9 @@ static void configure(struct run *r, struct sock *sk)
 		assert_int_equal(sock_setopt(sk, CV_OPT_RCVBUF, &v, sizeof(v)), 0);
 	v = r->plan->nodelay;
 	assert_int_equal(sock_setopt(sk, CV_OPT_NODELAY, &v, sizeof(v)), 0);
+	if (r->plan->congestion != NULL)
+		assert_int_equal(sock_setopt(sk, CV_OPT_CONGESTION, r->plan->congestion,
+					 (uint32_t)strlen(r->plan->congestion)), 0);
 }
 
 static struct cv_endpoint endpoint6(int host, uint16_t port)
@@ -158,6 +161,12 @@ static void story_of(const struct run *r, const struct side *s, const char *who)
 		(unsigned long long)(s == &r->client ? r->server.total : r->client.total), s->sk->error);
 }
 
+void run_story(const struct run *r)
+{
+	story_of(r, &r->client, "client");
+	story_of(r, &r->server, "server");
+}
+
 void side_close(struct side *s, bool abort)
 {
 	if (s->sk != NULL)
@@ -198,8 +207,7 @@ uint64_t transfer(const struct plan *plan, uint64_t seed)
 	while (!run_done(r) && r->w->now_ns - begin < plan->bound_s * SECOND)
 		run_step(r);
 	if (!run_done(r)) {
-		story_of(r, &r->client, "client");
-		story_of(r, &r->server, "server");
+		run_story(r);
 		fail_msg("seed %llu: not over after %llu virtual seconds", (unsigned long long)seed,
 			(unsigned long long)plan->bound_s);
 	}

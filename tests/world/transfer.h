@@ -22,6 +22,7 @@ struct plan {
 	uint32_t queue;       /* bytes that a user queues at once; 0: plenty */
 	uint32_t write_most;  /* bytes of one write */
 	uint32_t read_most;   /* bytes of one read; a user reads once in a step then; 0: all there is */
+	const char *congestion; /* TCP_CONGESTION; NULL: the default */
 	bool nodelay;
 	bool ipv6;
 };
@@ -52,6 +53,8 @@ struct run *run_new(const struct plan *plan, uint64_t seed);
 void run_step(struct run *r);
 bool run_done(const struct run *r);
 uint64_t run_end(struct run *r);
+/* Prints where both ends stand. */
+void run_story(const struct run *r);
 void side_close(struct side *s, bool abort);
 /* A number below `below`, from the run's seed. */
 uint32_t run_draw(struct run *r, uint32_t below);

@@ -96,6 +96,37 @@ static struct rte_mbuf *frame_copy(struct world *w, const uint8_t *data, uint32_
 	return m;
 }
 
+/* --- captures ------------------------------------------------------------------------------------ */
+
+/* WORLD_PCAP=DIRECTORY: a file for each world, in pcap's form with nanoseconds. WORLD_PCAP_ENGINES=1: without the frames
+ * that a test injects, which may be bad on purpose. */
+static void capture_open(struct world *w)
+{
+	static unsigned worlds;
+	const char *directory = getenv("WORLD_PCAP");
+	const uint32_t head[] = {0xa1b23c4d, 2 | 4u << 16, 0, 0, WORLD_FRAME_BYTES, 1 /* Ethernet */};
+	char path[512];
+
+	if (directory == NULL)
+		return;
+	snprintf(path, sizeof(path), "%s/%05u.pcap", directory, worlds++);
+	w->capture = fopen(path, "w");
+	assert_non_null(w->capture);
+	assert_int_equal(fwrite(head, sizeof(head), 1, w->capture), 1);
+}
+
+static void capture_add(struct world *w, const uint8_t *data, uint32_t len)
+{
+	const uint32_t head[] = {(uint32_t)(w->now_ns / 1000000000), (uint32_t)(w->now_ns % 1000000000), len, len};
+
+	if (w->capture == NULL)
+		return;
+	assert_int_equal(fwrite(head, sizeof(head), 1, w->capture), 1);
+	assert_int_equal(fwrite(data, len, 1, w->capture), 1);
+}
+
+/* --- the wire ------------------------------------------------------------------------------------ */
+
 static void wire_put(struct world *w, int to, const uint8_t *data, uint32_t len, uint64_t at_ns)
 {
 	struct world_frame *f = malloc(sizeof(*f) + len);
@@ -127,6 +158,8 @@ void world_frame_free(struct world *w, struct world_frame *f)
 
 void world_inject(struct world *w, int to, const void *data, uint32_t len)
 {
+	if (getenv("WORLD_PCAP_ENGINES") == NULL)
+		capture_add(w, data, len);
 	wire_put(w, to, data, len, w->now_ns);
 }
 
@@ -194,6 +227,11 @@ static uint64_t bottleneck_pass(struct world *w, int to, uint8_t *frame, uint32_
 	return way->busy_until_ns;
 }
 
+static bool frame_is_arp(const uint8_t *frame)
+{
+	return frame[12] == 0x08 && frame[13] == 0x06;
+}
+
 static void frame_send(struct world_host *h, uint8_t *data, uint32_t len)
 {
 	struct world *w = h->w;
@@ -202,13 +240,14 @@ static void frame_send(struct world_host *h, uint8_t *data, uint32_t len)
 	w->frames_sent++;
 	hash_add(w, &w->now_ns, sizeof(w->now_ns));
 	hash_add(w, data, len);
+	capture_add(w, data, len);
 	at = bottleneck_pass(w, 1 - h->index, data, len);
 	if (at == 0)
 		return;
 	at += w->link.delay_ns;
 	if (chance(w, w->link.reorder))
 		at += w->link.reorder_ns;
-	if (!chance(w, w->link.loss))
+	if ((w->link.spares_arp && frame_is_arp(data)) || !chance(w, w->link.loss))
 		wire_put(w, 1 - h->index, data, len, at);
 	if (chance(w, w->link.duplicate))
 		wire_put(w, 1 - h->index, data, len, at);
@@ -458,6 +497,7 @@ struct world *world_new_crew(uint64_t seed, const struct world_link *link, uint1
 	w->now_ns = 1000000000;
 	w->link = *link;
 	w->pool = pool;
+	capture_open(w);
 	list_init(&w->wire[0].frames);
 	list_init(&w->wire[1].frames);
 	for (int i = 0; i < 2; i++) {
@@ -479,6 +519,8 @@ void world_free(struct world *w)
 	host_free(&w->host[0]);
 	host_free(&w->host[1]);
 	assert_int_equal(rte_mempool_in_use_count(w->pool), 0);
+	if (w->capture != NULL)
+		assert_int_equal(fclose(w->capture), 0);
 	free(w);
 }
 

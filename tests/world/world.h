@@ -2,13 +2,15 @@
 /*
  * A world: engines on a virtual clock, joined pairwise by a simulated link with delay, loss, duplication,
  * reordering and corruption, all from one seed. Time jumps to whatever happens next. The same seed gives
- * the same frames at the same times.
+ * the same frames at the same times. With WORLD_PCAP=DIRECTORY in the environment every world writes what was sent,
+ * before the link harms it, into a file that tcpdump and tshark read.
  */
 #ifndef CULVERT_TESTS_WORLD_H
 #define CULVERT_TESTS_WORLD_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <rte_mbuf.h>
 
 #include "stack/base/list.h"
@@ -25,6 +27,7 @@ struct world_link {
 	/* in 1/1000 of the frames */
 	unsigned loss, duplicate, reorder, corrupt;
 	uint64_t reorder_ns; /* how much later a reordered frame comes */
+	bool spares_arp;     /* no ARP frame is lost: the loss is behind the first hop, as mostly in life */
 	/* The bottleneck. Bytes are those of frames, Ethernet header included. */
 	uint64_t rate_bps;    /* bits a second; 0: no bottleneck */
 	uint64_t queue_bytes; /* what does not fit behind those that wait is dropped (tail drop); 0: all fits */
@@ -87,6 +90,7 @@ struct world {
 	uint64_t frames_sent, hash; /* hash of all that was sent, with the times */
 	uint64_t rx_no_buffer;      /* frames that came when the packet buffers were used up */
 	struct rte_mempool *pool;
+	FILE *capture; /* what is sent, in a file (environment WORLD_PCAP=DIRECTORY); NULL: nobody wants one */
 };
 
 /* Once for a test binary: EAL without hugepages. */
