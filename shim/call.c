@@ -5,8 +5,10 @@
  */
 #include "shim/call.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -199,13 +201,42 @@ ssize_t shim_writev(int fd, const struct iovec *iov, int n)
 	return call_end_size(f, tx_message(fd, f, &msg, 0));
 }
 
+/* MSG_FASTOPEN: a connect whose SYN waits for the data, if the engine knows a cookie of the peer's. 0: connected, or as
+ * good as; 1: not a socket of ours, its stack knows the flag; -1 with errno. */
+static int fastopen(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct file *f = fd_look(fd);
+	bool ours = f && !f->mux.ep && f->type == SOCK_STREAM && (f->mux.rec || f->mux.undecided);
+	const int on = 1;
+
+	call_put(f);
+	if (!ours)
+		return 1;
+	if (len >= sizeof(addr->sa_family) && addr->sa_family == AF_UNSPEC) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	if (shim_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on)) != 0 && errno == EOPNOTSUPP)
+		return -1;
+	return shim_connect(fd, addr, len); /* EISCONN, too, is its to say */
+}
+
 ssize_t shim_sendto(
 	int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
-	struct file *f = sending_file(fd, addr);
+	int begun = (flags & MSG_FASTOPEN) && addr && !call_bad_pointer(addr) ? fastopen(fd, addr, len) : 1;
 	struct iovec iov = {(void *)(uintptr_t)buf, n};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct file *f;
 
+	if (begun < 0)
+		return -1;
+	if (begun == 0) {
+		flags &= ~MSG_FASTOPEN;
+		addr = NULL;
+		len = 0;
+	}
+	f = sending_file(fd, addr);
 	if (!f)
 		return real_sendto(fd, buf, n, flags, addr, len);
 	msg.msg_name = (void *)(uintptr_t)addr;
@@ -215,7 +246,23 @@ ssize_t shim_sendto(
 
 ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	struct file *f = sending_file(fd, call_bad_pointer(msg) ? NULL : msg->msg_name);
+	struct msghdr rest;
+	struct file *f;
+
+	if ((flags & MSG_FASTOPEN) && !call_bad_pointer(msg) && msg->msg_name && !call_bad_pointer(msg->msg_name)) {
+		int begun = fastopen(fd, msg->msg_name, msg->msg_namelen);
+
+		if (begun < 0)
+			return -1;
+		if (begun == 0) {
+			rest = *msg;
+			rest.msg_name = NULL;
+			rest.msg_namelen = 0;
+			msg = &rest;
+			flags &= ~MSG_FASTOPEN;
+		}
+	}
+	f = sending_file(fd, call_bad_pointer(msg) ? NULL : msg->msg_name);
 
 	if (!f) {
 		ssize_t n;

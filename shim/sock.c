@@ -606,6 +606,9 @@ static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t
 	f->mux.rec->rx_shut = f->mux.rec->tx_shut = 0;
 	if (f->type == SOCK_DGRAM || family == CV_AF_NONE)
 		return result;
+	/* Fast Open: nothing is sent before there is data, and that may be written now. */
+	if (__atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE) & CV_ST_SYN_WAITS)
+		return 0;
 	/* Also when it is done or refused already: what the program expects of this call. */
 	return sock_waits(f, 0) ? wait_connected(f) : -EINPROGRESS;
 }

@@ -62,6 +62,7 @@ enum cv_status {
 	CV_ST_DEAD = 1u << 6,      /* the connection is over: reset, timed out, refused, or both FINs
 				      are acknowledged */
 	CV_ST_URGENT = 1u << 7,    /* urgent data is pending: POLLPRI */
+	CV_ST_SYN_WAITS = 1u << 8, /* Fast Open: may be written to, and the first data goes with the SYN */
 };
 
 /*

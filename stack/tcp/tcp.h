@@ -186,12 +186,17 @@ struct tcp_sock {
 	uint32_t iss, irs, rcv_up;
 	uint32_t srtt_us, rttvar_us, min_rtt_us;
 	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
-	struct tcp_listener *listening; /* while in LISTEN */
+	struct tcp_listener *listening; /* while in LISTEN, or opened fast in SYN-RECEIVED */
 	uint16_t peer_mss, user_mss;
+	uint16_t fastopen_queue; /* TCP_FASTOPEN: how many of a listener may be open before the handshake is done */
 	uint16_t port_first, port_last; /* IP_LOCAL_PORT_RANGE, 0: the engine's */
 	uint8_t mtu_discover, syncnt, syn_retries;
 	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
 		oobinline : 1;
+	uint8_t fastopen : 1,         /* of this connection: the program may send before the handshake is done */
+		fastopen_waits : 1,   /* the SYN waits for data, or has gone with it */
+		fastopen_connect : 1, /* TCP_FASTOPEN_CONNECT */
+		syn_data_acked : 1;   /* for TCP_INFO */
 	uint8_t defer_accept; /* SYN-ACKs sent again while a listener waits for data, 0: it does not */
 	bool broadcast; /* kept and told, without meaning for a stream */
 	uint8_t priority;
@@ -206,6 +211,10 @@ static_assert(offsetof(struct tcp_sock, bytes_retrans) <= 12 * 64, "what every s
 struct tcp_listener {
 	struct list embryos;
 	uint32_t embryos_n;
+	/* connections whose SYN was taken with its data (tcp_sock.bind_node), and those that were reset then */
+	struct list fastopens;
+	uint32_t fastopen_n, fastopen_resets;
+	uint64_t fastopen_reset_ns;
 	uint64_t cookie_ns; /* when it answered with a cookie last, 0 never */
 };
 
@@ -223,7 +232,8 @@ struct tcp_embryo {
 	uint16_t peer_mss;
 	uint8_t snd_wscale, timeouts;
 	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, ecn_ok : 1,
-		acked : 1; /* the handshake is done, but data is waited for, or room */
+		acked : 1,     /* the handshake is done, but data is waited for, or room */
+		fo_cookie : 1; /* the SYN-ACK gives a Fast Open cookie */
 };
 
 /* TIME_WAIT: what is left of a connection (RFC9293:3.10.7.4, RFC6191). */
@@ -236,6 +246,16 @@ struct tcp_tw {
 	bool ts_ok;
 	uint64_t refused_ack_ns; /* as of a connection */
 };
+
+/* What a client knows of a server (RFC7413:4.1.3.1). */
+struct tcp_fastopen_peer {
+	uint8_t addr[16];
+	uint8_t cookie[WIRE_TCP_FO_MAX];
+	uint8_t cookie_n, losses;
+	uint16_t mss;
+	uint64_t lost_ns;
+};
+#define TCP_FASTOPEN_PEERS 256u
 
 #define TCP_BINDS 4096u
 
@@ -250,6 +270,7 @@ struct tcp {
 	struct tcp_port *ports;       /* by local port */
 	struct siphash_key key;    /* of the flow table */
 	struct siphash_key secret; /* of what strangers see */
+	struct tcp_fastopen_peer fastopen_peers[TCP_FASTOPEN_PEERS];
 	uint64_t challenge_second;
 	uint32_t challenges;
 	uint32_t ooo_n, ooo_max; /* packets that wait for gaps, all connections */
@@ -398,7 +419,7 @@ void tcp_embryo_read(struct tcp_embryo *r, struct tcp_sock *lp, const struct tcp
 /* The SYN-ACK. ts: what the timestamp says, if there is one. */
 void tcp_embryo_answer(const struct tcp_embryo *r, uint32_t ts);
 /* A SYN for a listener that has room. */
-void tcp_embryo_begin(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p);
+void tcp_embryo_begin(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p, bool fo_cookie);
 void tcp_embryo_input(struct engine *e, struct tcp_embryo *r, struct tcp_seg *s);
 void tcp_embryo_icmp(struct engine *e, struct tcp_embryo *r, const struct icmp_error *err);
 /* No trace of it: its next segment finds nobody. */
@@ -410,6 +431,21 @@ void tcp_cookie_send(struct tcp_sock *lp, const struct tcp_seg *s, const struct 
 /* True: s acknowledges a cookie of ours, and *r says what the handshake agreed on. */
 bool tcp_cookie_check(
 	struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p, struct tcp_embryo *r);
+
+/* --- tcp_fastopen.c */
+enum tcp_fastopen { TCP_FASTOPEN_NONE, TCP_FASTOPEN_COOKIE /* the SYN-ACK gives one */, TCP_FASTOPEN_NOW };
+enum tcp_fastopen tcp_fastopen_look(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p);
+void tcp_fastopen_cookie_give(struct engine *e, const struct cv_endpoint *client, struct wire_tcp *h);
+/* tp was made of the SYN s: it counts as pending until tcp_fastopen_end(), which may be called at any time. */
+void tcp_fastopen_begin(struct tcp_sock *lp, struct tcp_sock *tp, struct tcp_seg *s);
+void tcp_fastopen_end(struct tcp_sock *tp, bool reset);
+bool tcp_fastopen_is_offered(const struct engine *e);
+/* Whether the SYN of a connect may wait for data (tp->fastopen_waits), or asks for a cookie. */
+void tcp_fastopen_connect(struct tcp_sock *tp);
+/* What our SYN says of it: puts the option into h and returns how many bytes of data go along. */
+uint32_t tcp_fastopen_syn(struct tcp_sock *tp, struct wire_tcp *h);
+/* What the SYN-ACK says of it. */
+void tcp_fastopen_learn(struct tcp_sock *tp, const struct wire_tcp *h);
 
 /* --- tcp_receive.c */
 /* Takes payload and FIN of an acceptable, trimmed segment. True: the FIN is now in order. */

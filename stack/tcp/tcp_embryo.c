@@ -102,11 +102,13 @@ void tcp_embryo_answer(const struct tcp_embryo *r, uint32_t ts)
 
 	if (ip_path_resolve(e, &path, r->flow.peer.addr, from.addr) != 0)
 		return;
+	if (r->fo_cookie)
+		tcp_fastopen_cookie_give(e, &r->flow.peer, &h);
 	h.mss = tcp_mss_offer(&path, r->flow.peer.addr, lp->user_mss);
 	tcp_path_send(e, &path, &from, &r->flow.peer, &h, lp->tos, lp->ttl);
 }
 
-void tcp_embryo_begin(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p)
+void tcp_embryo_begin(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p, bool fo_cookie)
 {
 	struct engine *e = lp->sk.engine;
 	struct tcp_embryo *r = pool_get(&e->tcp->embryos);
@@ -116,6 +118,7 @@ void tcp_embryo_begin(struct tcp_sock *lp, const struct tcp_seg *s, const struct
 		return;
 	}
 	tcp_embryo_read(r, lp, s, p);
+	r->fo_cookie = fo_cookie;
 	r->iss = s->reuse ? s->reuse_iss : tcp_isn(e, &p->dst, &p->src);
 	r->since_ns = e->now_ns;
 	timer_init(&r->timer, timed_out);

@@ -45,35 +45,15 @@ static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp)
 	tp->cc = lp->cc;
 }
 
-void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p)
+static void windows_begin(struct tcp_sock *tp, const struct wire_tcp *h)
 {
-	struct engine *e = lp->sk.engine;
-	uint32_t cookies = e->tcp->config.syncookies;
-	bool full = embryos_are_full(lp) && !s->reuse;
-	struct tcp_embryo r;
-
-	if (s->h.flags & TCP_RST)
-		return;
-	if (s->h.flags & TCP_ACK) {
-		if ((s->h.flags & TCP_SYN) || !tcp_cookie_check(lp, s, p, &r))
-			tcp_rst_reply(e, p, s);
-		else if (tcp_accept_queue_is_full(lp))
-			e->counters.tcp_listen_overflow++;
-		else
-			tcp_child_begin(lp, &r, s);
-		return;
-	}
-	if (!(s->h.flags & TCP_SYN) || s->fin)
-		return;
-	if (tcp_accept_queue_is_full(lp)) { /* the peer's next SYN may find room */
-		e->counters.tcp_listen_overflow++;
-	} else if (cookies == 2 || (cookies == 1 && full)) {
-		tcp_cookie_send(lp, s, p);
-	} else if (full) {
-		e->counters.tcp_listen_overflow++;
-	} else {
-		tcp_embryo_begin(lp, s, p);
-	}
+	tp->snd_wnd = (uint32_t)h->wnd << ((h->flags & TCP_SYN) ? 0 : tp->snd_wscale);
+	tp->max_wnd = tp->snd_wnd;
+	tp->snd_wl1 = h->seq;
+	tp->snd_wl2 = h->ack;
+	tp->cwnd = tp->backoff > 0 ? tcp_eff_mss(tp) /* RFC5681:3.1: the SYN was lost */
+				   : tcp_initial_window(tp);
+	tcp_cc_init(tp);
 }
 
 static void numbers_begin(struct tcp_sock *tp, const struct tcp_embryo *r)
@@ -117,7 +97,6 @@ static struct tcp_sock *child_new(struct tcp_sock *lp, const struct tcp_embryo *
 	tp->sk.listener = &lp->sk;
 	numbers_begin(tp, r);
 	options_begin(tp, r);
-	tcp_set_state(tp, TCP_SYN_RECEIVED, "SYN");
 	lp->sk.engine->counters.tcp_passive_opens++;
 	return tp;
 }
@@ -135,20 +114,66 @@ void tcp_child_begin(struct tcp_sock *lp, const struct tcp_embryo *r, struct tcp
 
 	if (tp == NULL)
 		return;
+	tcp_set_state(tp, TCP_SYN_RECEIVED, "SYN");
 	tcp_established(tp, &s->h);
 	accept_queue_add(lp, tp);
 	tcp_steps(tp, s); /* what else it brings */
 }
 
-static void windows_begin(struct tcp_sock *tp, const struct wire_tcp *h)
+/* Fast Open (RFC7413:4.2.2): the connection is there, and takes the SYN's data, before the handshake is done. */
+static bool child_of_syn(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p)
 {
-	tp->snd_wnd = (uint32_t)h->wnd << ((h->flags & TCP_SYN) ? 0 : tp->snd_wscale);
-	tp->max_wnd = tp->snd_wnd;
-	tp->snd_wl1 = h->seq;
-	tp->snd_wl2 = h->ack;
-	tp->cwnd = tp->backoff > 0 ? tcp_eff_mss(tp) /* RFC5681:3.1: the SYN was lost */
-				   : tcp_initial_window(tp);
-	tcp_cc_init(tp);
+	struct engine *e = lp->sk.engine;
+	struct tcp_embryo r;
+	struct tcp_sock *tp;
+
+	tcp_embryo_read(&r, lp, s, p);
+	r.iss = s->reuse ? s->reuse_iss : tcp_isn(e, &p->dst, &p->src);
+	tp = child_new(lp, &r);
+	if (tp == NULL)
+		return false;
+	windows_begin(tp, &s->h);
+	tcp_fastopen_begin(lp, tp, s);
+	tcp_set_state(tp, TCP_SYN_RECEIVED, "SYN with a cookie");
+	accept_queue_add(lp, tp);
+	tcp_syn_send(tp);
+	tcp_rexmt_update(tp, true);
+	tcp_leave(tp);
+	return true;
+}
+
+void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p)
+{
+	struct engine *e = lp->sk.engine;
+	uint32_t cookies = e->tcp->config.syncookies;
+	bool full = embryos_are_full(lp) && !s->reuse;
+	struct tcp_embryo r;
+
+	if (s->h.flags & TCP_RST)
+		return;
+	if (s->h.flags & TCP_ACK) {
+		if ((s->h.flags & TCP_SYN) || !tcp_cookie_check(lp, s, p, &r))
+			tcp_rst_reply(e, p, s);
+		else if (tcp_accept_queue_is_full(lp))
+			e->counters.tcp_listen_overflow++;
+		else
+			tcp_child_begin(lp, &r, s);
+		return;
+	}
+	if (!(s->h.flags & TCP_SYN) || s->fin)
+		return;
+	if (tcp_accept_queue_is_full(lp)) { /* the peer's next SYN may find room */
+		e->counters.tcp_listen_overflow++;
+	} else if (cookies == 2 || (cookies == 1 && full)) {
+		tcp_cookie_send(lp, s, p);
+	} else if (full) {
+		e->counters.tcp_listen_overflow++;
+	} else {
+		enum tcp_fastopen fo = tcp_fastopen_look(lp, s, p);
+
+		if (fo != TCP_FASTOPEN_NOW || !child_of_syn(lp, s, p))
+			tcp_embryo_begin(lp, s, p, fo == TCP_FASTOPEN_COOKIE);
+	}
 }
 
 /* RFC6298:5.7: a SYN that was sent again tells nothing, and 3 s is the careful start. */
@@ -165,7 +190,10 @@ static void rtt_begin(struct tcp_sock *tp)
 
 void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
 {
-	tp->snd_una = h->ack;
+	tp->snd_una = tp->iss + 1;
+	if (tp->fastopen_waits) /* what is not acknowledged with the SYN goes again as if it had not gone */
+		tp->snd_nxt = tp->snd_max = seq_max(h->ack, tp->snd_una);
+	tcp_fastopen_end(tp, false);
 	windows_begin(tp, h);
 	rtt_begin(tp);
 	tcp_set_state(tp, TCP_ESTABLISHED, "handshake");
@@ -184,6 +212,7 @@ int tcp_listener_open(struct tcp_sock *lp)
 		return -CV_ENOBUFS;
 	*l = (struct tcp_listener){0};
 	list_init(&l->embryos);
+	list_init(&l->fastopens);
 	lp->listening = l;
 	return 0;
 }
@@ -204,6 +233,8 @@ void tcp_listener_close(struct tcp_sock *lp)
 		lp->sk.acceptq_len--;
 		sock_close(sk, true);
 	}
+	while (!list_empty(&lp->listening->fastopens))
+		tcp_fastopen_end(list_entry(lp->listening->fastopens.next, struct tcp_sock, bind_node), false);
 	pool_put(&e->tcp->listeners, lp->listening);
 	lp->listening = NULL;
 }

@@ -190,6 +190,20 @@ static int set_tcp(struct tcp_sock *tp, enum cv_option opt, int v)
 		return 0;
 	case CV_OPT_WINDOW_CLAMP:
 		return set_in_range(&tp->window_clamp, v, 0, INT32_MAX);
+	case CV_OPT_FASTOPEN:
+		if (v < 0 || tp->state > TCP_LISTEN)
+			return -CV_EINVAL;
+		tp->fastopen_queue = v < UINT16_MAX ? (uint16_t)v : UINT16_MAX;
+		return 0;
+	case CV_OPT_FASTOPEN_CONNECT:
+		if (v < 0 || v > 1)
+			return -CV_EINVAL;
+		if (!tcp_fastopen_is_offered(tp->sk.engine))
+			return -CV_EOPNOTSUPP;
+		if (tp->state != TCP_CLOSED)
+			return -CV_EINVAL;
+		tp->fastopen_connect = v != 0;
+		return 0;
 	case CV_OPT_NOTSENT_LOWAT:
 		tp->notsent_lowat = (uint32_t)v;
 		sock_event(&tp->sk);
@@ -320,6 +334,12 @@ static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
 	case CV_OPT_WINDOW_CLAMP:
 		*v = (int)tp->window_clamp;
 		return 0;
+	case CV_OPT_FASTOPEN:
+		*v = tp->fastopen_queue;
+		return 0;
+	case CV_OPT_FASTOPEN_CONNECT:
+		*v = tp->fastopen_connect;
+		return 0;
 	case CV_OPT_NOTSENT_LOWAT:
 		*v = (int)tp->notsent_lowat;
 		return 0;
@@ -336,7 +356,7 @@ static uint32_t ms_since(const struct tcp_sock *tp, uint64_t then_ns)
 }
 
 /* Linux's TCPI_OPT_* bits. */
-enum { INFO_TIMESTAMPS = 1, INFO_SACK = 2, INFO_WSCALE = 4 };
+enum { INFO_TIMESTAMPS = 1, INFO_SACK = 2, INFO_WSCALE = 4, INFO_SYN_DATA = 32 };
 /* Linux's TCP_CA_*. */
 enum { INFO_CA_OPEN = 0, INFO_CA_DISORDER = 1, INFO_CA_RECOVERY = 3, INFO_CA_LOSS = 4 };
 
@@ -379,7 +399,8 @@ static void info_fill(const struct tcp_sock *tp, struct cv_tcp_info *i)
 	i->probes = (uint8_t)(tp->probes + tp->keep_probes);
 	if (tp->state > TCP_SYN_RECEIVED)
 		i->options = (uint8_t)((tp->ts_ok ? INFO_TIMESTAMPS : 0) |
-			(tp->sack_ok ? INFO_SACK : 0) | (tp->wscale_ok ? INFO_WSCALE : 0));
+			(tp->sack_ok ? INFO_SACK : 0) | (tp->wscale_ok ? INFO_WSCALE : 0) |
+			(tp->syn_data_acked ? INFO_SYN_DATA : 0));
 	i->snd_wscale = tp->snd_wscale;
 	i->rcv_wscale = tp->rcv_wscale;
 	i->rto = (uint32_t)(tp->rto_ns / 1000);

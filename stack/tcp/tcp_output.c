@@ -132,11 +132,15 @@ void tcp_output(struct sock *sk)
 	struct tcp_sock *tp = tcp_of(sk);
 	uint32_t sent = 0;
 
+	if (tp->state == TCP_SYN_SENT && tp->fastopen_waits && tp->snd_max == tp->iss && !list_empty(&tp->txq)) {
+		tcp_syn_send(tp); /* the data that it waited for is here */
+		tcp_rexmt_update(tp, true);
+	}
 	if (tp->state == TCP_CLOSED || tp->state == TCP_LISTEN || tp->state == TCP_SYN_SENT) {
 		tcp_leave(tp);
 		return;
 	}
-	if (tp->state >= TCP_ESTABLISHED) {
+	if (tp->state >= TCP_ESTABLISHED || tp->fastopen) {
 		tp->snd_up = seq_max(tp->snd_up, tp->snd_una); /* or it would be ahead again 2 GiB later */
 		sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
 		sent += output_new(tp, TCP_SEGS_PER_TURN - sent);

@@ -220,7 +220,8 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 		return -CV_ENOBUFS;
 	}
 	to = rte_pktmbuf_append(m, (uint16_t)bytes);
-	if (to == NULL || (len > 0 && !payload_add(tp, m, h->seq, len))) {
+	if (to == NULL ||
+		(len > 0 && !payload_add(tp, m, h->seq + ((h->flags & TCP_SYN) != 0), len))) {
 		rte_pktmbuf_free(m);
 		return -CV_ENOBUFS;
 	}
@@ -290,11 +291,14 @@ bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t f
 void tcp_syn_send(struct tcp_sock *tp)
 {
 	struct wire_tcp h;
+	uint32_t len = 0;
 
 	(void)ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr);
 	header_fill(tp, &h, tp->iss, tp->state == TCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK);
-	(void)emit(tp, &h, 0);
-	tp->snd_nxt = tp->snd_max = tp->iss + 1;
+	if (tp->state == TCP_SYN_SENT)
+		len = tcp_fastopen_syn(tp, &h);
+	(void)emit(tp, &h, len);
+	tp->snd_nxt = tp->snd_max = seq_max(tp->snd_max, tp->iss + 1 + len);
 	if (tp->rtt_start == 0) {
 		tp->timing = 1;
 		tp->rtt_seq = tp->iss + 1;

@@ -62,9 +62,9 @@ static uint32_t status_of(const struct tcp_sock *tp)
 	case TCP_LISTEN:
 		return st | CV_ST_LISTENING;
 	case TCP_SYN_SENT:
-		return st | CV_ST_CONNECTING;
-	case TCP_SYN_RECEIVED: /* a simultaneous open under way */
-		return st | CV_ST_CONNECTING;
+		return st | (tp->fastopen_waits ? CV_ST_CONNECTED | CV_ST_SYN_WAITS : CV_ST_CONNECTING);
+	case TCP_SYN_RECEIVED: /* a simultaneous open under way, or opened fast */
+		return st | (tp->fastopen ? CV_ST_CONNECTED : CV_ST_CONNECTING);
 	case TCP_ESTABLISHED:
 	case TCP_CLOSE_WAIT:
 	case TCP_FIN_WAIT_1:
@@ -103,6 +103,7 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
 {
 	if (tp->state == TCP_CLOSED)
 		return;
+	tcp_fastopen_end(tp, error != CV_OK);
 	tcp_timer_stop_all(tp);
 	queues_drop(tp);
 	if (tp->hashed)
@@ -142,7 +143,7 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 		return true;
 	}
 	MUST(tp->hashed);
-	MUST(tp->listening == NULL);
+	MUST(tp->listening == NULL || (tp->fastopen && tp->state == TCP_SYN_RECEIVED));
 	MUST(seq_leq(tp->snd_una, tp->snd_nxt));
 	MUST(seq_leq(tp->snd_nxt, tp->snd_max));
 	MUST(seq_leq(tp->snd_max, tp->snd_end + 1));

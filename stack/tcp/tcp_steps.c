@@ -4,7 +4,7 @@
  * eight steps of 3.10.7.4 by their numbers, with RFC5961's answers to blind attacks and RFC7323's
  * PAWS.
  */
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_ack.h"
 
 void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h)
 {
@@ -44,8 +44,10 @@ static void syn_sent_syn(struct tcp_sock *tp, struct tcp_seg *s)
 		tcp_rexmt_update(tp, true);
 		return;
 	}
-	tp->snd_una = s->h.ack;
+	tcp_fastopen_learn(tp, &s->h);
 	tcp_established(tp, &s->h);
+	if (s->h.ack != tp->snd_una)
+		tcp_ack_advance(tp, &s->h);
 	s->h.flags &= (uint8_t)~TCP_SYN;
 	tp->ack_now = 1;
 	sock_output_later(&tp->sk);
@@ -146,7 +148,7 @@ static enum tcp_verdict step_sequence(struct tcp_sock *tp, struct tcp_seg *s)
 
 static enum cv_error reset_error(const struct tcp_sock *tp)
 {
-	if (tp->state == TCP_SYN_RECEIVED)
+	if (tp->state == TCP_SYN_RECEIVED && !tp->fastopen)
 		return CV_ECONNREFUSED;
 	return tp->state == TCP_CLOSE_WAIT ? CV_EPIPE : CV_ECONNRESET; /* as Linux */
 }
@@ -182,6 +184,8 @@ static enum tcp_verdict ack_of_syn(struct tcp_sock *tp, struct tcp_seg *s)
 		return TCP_STOP;
 	}
 	tcp_established(tp, &s->h);
+	if (tp->fin_queued)
+		tcp_set_state(tp, TCP_FIN_WAIT_1, "FIN was queued");
 	return TCP_NEXT;
 }
 

@@ -17,6 +17,7 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->sack_ok = tp->ts_ok = tp->wscale_ok = 1; /* what we offer */
 	tp->snd_wscale = 0;
 	tp->rcv_wscale = TCP_WSCALE;
+	tp->fastopen = tp->fastopen_waits = tp->syn_data_acked = 0;
 	tp->in_recovery = tp->rto_recovery = tp->timing = 0;
 	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
 	tp->ack_pending = tp->dup_owed = 0;
@@ -164,9 +165,12 @@ static int tcp_connect(struct sock *sk, const struct cv_endpoint *peer)
 	tcp_connection_begin(tp, NULL);
 	tcp_mss_update(tp);
 	sk->engine->counters.tcp_active_opens++;
+	tcp_fastopen_connect(tp);
 	tcp_set_state(tp, TCP_SYN_SENT, "connect");
-	tcp_syn_send(tp);
-	tcp_rexmt_update(tp, true);
+	if (!tp->fastopen_waits) {
+		tcp_syn_send(tp);
+		tcp_rexmt_update(tp, true);
+	}
 	tcp_leave(tp);
 	return 0;
 }
@@ -255,7 +259,10 @@ void tcp_fin_queue(struct tcp_sock *tp)
 {
 	tp->fin_queued = 1;
 	tp->sk.status |= CV_ST_TX_SHUT;
-	tcp_set_state(tp, tp->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1, "FIN queued");
+	if (tp->state == TCP_SYN_RECEIVED) /* it goes when the handshake is done: RFC9293:3.10.4's second way */
+		sock_event(&tp->sk);
+	else
+		tcp_set_state(tp, tp->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1, "FIN queued");
 	sock_output_later(&tp->sk);
 }
 

@@ -7,7 +7,8 @@
 #include "stack/base/bytes.h"
 
 enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3, OPT_SACK_OK = 4, OPT_SACK = 5,
-	OPT_TS = 8 };
+	OPT_TS = 8, OPT_FO = 34 };
+
 static void parse_sack(struct wire_tcp *h, struct bytes *body)
 {
 	while (bytes_left(body) >= 8 && h->sacks_n < WIRE_TCP_SACK_MAX) {
@@ -48,6 +49,14 @@ static void parse_option(struct wire_tcp *h, uint8_t kind, struct bytes *body)
 			h->tsval = bytes_be32(body);
 			h->tsecr = bytes_be32(body);
 		}
+		break;
+	case OPT_FO:
+		if (len != 0 && (len < WIRE_TCP_FO_MIN || len > WIRE_TCP_FO_MAX || len % 2 != 0))
+			break;
+		h->has_fo = true;
+		h->fo_n = (uint8_t)len;
+		if (len > 0)
+			memcpy(h->fo, bytes_take(body, len), len);
 		break;
 	default:
 		break; /* RFC9293 MUST-6: unknown options are skipped */
@@ -91,6 +100,7 @@ static size_t bytes_without_sacks(const struct wire_tcp *h)
 	n += h->has_ts ? (h->sack_ok ? 10 : 12) : 0;
 	n += h->sack_ok ? (h->has_ts ? 2 : 4) : 0;
 	n += h->has_wscale ? 4 : 0;
+	n += h->has_fo ? (2u + h->fo_n + 3) / 4 * 4 : 0;
 	return n;
 }
 
@@ -138,6 +148,13 @@ void wire_tcp_emit_options(const struct wire_tcp *h, uint8_t *p)
 	}
 	if (h->has_wscale)
 		p = put4(p, OPT_NOP, OPT_WSCALE, 3, h->wscale);
+	if (h->has_fo) {
+		p = wire_put16(p, (uint16_t)(OPT_FO << 8 | (2 + h->fo_n)));
+		memcpy(p, h->fo, h->fo_n);
+		p += h->fo_n;
+		if (h->fo_n % 4 == 0)
+			p = wire_put16(p, OPT_NOP << 8 | OPT_NOP);
+	}
 	if (h->sacks_n) {
 		size_t blocks = sack_blocks_that_fit(h);
 

@@ -22,6 +22,8 @@ enum wire_tcp_flags {
 #define WIRE_TCP_BYTES_MIN 20
 #define WIRE_TCP_BYTES_MAX 60
 #define WIRE_TCP_SACK_MAX 4
+#define WIRE_TCP_FO_MIN 4
+#define WIRE_TCP_FO_MAX 16
 
 struct wire_tcp {
 	uint16_t sport, dport;
@@ -34,8 +36,11 @@ struct wire_tcp {
 	uint16_t mss;
 	uint8_t wscale; /* as sent; RFC7323:2.3 caps it at 14 where it is used */
 	uint8_t sacks_n;
+	bool has_fo;  /* Fast Open (RFC7413:4.1.1): a cookie of fo_n bytes, */
+	uint8_t fo_n; /* 0: it asks for one */
 	uint32_t tsval, tsecr;
-	struct range sacks[WIRE_TCP_SACK_MAX];
+	struct range sacks[WIRE_TCP_SACK_MAX]; /* from here on nothing is zeroed */
+	uint8_t fo[WIRE_TCP_FO_MAX];
 };
 
 /* Reads the header at data (len bytes of TCP). False when it is truncated, its data offset is below 20
@@ -115,7 +120,7 @@ void wire_tcp_emit_options(const struct wire_tcp *h, uint8_t *p);
 /* No option but timestamps. */
 static inline bool wire_tcp_is_plain(const struct wire_tcp *h)
 {
-	return !(h->has_mss | h->has_wscale | h->sack_ok | h->sacks_n);
+	return !(h->has_mss | h->has_wscale | h->sack_ok | h->has_fo | h->sacks_n);
 }
 
 static inline size_t wire_tcp_emit_bytes(const struct wire_tcp *h)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* socket, bind, listen, accept, connect, getsockname and getpeername: what each returns, errno by errno
  * (socket(2), bind(2), listen(2), accept(2), connect(2), getsockname(2), getpeername(2)). */
+#include <netinet/tcp.h>
 #include <sys/un.h>
 
 #include "tests/diff/diff.h"
@@ -516,6 +517,57 @@ CASE(connect_nonblocking__listener__writable_then_eisconn)
 	is(again == 0 || errno == EISCONN);
 	fails(connect(fd, SA(address), sizeof(address)), EISCONN);
 	works(accept(listener, NULL, NULL));
+}
+
+/* Without a cookie: a connect, then data. */
+CASE(fast_open__sendto__connects_and_sends)
+{
+	int listener = diff_listen(0, 0, 4), fd = (int)works(socket(AF_INET, SOCK_STREAM, 0)), server;
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+	char text[8];
+
+	diff_set_int(listener, IPPROTO_TCP, TCP_FASTOPEN, 4);
+	same(diff_int_option(listener, IPPROTO_TCP, TCP_FASTOPEN), 4);
+	same(sendto(fd, "hello", 5, MSG_FASTOPEN, SA(address), sizeof(address)), 5);
+	server = (int)works(accept(listener, NULL, NULL));
+	diff_read_all(server, text, 5);
+	same_bytes(text, "hello", 5);
+	fails(sendto(fd, "hello", 5, MSG_FASTOPEN, SA(address), sizeof(address)), EISCONN);
+	diff_write_all(server, "answer", 6);
+	diff_read_all(fd, text, 6);
+	same_bytes(text, "answer", 6);
+}
+
+CASE(fast_open__sendmsg_nonblocking__einprogress_then_writable)
+{
+	int listener = diff_listen(0, 0, 4), fd = (int)works(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+	struct iovec part = {(void *)(uintptr_t) "hello", 5};
+	struct msghdr message = {.msg_name = &address, .msg_namelen = sizeof(address), .msg_iov = &part,
+		.msg_iovlen = 1};
+
+	fails(sendmsg(fd, &message, MSG_FASTOPEN), EINPROGRESS);
+	is(diff_writable(fd, 3000));
+	same(diff_int_option(fd, SOL_SOCKET, SO_ERROR), 0);
+	same(send(fd, "hello", 5, 0), 5);
+	works(accept(listener, NULL, NULL));
+}
+
+CASE(fast_open__connect_option__connects_as_ever_without_a_cookie)
+{
+	int listener = diff_listen(0, 0, 4), fd = (int)works(socket(AF_INET, SOCK_STREAM, 0)), value = 2;
+	int other = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	struct sockaddr_in address = diff_addr(diff_port(listener)), closed = closed_port();
+
+	fails(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, sizeof(value)), EINVAL);
+	diff_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
+	same(diff_int_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT), 1);
+	works(connect(fd, SA(address), sizeof(address)));
+	value = 1;
+	fails(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, sizeof(value)), EINVAL);
+	same(send(fd, "hello", 5, 0), 5);
+	works(accept(listener, NULL, NULL));
+	fails(sendto(other, "hello", 5, MSG_FASTOPEN, SA(closed), sizeof(closed)), ECONNREFUSED);
 }
 
 CASE(connect__connected__eisconn)

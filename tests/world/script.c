@@ -219,6 +219,9 @@ void script_queue(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, c
 		h.sack_ok = s->sack_ok;
 		h.has_wscale = s->has_wscale;
 		h.wscale = s->wscale;
+		h.has_fo = s->has_fo;
+		h.fo_n = s->fo_n;
+		memcpy(h.fo, s->fo, s->fo_n);
 	}
 	for (unsigned i = 0; i < s->sacks_n; i++)
 		h.sacks[i] = (struct range){s->sacks[i].lo + s->irs, s->sacks[i].hi + s->irs};

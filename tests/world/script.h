@@ -46,6 +46,8 @@ struct script {
 	bool sack_ok, has_wscale;
 	uint8_t wscale;
 	uint16_t urg;
+	bool has_fo; /* Fast Open's option, of fo_n bytes */
+	uint8_t fo_n, fo[WIRE_TCP_FO_MAX];
 	struct script_seg segs[SCRIPT_SEGS];
 	unsigned head, tail;
 };
