@@ -188,6 +188,8 @@ struct cv_lane {
  * A waiting set: an epoll instance, or what a thread waits for in poll, select or a blocking call.
  * The engine posts (cookie << 32 | handle) when a watched socket's state changed; a pair that is
  * still unread is not posted twice. On overflow the program looks at all its watched sockets.
+ * Each worker has a ring of its own for each set (worker w's at sets_off + (w * sets_max + set) * set_stride); `armed` is the
+ * first one's, which all read, and there is one eventfd.
  * To sleep: armed = a new non-zero value, full fence, look again, sleep on the set's eventfd. The
  * engine rings once for each value. Behind the struct lie `set_entries` uint64_t.
  */
@@ -202,7 +204,8 @@ struct cv_set {
 #define CV_SET_EVENT(handle, cookie) (((uint64_t)(cookie) << 32) | (handle))
 
 /* First page of the segment: written once by the engine before the program maps it. Offsets are
- * from the segment's start. Counts are powers of two where they are ring sizes. */
+ * from the segment's start. Counts are powers of two where they are ring sizes. Records, descriptors, lanes and receive
+ * memory are divided among the workers: what is whose is the engine's affair, and a record says its worker. */
 struct cv_segment {
 	uint64_t magic;
 	uint32_t version;

@@ -105,6 +105,16 @@ int sock_listen(struct sock *sk, uint32_t backlog)
 	return sk->proto->listen ? sk->proto->listen(sk, backlog) : -CV_EOPNOTSUPP;
 }
 
+void *sock_listener_copy(const struct sock *sk)
+{
+	return sk->proto->listener_copy ? sk->proto->listener_copy(sk) : NULL;
+}
+
+int sock_listener_mirror(struct sock *sk, const void *copy, uint32_t backlog)
+{
+	return sk->proto->listener_mirror ? sk->proto->listener_mirror(sk, copy, backlog) : -CV_EOPNOTSUPP;
+}
+
 int sock_connect(struct sock *sk, const struct cv_endpoint *peer)
 {
 	struct cv_endpoint at;

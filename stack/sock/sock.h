@@ -95,6 +95,8 @@ struct sock_proto {
 	int (*setopt)(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);
 	int (*getopt)(struct sock *sk, enum cv_option opt, void *value, uint32_t *len);
 	void (*output)(struct sock *sk); /* end of turn, socket was on engine.output */
+	void *(*listener_copy)(const struct sock *sk);                                     /* may be NULL */
+	int (*listener_mirror)(struct sock *sk, const void *copy, uint32_t backlog); /* same */
 };
 
 /* --- for users ------------------------------------------------------------------------------- */
@@ -104,6 +106,10 @@ int sock_open(struct engine *e, uint8_t family, uint8_t type, struct sock **out)
 int sock_bind(struct sock *sk, const struct cv_endpoint *local);
 int sock_listen(struct sock *sk, uint32_t backlog);
 /* Stream: starts the handshake, 0 when begun; the outcome is in status and error. */
+/* What a listener's connections take from it, for its replicas on other workers, to be freed; NULL when memory is short. */
+void *sock_listener_copy(const struct sock *sk);
+/* Makes a new socket the replica of such a listener, or one that is it already. */
+int sock_listener_mirror(struct sock *sk, const void *copy, uint32_t backlog);
 int sock_connect(struct sock *sk, const struct cv_endpoint *peer);
 int sock_disconnect(struct sock *sk); /* connect(AF_UNSPEC) */
 /* Queues b. On success b belongs to the socket until release; on error nothing was kept. Accepts

@@ -409,6 +409,9 @@ void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *
 int tcp_listener_open(struct tcp_sock *lp);
 /* Ends what was not accepted. */
 void tcp_listener_close(struct tcp_sock *lp);
+/* sock_listener_copy(), sock_listener_mirror() */
+void *tcp_listener_copy(const struct sock *sk);
+int tcp_listener_mirror(struct sock *sk, const void *copy, uint32_t backlog);
 bool tcp_accept_queue_is_full(const struct tcp_sock *lp);
 /* s completes the handshake of r, which is on no list any more: the connection, in the accept queue. */
 void tcp_child_begin(struct tcp_sock *lp, const struct tcp_embryo *r, struct tcp_seg *s);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* LISTEN (RFC9293:3.10.7.2): who is let in, the connection that comes of it, the accept queue, and
  * its end. */
+#include <stdlib.h>
+
 #include "stack/tcp/tcp.h"
 
 #define EMBRYOS_MIN 256u
@@ -237,4 +239,36 @@ void tcp_listener_close(struct tcp_sock *lp)
 		tcp_fastopen_end(list_entry(lp->listening->fastopens.next, struct tcp_sock, bind_node), false);
 	pool_put(&e->tcp->listeners, lp->listening);
 	lp->listening = NULL;
+}
+
+void *tcp_listener_copy(const struct sock *sk)
+{
+	struct tcp_sock *copy = malloc(sizeof(*copy));
+
+	if (copy != NULL)
+		*copy = *cv_container_of(sk, struct tcp_sock, sk);
+	return copy;
+}
+
+/* The port is the listener's, whatever else this worker has on it. */
+int tcp_listener_mirror(struct sock *sk, const void *copy, uint32_t backlog)
+{
+	struct tcp_sock *tp = tcp_of(sk);
+	const struct tcp_sock *lp = copy;
+	int ret;
+
+	sk->backlog = backlog;
+	inherit(tp, lp);
+	if (tp->state == TCP_LISTEN)
+		return 0;
+	ret = tcp_listener_open(tp);
+	if (ret != 0)
+		return ret;
+	tp->bound_port = lp->bound_port;
+	tp->bound_addr = lp->bound_addr;
+	tcp_port_keep(tp, &lp->sk.local);
+	tcp_start_over(tp);
+	tcp_set_state(tp, TCP_LISTEN, "the listener's replica");
+	tcp_leave(tp);
+	return 0;
 }

@@ -30,6 +30,8 @@ static int do_open(struct user_lane *l, const struct cv_command *cmd)
 
 	if (cmd->family != CV_AF_INET && cmd->family != CV_AF_INET6)
 		return -CV_EAFNOSUPPORT;
+	if (g->worker != 0 && cmd->type != CV_STREAM)
+		return -CV_EINVAL; /* worker 0's (crew.h) */
 	us = user_sock_alloc(g);
 	if (!us)
 		return -CV_ENOBUFS;
@@ -49,15 +51,39 @@ static int do_bind(struct user_sock *us, const struct cv_command *cmd)
 {
 	struct sock *sk = us->sk;
 
+	if (us->g->worker != 0)
+		return -CV_EINVAL; /* worker 0 knows which ports are taken */
 	sk->reuseaddr = (cmd->arg & CV_BIND_REUSEADDR) != 0;
 	sk->reuseport = (cmd->arg & CV_BIND_REUSEPORT) != 0;
 	sk->v6only = (cmd->arg & CV_BIND_V6ONLY) != 0;
 	return sock_bind(sk, &cmd->peer);
 }
 
-static int do_listen(struct user_sock *us, const struct cv_command *cmd)
+/* Answered when the other workers have their replicas: who connects then must find one. */
+static int do_listen(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
 {
-	return sock_listen(us->sk, cmd->arg < USER_BACKLOG_MAX ? cmd->arg : USER_BACKLOG_MAX);
+	uint32_t backlog = cmd->arg < USER_BACKLOG_MAX ? cmd->arg : USER_BACKLOG_MAX;
+	int r;
+
+	if (us->g->worker != 0)
+		return -CV_EINVAL;
+	r = sock_listen(us->sk, user_backlog_share(us->g, backlog, 0));
+	us->backlog = backlog;
+	if (r == 0 && user_has_replicas(us->g)) {
+		us->listen_lane = (uint16_t)(l->index + 1);
+		user_replicas_tell(us, true);
+	}
+	return r;
+}
+
+/* A LISTEN whose replicas were not there yet when it was last looked at. True: it is done. */
+static bool listen_is_done(const struct user_lane *l, struct user_sock *us)
+{
+	if (!us->listen_done || us->listen_lane != l->index + 1)
+		return false;
+	us->listen_done = false;
+	us->listen_lane = 0;
+	return true;
 }
 
 static int do_connect(struct user_sock *us, const struct cv_command *cmd)
@@ -76,9 +102,14 @@ static int do_connect(struct user_sock *us, const struct cv_command *cmd)
 
 static int do_setopt(struct user_sock *us, const struct cv_command *cmd)
 {
+	int r;
+
 	if (cmd->arg == CV_OPT_NONE || cmd->arg >= CV_OPT_COUNT || cmd->len > sizeof(cmd->value))
 		return -CV_EINVAL;
-	return sock_setopt(us->sk, (enum cv_option)cmd->arg, cmd->value, cmd->len);
+	r = sock_setopt(us->sk, (enum cv_option)cmd->arg, cmd->value, cmd->len);
+	if (r == 0 && (us->sk->status & CV_ST_LISTENING) && user_has_replicas(us->g))
+		user_replicas_tell(us, false);
+	return r;
 }
 
 static int do_getopt(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd,
@@ -124,8 +155,8 @@ static void take_if_pending(struct user_lane *l, struct user_sock *us)
 {
 	struct user_sock *listener = us->listener;
 
-	if (!listener || !user_proc_holds(l->g, l->proc, listener))
-		return;
+	if (!listener || (!(listener->flags & US_REPLICA) && !user_proc_holds(l->g, l->proc, listener)))
+		return; /* who holds a replica's listener only worker 0 knows: any process of the group may */
 	user_rx_accepted(us);
 	user_proc_hold(l->g, l->proc, us);
 	user_rx_sync(listener);
@@ -156,7 +187,7 @@ static int32_t sock_command(
 	case CV_CMD_BIND:
 		return do_bind(us, cmd);
 	case CV_CMD_LISTEN:
-		return do_listen(us, cmd);
+		return do_listen(l, us, cmd);
 	case CV_CMD_CONNECT:
 		return do_connect(us, cmd);
 	case CV_CMD_SHUTDOWN:
@@ -212,6 +243,12 @@ static enum progress held(struct user_lane *l, struct user_sock *us, const struc
 		user_send(l, us, cmd);
 		return CMD_DONE;
 	}
+	if (cmd->op == CV_CMD_LISTEN && listen_is_done(l, us)) {
+		reply(l, cmd, 0, 0);
+		return CMD_DONE;
+	}
+	if (cmd->op == CV_CMD_LISTEN && us->replies_due > 0)
+		return CMD_WAIT;
 	user_rx_sync(us);
 	if (cmd->op == CV_CMD_CLOSE) {
 		user_proc_drop(l->g, l->proc, us, (cmd->flags & CV_F_ABORT) != 0);
@@ -219,7 +256,11 @@ static enum progress held(struct user_lane *l, struct user_sock *us, const struc
 		return CMD_DONE;
 	}
 	result = sock_command(l, us, cmd, &len);
+	if (us->mirrored && !(us->sk->status & CV_ST_LISTENING))
+		user_replicas_end(us); /* by connect(AF_UNSPEC) */
 	user_sock_refresh(us); /* the record says it before the reply does */
+	if (cmd->op == CV_CMD_LISTEN && us->replies_due > 0)
+		return CMD_WAIT;
 	reply(l, cmd, result, len);
 	return CMD_DONE;
 }

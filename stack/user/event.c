@@ -257,7 +257,7 @@ static void set_ring(struct user_group *g, struct user_set *s)
 	s->touched = false;
 	if (!s->open)
 		return;
-	armed = SEG_LOAD(&s->shared->armed);
+	armed = SEG_LOAD(s->armed);
 	if (s->only_if_wanted && SEG_LOAD(&g->lanes[s - g->sets].shared->want) == 0)
 		return;
 	if (armed == 0 || armed == s->rung)

@@ -5,7 +5,8 @@
  *
  * Files: user.c (the engine's callbacks, groups), segment.c (layout), proc.c (processes, lanes,
  * sets, holds), command.c (what lanes say), send.c (send buffers and completions), record.c
- * (sockets' records and life), rx.c (receive chains), event.c (watches, events, bells).
+ * (sockets' records and life), rx.c (receive chains), event.c (watches, events, bells), replica.c (listeners on several
+ * workers).
  */
 #ifndef CULVERT_USER_PRIV_H
 #define CULVERT_USER_PRIV_H
@@ -14,6 +15,7 @@
 #include <stdint.h>
 
 #include "stack/base/pool.h"
+#include "stack/core/crew.h"
 #include "stack/sock/sock.h"
 #include "stack/user/arena.h"
 #include "stack/user/user.h"
@@ -102,6 +104,7 @@ struct user_watch {
 struct user_set {
 	struct user_group *group;
 	struct cv_set *shared;
+	const uint32_t *armed; /* the first worker's, whoever we are */
 	uint64_t *ring;
 	bool open;
 	uint32_t proc;
@@ -144,6 +147,7 @@ enum user_sock_flags {
 	US_FRESH = 1u << 2,         /* some watch is fresh */
 	US_TX_MOVED = 1u << 3,      /* look at tx_want */
 	US_STARVED = 1u << 4,       /* in g->starved */
+	US_REPLICA = 1u << 6,       /* of a listener of worker 0; nobody holds it */
 	US_TX_BROKEN = 1u << 5,     /* bytes were lost between taken and sent: only RST is honest */
 };
 
@@ -181,6 +185,11 @@ struct user_sock {
 	struct user_sock *listener;
 	struct list pending_node;
 	struct list pending; /* on the listener */
+	uint32_t home;       /* on a replica: its listener's handle; its pending_node is in g->replicas */
+	uint16_t replies_due, listen_lane; /* on a listener: a LISTEN waits for its replicas; its lane, counted from 1 */
+	uint32_t backlog;                  /* of all workers */
+	bool mirrored;                     /* it has replicas */
+	bool listen_done;                  /* they are all there */
 	uint32_t free_next;
 };
 
@@ -190,7 +199,10 @@ struct user_group {
 	uint8_t *seg;
 	struct cv_segment geo; /* a private copy of the first page's contents */
 
+	uint16_t worker;
+	uint32_t number; /* among the groups, on all workers */
 	struct user_lane *lanes;
+	uint32_t lanes_first, lanes_end; /* this worker's */
 	uint32_t *active; /* indexes of open, draining and emptying lanes */
 	uint32_t active_n;
 	uint64_t epoch; /* grows when a blocked lane might go on */
@@ -204,14 +216,16 @@ struct user_group {
 
 	struct user_sock *socks;
 	struct cv_sock *records;
-	uint32_t socks_fresh, socks_n;
+	uint32_t socks_first, socks_fresh, socks_end, socks_n; /* this worker's part of the records; fresh: never used */
+	struct list replicas;
 	uint32_t socks_free_head, socks_free_tail, socks_free_n;
 	struct user_sock *notify;
 
 	struct cv_rxd *rxds;
 	struct user_rxd *rxd_own;
-	uint32_t rxds_fresh, rxds_free, rxds_used;
+	uint32_t rxds_fresh, rxds_end, rxds_free, rxds_used;
 	struct arena arena;
+	uint64_t rx_off; /* of this worker's part of the receive memory */
 	struct list starved;
 	uint32_t starved_n;
 	uint32_t starved_left; /* still to be looked at since memory came free */
@@ -229,10 +243,18 @@ struct user_group {
 	void *done_arg;
 };
 
+/* A message to another worker that its ring had no room for. */
+struct user_unsent {
+	struct list node;
+	uint16_t to;
+	struct crew_message msg;
+};
+
 struct user {
 	struct engine *e;
 	struct user_env env;
 	struct list groups;
+	struct list unsent;
 };
 
 /* segment.c */
@@ -307,8 +329,27 @@ void user_rx_leave_buffers(struct user_group *g);
 bool user_rx_is_drained(const struct user_sock *us);
 void user_rx_unstarve(struct user_sock *us);
 void user_rx_feed_starved(struct user_group *g);
+/* Appends a connection, which may be another worker's, to the listener's chain; false: no descriptor. */
+bool user_rx_connection(struct user_sock *us, uint32_t handle);
+/* Publishes what was appended. */
+void user_rx_announce(struct user_sock *us);
 /* A connection was taken from the listener's chain, or ended there. */
 void user_rx_accepted(struct user_sock *us);
+
+/* replica.c */
+bool user_has_replicas(const struct user_group *g);
+/* This worker's part of a listener's backlog. */
+uint32_t user_backlog_share(const struct user_group *g, uint32_t backlog, uint16_t worker);
+/* Makes the listener's replicas, or tells them what has changed. waits: a LISTEN is answered when they are there. */
+void user_replicas_tell(struct user_sock *us, bool waits);
+/* The socket listens no longer: nor do they. */
+void user_replicas_end(struct user_sock *us);
+/* A connection of a replica waits to be accepted. */
+void user_replica_announce(struct user_sock *replica, uint32_t handle);
+/* engine.message */
+void user_message(void *ctx, uint16_t from, const struct crew_message *msg);
+/* Once a turn: what found no room before. */
+void user_unsent_send(struct user *u);
 
 /* event.c */
 /* 0 or -CV_E... */

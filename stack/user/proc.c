@@ -184,11 +184,11 @@ int user_set_close(struct user_group *g, int proc, uint32_t set)
 
 int user_lane_open(struct user_group *g, int proc, int bell)
 {
-	struct user_lane *l = g->lanes;
+	struct user_lane *l = g->lanes + g->lanes_first;
 
-	while (l < g->lanes + g->geo.lanes_max && l->state != LANE_FREE)
+	while (l < g->lanes + g->lanes_end && l->state != LANE_FREE)
 		l++;
-	if (l == g->lanes + g->geo.lanes_max)
+	if (l == g->lanes + g->lanes_end)
 		return -CV_EMFILE;
 	if (user_txbufs_init(l) != 0)
 		return -CV_ENOMEM;
@@ -204,6 +204,17 @@ int user_lane_open(struct user_group *g, int proc, int bell)
 	g->procs[proc].lanes++;
 	set_begin(g, &g->sets[l->index], (uint32_t)proc, bell);
 	return (int)l->index;
+}
+
+void user_lane_mirror(struct user_group *g, int proc, uint32_t lane, int bell)
+{
+	set_begin(g, &g->sets[lane], (uint32_t)proc, bell);
+}
+
+void user_lane_mirror_close(struct user_group *g, int proc, uint32_t lane)
+{
+	if (g->sets[lane].open && g->sets[lane].proc == (uint32_t)proc)
+		set_end(g, &g->sets[lane]);
 }
 
 static void lane_free(struct user_lane *l)
@@ -254,6 +265,8 @@ static void lanes_drain(struct user_group *g, uint32_t proc)
 	for (uint32_t i = 0; i < g->geo.lanes_max; i++) {
 		if (g->lanes[i].state == LANE_OPEN && g->lanes[i].proc == proc)
 			lane_drain(&g->lanes[i]);
+		else if (i < g->lanes_first || i >= g->lanes_end)
+			user_lane_mirror_close(g, (int)proc, i);
 	}
 	for (uint32_t i = g->geo.lanes_max; i < g->sets_fresh; i++) {
 		if (g->sets[i].open && g->sets[i].proc == proc)
@@ -350,7 +363,7 @@ void user_proc_close_all(struct user_group *g)
 			(void)user_proc_close(g, (int)i);
 	}
 	/* What was passed on and never arrived. */
-	for (uint32_t i = 1; i < g->socks_fresh; i++) {
+	for (uint32_t i = g->socks_first; i < g->socks_fresh; i++) {
 		if (g->socks[i].sk)
 			user_sock_end(&g->socks[i], false);
 	}

@@ -15,13 +15,13 @@ struct user_sock *user_sock_alloc(struct user_group *g)
 	uint32_t gen;
 
 	if (g->socks_free_n > USER_REUSE_DISTANCE ||
-		(g->socks_free_n > 0 && g->socks_fresh == g->geo.socks_max)) {
+		(g->socks_free_n > 0 && g->socks_fresh == g->socks_end)) {
 		us = &g->socks[g->socks_free_head];
 		g->socks_free_head = us->free_next;
 		g->socks_free_n--;
 		if (g->socks_free_n == 0)
 			g->socks_free_tail = USER_NONE;
-	} else if (g->socks_fresh < g->geo.socks_max) {
+	} else if (g->socks_fresh < g->socks_end) {
 		us = &g->socks[g->socks_fresh];
 		us->index = g->socks_fresh++;
 	} else {
@@ -98,6 +98,9 @@ void user_sock_end(struct user_sock *us, bool abort)
 			true);
 	if (us->listener)
 		user_rx_accepted(us);
+	if (us->flags & US_REPLICA)
+		list_del(&us->pending_node);
+	user_replicas_end(us);
 	user_watch_drop_sock(us);
 	user_chunk_close(us);
 	user_rx_end(us);

@@ -29,7 +29,7 @@ static uint32_t rxd_alloc(struct user_group *g)
 
 	if (i != CV_RXD_NONE)
 		g->rxds_free = g->rxd_own[i].next;
-	else if (g->rxds_fresh < g->geo.rxds_max)
+	else if (g->rxds_fresh < g->rxds_end)
 		i = g->rxds_fresh++;
 	else
 		return CV_RXD_NONE;
@@ -75,7 +75,7 @@ static uint32_t rxd_alloc_block(struct user_group *g, uint32_t bytes)
 
 static uint8_t *rxd_data(const struct user_group *g, uint32_t i)
 {
-	return g->seg + g->geo.rx_off + g->rxd_own[i].block;
+	return g->seg + g->rx_off + g->rxd_own[i].block;
 }
 
 static void rxd_write(struct user_group *g, uint32_t i, const struct cv_rxd *content)
@@ -83,7 +83,7 @@ static void rxd_write(struct user_group *g, uint32_t i, const struct cv_rxd *con
 	struct cv_rxd *shared = &g->rxds[i];
 
 	*shared = *content;
-	shared->off = g->geo.rx_off +
+	shared->off = g->rx_off +
 		(g->rxd_own[i].block != ARENA_NONE ? g->rxd_own[i].block : 0);
 }
 
@@ -260,7 +260,7 @@ static void rxd_leave_buffer(struct user_group *g, uint32_t i)
 		return;
 	memcpy(rxd_data(g, i), rte_pktmbuf_mtod(own->m, const uint8_t *), own->len);
 	/* Whoever has loaded the old word still finds the buffer: it goes with the descriptor. */
-	SEG_STORE_RELEASE(&g->rxds[i].off, g->geo.rx_off + own->block);
+	SEG_STORE_RELEASE(&g->rxds[i].off, g->rx_off + own->block);
 }
 
 void user_rx_leave_buffers(struct user_group *g)
@@ -268,7 +268,7 @@ void user_rx_leave_buffers(struct user_group *g)
 	if (!g->inside)
 		return;
 	g->inside = false;
-	for (uint32_t k = 1; k < g->socks_fresh; k++) {
+	for (uint32_t k = g->socks_first; k < g->socks_fresh; k++) {
 		const struct user_sock *us = &g->socks[k];
 
 		for (uint32_t i = us->sk ? us->rx_head : CV_RXD_NONE; i != CV_RXD_NONE; i = g->rxd_own[i].next)
@@ -345,39 +345,44 @@ static void dgram_pull(struct user_sock *us)
 
 /* --- listeners ------------------------------------------------------------------------------- */
 
-/* Takes one connection over; false when there is none, or no record or descriptor for it. */
-static bool listener_take(struct user_sock *us)
+bool user_rx_connection(struct user_sock *us, uint32_t handle)
 {
 	struct user_group *g = us->g;
-	struct cv_rxd content = {.next = CV_RXD_NONE};
-	struct user_sock *conn;
-	struct sock *sk;
-	uint32_t i;
+	struct cv_rxd content = {.next = CV_RXD_NONE, .sock = handle};
+	uint32_t i = rxd_alloc(g);
 
-	if (us->sk->acceptq_len == 0)
+	if (i == CV_RXD_NONE)
 		return false;
-	i = rxd_alloc(g);
-	conn = i != CV_RXD_NONE ? user_sock_alloc(g) : NULL;
-	if (!conn) {
-		if (i != CV_RXD_NONE)
-			rxd_unalloc(g, i);
-		rx_starve(us);
-		return false;
-	}
-	sk = sock_accept(us->sk);
-	if (!sk) {
-		rxd_unalloc(g, i);
-		user_sock_unalloc(conn);
-		return false;
-	}
-	conn->listener = us;
-	list_add_tail(&us->pending, &conn->pending_node);
-	user_sock_start(conn, sk);
-	content.sock = conn->handle;
 	g->rxd_own[i].end = us->rx_produced + 1;
 	rxd_write(g, i, &content);
 	chain_append(us, i);
 	us->rx_produced++;
+	return true;
+}
+
+/* Takes one connection over; false when there is none, or no record or descriptor for it. */
+static bool listener_take(struct user_sock *us)
+{
+	struct user_group *g = us->g;
+	bool far = (us->flags & US_REPLICA) != 0;
+	struct user_sock *conn;
+	struct sock *sk;
+
+	if (us->sk->acceptq_len == 0)
+		return false;
+	conn = user_sock_alloc(g);
+	if (!conn || (!far && !user_rx_connection(us, conn->handle))) {
+		if (conn)
+			user_sock_unalloc(conn);
+		rx_starve(us);
+		return false;
+	}
+	sk = sock_accept(us->sk);
+	conn->listener = us;
+	list_add_tail(&us->pending, &conn->pending_node);
+	user_sock_start(conn, sk);
+	if (far)
+		user_replica_announce(us, conn->handle);
 	return true;
 }
 
@@ -412,6 +417,12 @@ static void publish_notify_pos(struct user_sock *us)
 	SEG_STORE(&us->g->records[us->index].rx_notify_pos, pos);
 }
 
+void user_rx_announce(struct user_sock *us)
+{
+	SEG_STORE_RELEASE(&us->g->records[us->index].rx_produced, us->rx_produced);
+	user_notify(us, US_CHANGED);
+}
+
 void user_rx_pull(struct user_sock *us)
 {
 	uint64_t before = us->rx_produced;
@@ -425,10 +436,8 @@ void user_rx_pull(struct user_sock *us)
 		dgram_pull(us);
 	}
 	publish_notify_pos(us);
-	if (us->rx_produced == before)
-		return;
-	SEG_STORE_RELEASE(&us->g->records[us->index].rx_produced, us->rx_produced);
-	user_notify(us, US_CHANGED);
+	if (us->rx_produced != before)
+		user_rx_announce(us);
 }
 
 bool user_rx_is_drained(const struct user_sock *us)

@@ -55,15 +55,16 @@ void user_geometry(const struct user_limits *limits, struct cv_segment *geo)
 	memset(geo, 0, sizeof(*geo));
 	geo->magic = CV_SEGMENT_MAGIC;
 	geo->version = CV_API_VERSION;
-	geo->workers = 1;
+	geo->workers = l->workers ? l->workers : 1;
 	geo->socks_max = pick(l->socks_max, SOCKS_DEFAULT, 2, 1u << CV_SOCK_INDEX_BITS);
 	geo->rxds_max = pick(l->rxds_max, RXDS_DEFAULT, 4, 1u << 24);
-	geo->lanes_max = pick(l->lanes_max, LANES_DEFAULT, 1, 4096);
+	geo->lanes_max = pick(l->lanes_max, LANES_DEFAULT, 1, 4096) * geo->workers; /* so many threads */
 	geo->sets_max = pick(l->sets_max, SETS_DEFAULT, geo->lanes_max, 1u << 16);
 	geo->cmd_entries = pick_pow2(l->cmd_entries, CMD_ENTRIES_DEFAULT);
 	geo->comp_entries = pick_pow2(l->comp_entries, COMP_ENTRIES_DEFAULT);
 	geo->set_entries = pick_pow2(l->set_entries, SET_ENTRIES_DEFAULT);
-	geo->rx_bytes = pick_bytes(l->rx_bytes, RX_BYTES_DEFAULT, ARENA_SPAN_BYTES);
+	geo->rx_bytes =
+		pick_bytes(l->rx_bytes, RX_BYTES_DEFAULT, (uint64_t)ARENA_SPAN_BYTES * geo->workers);
 	geo->tx_bytes_lane = pick_bytes(l->tx_bytes_lane, TX_BYTES_LANE_DEFAULT, PAGE);
 
 	geo->lane_stride = round_up(sizeof(struct cv_lane) +
@@ -80,7 +81,7 @@ void user_geometry(const struct user_limits *limits, struct cv_segment *geo)
 	geo->lanes_off = off;
 	off = round_up(off + geo->lanes_max * geo->lane_stride, PAGE);
 	geo->sets_off = off;
-	off = round_up(off + geo->sets_max * geo->set_stride, PAGE);
+	off = round_up(off + (uint64_t)geo->workers * geo->sets_max * geo->set_stride, PAGE);
 	geo->rx_off = off;
 	off = round_up(off + geo->rx_bytes, PAGE);
 	geo->tx_off = off;
@@ -94,6 +95,18 @@ uint64_t user_segment_size(const struct user_limits *limits)
 
 	user_geometry(limits, &geo);
 	return geo.size;
+}
+
+/* Where this worker's part of n things begins; the next one's is its end. */
+static uint32_t part(const struct user_group *g, uint32_t n, unsigned worker)
+{
+	return (uint32_t)((uint64_t)n * worker / g->geo.workers);
+}
+
+static struct cv_set *set_at(const struct user_group *g, uint32_t set, uint16_t worker)
+{
+	return (struct cv_set *)(g->seg + g->geo.sets_off +
+				 ((uint64_t)worker * g->geo.sets_max + set) * g->geo.set_stride);
 }
 
 static int lanes_init(struct user_group *g)
@@ -116,7 +129,8 @@ static int lanes_init(struct user_group *g)
 	for (uint32_t i = 0; i < g->geo.sets_max; i++) {
 		struct user_set *s = &g->sets[i];
 
-		s->shared = (struct cv_set *)(g->seg + g->geo.sets_off + i * g->geo.set_stride);
+		s->shared = set_at(g, i, g->worker);
+		s->armed = &set_at(g, i, 0)->armed;
 		s->ring = (uint64_t *)(s->shared + 1);
 		s->group = g;
 		s->watches = USER_NONE;
@@ -135,13 +149,19 @@ int user_group_memory_init(struct user_group *g)
 	g->rxd_own = calloc(g->geo.rxds_max, sizeof(*g->rxd_own));
 	g->watches = calloc(g->watches_max, sizeof(*g->watches));
 	if (!g->socks || !g->rxd_own || !g->watches || lanes_init(g) != 0 ||
-		arena_init(&g->arena, g->geo.rx_bytes) != 0 ||
+		arena_init(&g->arena, g->geo.rx_bytes / g->geo.workers) != 0 ||
 		pool_init(&g->chunks, sizeof(struct user_chunk) + USER_CHUNK_BYTES, USER_CHUNKS_MAX) != 0)
 		return -1;
+	g->rx_off = g->geo.rx_off + g->geo.rx_bytes / g->geo.workers * g->worker;
+	g->lanes_first = part(g, g->geo.lanes_max, g->worker);
+	g->lanes_end = part(g, g->geo.lanes_max, g->worker + 1u);
+	g->socks_end = part(g, g->geo.socks_max, g->worker + 1u);
+	g->rxds_end = part(g, g->geo.rxds_max, g->worker + 1u);
 	/* Index 0 means none in the contract. */
-	g->socks_fresh = 1;
+	g->socks_first = g->worker > 0 ? part(g, g->geo.socks_max, g->worker) : 1;
+	g->socks_fresh = g->socks_first;
 	g->socks_free_head = g->socks_free_tail = USER_NONE;
-	g->rxds_fresh = 1;
+	g->rxds_fresh = g->worker > 0 ? part(g, g->geo.rxds_max, g->worker) : 1;
 	g->rxds_free = CV_RXD_NONE;
 	g->watches_free = USER_NONE;
 	return 0;

@@ -28,6 +28,8 @@ static uint32_t commands(void *ctx)
 	struct user *u = ctx;
 	uint32_t done = 0;
 
+	if (cv_unlikely(!list_empty(&u->unsent)))
+		user_unsent_send(u);
 	list_for_each(node, &u->groups)
 		done += group_commands(group_of(node));
 	return done;
@@ -71,6 +73,8 @@ struct user *user_new(struct engine *e, const struct user_env *env)
 	u->e = e;
 	u->env = *env;
 	list_init(&u->groups);
+	list_init(&u->unsent);
+	e->message = user_message;
 	e->commands = commands;
 	e->pending = pending;
 	e->sock_event = on_sock_event;
@@ -83,6 +87,8 @@ void user_free(struct user *u)
 {
 	while (!list_empty(&u->groups))
 		user_group_free(group_of(list_first(&u->groups)));
+	while (!list_empty(&u->unsent))
+		free(list_entry(list_pop(&u->unsent), struct user_unsent, node));
 	free(u);
 }
 
@@ -96,7 +102,10 @@ struct user_group *user_group_open(struct user *u, void *seg, uint64_t size,
 	g->u = u;
 	g->seg = seg;
 	g->inside = limits && limits->inside;
+	g->worker = limits ? limits->worker : 0;
+	g->number = limits ? limits->number : 0;
 	list_init(&g->starved);
+	list_init(&g->replicas);
 	user_geometry(limits, &g->geo);
 	if (g->geo.size > size || user_group_memory_init(g) != 0) {
 		user_group_memory_fini(g);
@@ -186,6 +195,7 @@ static void sock_info(const struct user_sock *us, struct user_sock_info *info)
 	if (sk->status & CV_ST_LISTENING) {
 		info->recvq = sk->acceptq_len + sk->accept_lent;
 		info->sendq = sk->backlog;
+		info->replica = (us->flags & US_REPLICA) != 0;
 	}
 }
 
@@ -200,7 +210,7 @@ void user_sock_foreach(struct user_group *g,
 {
 	struct user_sock_info info;
 
-	for (uint32_t i = 1; i < g->socks_fresh; i++) {
+	for (uint32_t i = g->socks_first; i < g->socks_fresh; i++) {
 		if (!g->socks[i].sk)
 			continue;
 		sock_info(&g->socks[i], &info);

@@ -28,6 +28,9 @@ struct user_limits { /* of one group; 0 takes the default */
 	uint32_t socks_max, rxds_max, lanes_max, sets_max;
 	uint32_t cmd_entries, comp_entries, set_entries;
 	uint64_t rx_bytes, tx_bytes_lane;
+	/* The engines that serve it together (crew.h): the same limits to each, but for its number. 0: it is alone */
+	uint16_t workers, worker;
+	uint32_t number; /* of the group, the same on all of them */
 	bool inside; /* its program runs in the engine's process: it may read packet buffers */
 };
 
@@ -45,7 +48,9 @@ void user_free(struct user *u);
 
 /* Bytes that a segment of these limits takes (a multiple of the page size). */
 uint64_t user_segment_size(const struct user_limits *limits);
-/* Formats seg (zeroed, size bytes) and serves it from now on; NULL when memory is short. */
+/* Formats seg (zeroed, size bytes) and serves it from now on; NULL when memory is short. With several workers each
+ * opens the group, worker 0 first; processes and sets then are opened and closed on all of them in the same order, which
+ * gives them the same numbers. */
 struct user_group *user_group_open(struct user *u, void *seg, uint64_t size,
 	const struct user_limits *limits);
 /* Ends all its processes; after return nothing of the engine refers to the segment, except send
@@ -70,6 +75,9 @@ void user_proc_retain_done(struct user_group *g, int proc);
 /* Return the index or -CV_EMFILE. bell is handed to env->ring. */
 int user_lane_open(struct user_group *g, int proc, int bell);
 int user_set_open(struct user_group *g, int proc, int bell);
+/* The waiting set of a lane that another worker has given a number, on all others; and its end. */
+void user_lane_mirror(struct user_group *g, int proc, uint32_t lane, int bell);
+void user_lane_mirror_close(struct user_group *g, int proc, uint32_t lane);
 /* -CV_EINVAL if it is not proc's. What was posted on the lane before is still carried out. The bell
  * will not be rung again after return. */
 int user_lane_close(struct user_group *g, int proc, uint32_t lane);
@@ -97,7 +105,8 @@ struct user_sock_info {
 	uint32_t handle;
 	int32_t pid;            /* of the first process that holds it, 0 if none */
 	uint32_t holders;       /* processes; 0: waits in a listener's queue */
-	uint32_t recvq, sendq;  /* bytes; on a listener: connections waiting, backlog */
+	uint32_t recvq, sendq;  /* bytes; on a listener: connections waiting, backlog, this worker's part of both */
+	bool replica;           /* of a listener of worker 0 */
 	const struct sock *sk;
 };
 /* Calls f for each group, closing ones included; for each socket of a group. f must not change

@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	program_group_free(peer_group);
 	world_run(w, 600 * SEC, NULL, NULL);
 	world_free(w);
-	user_free(here.u);
-	user_free(there.u);
+	program_host_fini(&here);
+	program_host_fini(&there);
 	return 0;
 }

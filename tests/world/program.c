@@ -23,29 +23,57 @@ void program_host_init(struct program_host *h, struct world *w, int host)
 {
 	const struct user_env env = {.ctx = h, .ring = ring};
 
-	*h = (struct program_host){.w = w};
+	*h = (struct program_host){.w = w, .workers = w->host[host].workers};
 	h->u = user_new(w->host[host].e, &env);
 	assert_non_null(h->u);
+	for (uint16_t k = 1; k < h->workers; k++) {
+		h->more[k - 1] = user_new(world_engine(&w->host[host], k), &env);
+		assert_non_null(h->more[k - 1]);
+	}
+}
+
+void program_host_fini(struct program_host *h)
+{
+	user_free(h->u);
+	for (uint16_t k = 1; k < h->workers; k++)
+		user_free(h->more[k - 1]);
+}
+
+static struct user_group *group_at(const struct program_group *g, uint16_t worker)
+{
+	return worker == 0 ? g->g : g->more[worker - 1];
 }
 
 struct program_group *program_group_new(struct program_host *h, const struct user_limits *limits)
 {
 	struct program_group *g = calloc(1, sizeof(*g));
+	struct user_limits all = {0};
 
 	assert_non_null(g);
+	if (limits != NULL)
+		all = *limits;
+	all.workers = h->workers;
+	all.number = ++h->groups_n;
 	g->host = h;
-	g->size = user_segment_size(limits);
+	g->size = user_segment_size(&all);
 	g->seg = aligned_alloc(CV_SEGMENT_PAGE, g->size);
 	assert_non_null(g->seg);
 	memset(g->seg, 0, g->size);
-	g->g = user_group_open(h->u, g->seg, g->size, limits);
-	assert_non_null(g->g);
+	for (uint16_t k = 0; k < h->workers; k++) {
+		struct user_group **at = k == 0 ? &g->g : &g->more[k - 1];
+
+		all.worker = k;
+		*at = user_group_open(k == 0 ? h->u : h->more[k - 1], g->seg, g->size, &all);
+		assert_non_null(*at);
+	}
 	return g;
 }
 
 static void group_done(void *arg)
 {
-	((struct program_group *)arg)->done = true;
+	struct program_group *g = arg;
+
+	g->done = ++g->done_n == g->host->workers;
 }
 
 static bool group_is_done(void *ctx)
@@ -55,7 +83,8 @@ static bool group_is_done(void *ctx)
 
 void program_group_free(struct program_group *g)
 {
-	user_group_close(g->g, group_done, g);
+	for (uint16_t k = 0; k < g->host->workers; k++)
+		user_group_close(group_at(g, k), group_done, g);
 	assert_true(g->done || world_run(g->host->w, 4000 * 1000 * MS, group_is_done, g));
 	free(g->seg);
 	free(g);
@@ -66,10 +95,8 @@ static const struct cv_segment *geo(const struct program_group *g)
 	return (const struct cv_segment *)(const void *)g->seg;
 }
 
-void program_lane_open(struct program *p)
+static void lane_locate(struct program *p, int lane)
 {
-	int lane = user_lane_open(p->group->g, p->proc, 100 + p->proc);
-
 	assert_true(lane >= 0);
 	p->lane = (uint32_t)lane;
 	p->shared = (void *)(p->group->seg + geo(p->group)->lanes_off +
@@ -81,23 +108,81 @@ void program_lane_open(struct program *p)
 	assert_true(geo(p->group)->tx_bytes_lane >= PROGRAM_SLOT * PROGRAM_SLOTS);
 }
 
+/* The lane's set is known to all. */
+static int lane_open(const struct program_group *g, int proc, uint16_t worker)
+{
+	int lane = user_lane_open(group_at(g, worker), proc, 100 + proc);
+
+	for (uint16_t k = 0; lane >= 0 && k < g->host->workers; k++) {
+		if (k != worker)
+			user_lane_mirror(group_at(g, k), proc, (uint32_t)lane, 100 + proc);
+	}
+	return lane;
+}
+
+void program_lane_open(struct program *p)
+{
+	lane_locate(p, lane_open(p->group, p->proc, 0));
+	for (uint16_t k = 1; k < p->group->host->workers; k++) {
+		struct program *m = p->more[k - 1];
+
+		if (m == NULL)
+			m = p->more[k - 1] = calloc(1, sizeof(*m));
+		m->group = p->group;
+		m->proc = p->proc;
+		lane_locate(m, lane_open(p->group, p->proc, k));
+	}
+}
+
+int program_set_open(struct program *p, int bell)
+{
+	int set = user_set_open(p->group->g, p->proc, bell);
+
+	for (uint16_t k = 1; k < p->group->host->workers; k++)
+		assert_int_equal(user_set_open(group_at(p->group, k), p->proc, bell), set);
+	return set;
+}
+
 void program_start(struct program *p, struct program_group *g, const struct program *parent)
 {
+	int from = parent != NULL ? parent->proc : -1;
+
 	*p = (struct program){.group = g};
-	p->proc = user_proc_open(g->g, parent != NULL ? parent->proc : -1, 1000);
+	p->proc = user_proc_open(g->g, from, 1000);
 	assert_true(p->proc >= 0);
+	for (uint16_t k = 1; k < g->host->workers; k++)
+		assert_int_equal(user_proc_open(group_at(g, k), from, 1000), p->proc);
 	program_lane_open(p);
 }
 
 void program_end(struct program *p)
 {
-	user_proc_close(p->group->g, p->proc);
+	for (uint16_t k = 0; k < p->group->host->workers; k++)
+		user_proc_close(group_at(p->group, k), p->proc);
+}
+
+void program_exec(struct program *p, const uint32_t *kept, uint32_t n)
+{
+	for (uint16_t k = 0; k < p->group->host->workers; k++) {
+		user_proc_exec(group_at(p->group, k), p->proc);
+		user_proc_retain(group_at(p->group, k), p->proc, kept, n);
+		user_proc_retain_done(group_at(p->group, k), p->proc);
+	}
+}
+
+struct program *program_of(struct program *p, uint32_t sock)
+{
+	if (sock == CV_SOCK_NONE || p->group->host->workers == 1 || p->more[0] == NULL)
+		return p; /* the lane is chosen */
+	return program_record(p, sock)->worker == 0 ? p : p->more[program_record(p, sock)->worker - 1];
 }
 
 void program_post(struct program *p, struct cv_command c)
 {
-	struct cv_command *ring_at = (struct cv_command *)(void *)(p->shared + 1);
+	struct cv_command *ring_at;
 
+	p = program_of(p, c.sock);
+	ring_at = (struct cv_command *)(void *)(p->shared + 1);
 	assert_true(p->tail - p->shared->cmd_head < geo(p->group)->cmd_entries);
 	ring_at[p->tail++ & (geo(p->group)->cmd_entries - 1)] = c;
 	__atomic_store_n(&p->shared->cmd_tail, p->tail, __ATOMIC_RELEASE);
@@ -105,9 +190,12 @@ void program_post(struct program *p, struct cv_command c)
 
 int program_call(struct program *p, struct cv_command c)
 {
+	p = program_of(p, c.sock);
 	c.seq = ++p->seq;
 	program_post(p, c);
-	world_run(p->group->host->w, 0, NULL, NULL);
+	/* What waits for other workers' answers is looked at again in a later turn. */
+	for (unsigned i = 0; i < 4 && p->shared->reply_seq != p->seq; i++)
+		world_run(p->group->host->w, 0, NULL, NULL);
 	assert_int_equal(p->shared->reply_seq, p->seq);
 	return p->shared->reply_result;
 }
@@ -148,9 +236,11 @@ uint32_t program_listener(struct program *p, int host, uint16_t port)
 	return sock;
 }
 
+/* By the workers in turn, as a program's connects. */
 uint32_t program_connect(struct program *p, int host, uint16_t port)
 {
-	uint32_t sock = program_open(p, CV_STREAM);
+	uint16_t worker = p->connects++ % p->group->host->workers;
+	uint32_t sock = program_open(worker == 0 ? p : p->more[worker - 1], CV_STREAM);
 
 	assert_int_equal(program_call(p, (struct cv_command){.op = CV_CMD_CONNECT, .sock = sock,
 						 .family = CV_AF_INET,
@@ -241,6 +331,7 @@ uint32_t program_send(struct program *p, uint32_t sock, const void *data, uint32
 	struct cv_command c = {.op = CV_CMD_SEND, .sock = sock, .family = CV_AF_NONE};
 	uint32_t done = 0;
 
+	p = program_of(p, sock);
 	if (to != NULL) {
 		c.family = CV_AF_INET;
 		c.peer = *to;
@@ -299,5 +390,19 @@ struct user_group_info program_info(const struct program_group *g)
 	struct user_group_info info;
 
 	user_group_info(g->g, &info);
+	for (uint16_t k = 1; k < g->host->workers; k++) {
+		struct user_group_info more;
+
+		user_group_info(group_at(g, k), &more);
+		info.socks += more.socks;
+		info.rxds_used += more.rxds_used;
+		info.watches += more.watches;
+		info.rx_bytes_used += more.rx_bytes_used;
+		info.tx_bytes_used += more.tx_bytes_used;
+		info.txbufs_used += more.txbufs_used;
+		info.starved += more.starved;
+		info.violations += more.violations;
+		info.refused += more.refused;
+	}
 	return info;
 }

@@ -15,7 +15,10 @@
 
 struct program_host {
 	struct world *w;
-	struct user *u;
+	struct user *u; /* of the only worker, or the first one */
+	struct user *more[WORLD_WORKERS_MAX - 1];
+	uint16_t workers;
+	uint32_t groups_n;
 	unsigned rings; /* bells that were rung */
 	int last_bell;
 };
@@ -23,7 +26,9 @@ struct program_host {
 /* A group with its segment. */
 struct program_group {
 	struct program_host *host;
-	struct user_group *g;
+	struct user_group *g; /* as above */
+	struct user_group *more[WORLD_WORKERS_MAX - 1];
+	unsigned done_n;
 	uint8_t *seg;
 	uint64_t size;
 	bool done; /* user_group_close() said so */
@@ -38,9 +43,14 @@ struct program {
 	uint32_t tail, seq;
 	bool slot_used[PROGRAM_SLOTS];
 	unsigned slots_used;
+	/* The same for its lanes to the other workers. */
+	struct program *more[WORLD_WORKERS_MAX - 1];
+	uint16_t connects; /* to be spread over the workers */
 };
 
 void program_host_init(struct program_host *h, struct world *w, int host);
+/* Behind world_free(). */
+void program_host_fini(struct program_host *h);
 struct program_group *program_group_new(struct program_host *h, const struct user_limits *limits);
 /* Closes it, runs the world until the engine has let go, frees the segment. */
 void program_group_free(struct program_group *g);
@@ -50,12 +60,17 @@ void program_start(struct program *p, struct program_group *g, const struct prog
 /* The process dies. */
 void program_end(struct program *p);
 void program_lane_open(struct program *p);
+int program_set_open(struct program *p, int bell);
+/* What a process is to the engine's workers. */
+void program_exec(struct program *p, const uint32_t *kept, uint32_t n);
 
 /* Posts and goes on. */
 void program_post(struct program *p, struct cv_command c);
 /* Posts, runs the world, returns the reply's result. */
 int program_call(struct program *p, struct cv_command c);
 
+/* Whose lane goes to the worker of the socket: p, or one of p->more. */
+struct program *program_of(struct program *p, uint32_t sock);
 struct cv_sock *program_record(struct program *p, uint32_t sock);
 uint32_t program_open(struct program *p, enum cv_type type);
 uint32_t program_listener(struct program *p, int host, uint16_t port);

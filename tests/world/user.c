@@ -51,16 +51,18 @@ static void pair_end(struct pair *t)
 	program_group_free(t->ga);
 	program_group_free(t->gb);
 	world_run(t->w, 400 * SEC, NULL, NULL);
-	for (int i = 0; i < 2; i++) {
-		tcp_count(t->w->host[i].e, &socks, &waits);
+	for (int i = 0; i < 2 * t->w->host[0].workers; i++) {
+		struct engine *e = world_engine(&t->w->host[i % 2], (uint16_t)(i / 2));
+
+		tcp_count(e, &socks, &waits);
 		assert_int_equal(socks + waits, 0);
-		assert_int_equal(udp_count(t->w->host[i].e), 0);
-		assert_int_equal(t->w->host[i].e->rx_held, 0);
-		assert_int_equal(t->w->host[i].e->rx_lent, 0);
+		assert_int_equal(udp_count(e), 0);
+		assert_int_equal(e->rx_held, 0);
+		assert_int_equal(e->rx_lent, 0);
 	}
 	world_free(t->w);
-	user_free(t->ha.u);
-	user_free(t->hb.u);
+	program_host_fini(&t->ha);
+	program_host_fini(&t->hb);
 }
 
 static void run_ms(struct pair *t, unsigned ms)
@@ -242,7 +244,7 @@ static void connection__taken_by_another_lane_before_accepted_is_seen__works(voi
 	/* A second thread of the same process watches it first. */
 	other = t.b;
 	program_lane_open(&other);
-	set = user_set_open(t.gb->g, t.b.proc, 7);
+	set = program_set_open(&t.b, 7);
 	assert_true(set >= 0);
 	server = program_accept(&t.b, listener, false);
 	assert_int_equal(program_call(&other, (struct cv_command){.op = CV_CMD_WATCH, .sock = server,
@@ -330,9 +332,7 @@ static void exec__retained_sockets_stay__the_others_close(void **state)
 	run_ms(&t, 10);
 	lost_server = program_accept(&t.b, listener, true);
 	run_ms(&t, 1);
-	user_proc_exec(t.gb->g, t.b.proc);
-	user_proc_retain(t.gb->g, t.b.proc, &kept_server, 1);
-	user_proc_retain_done(t.gb->g, t.b.proc);
+	program_exec(&t.b, &kept_server, 1);
 	program_lane_open(&t.b);
 	run_ms(&t, 20);
 	assert_true(program_record(&t.a, lost)->status & CV_ST_RX_EOF);
@@ -381,7 +381,7 @@ static void watch__events__come_once_until_read_and_ring_once_for_each_arming(vo
 	(void)state;
 	pair_start(&t, 10, &small);
 	connect_pair(&t, &listener, &client, &server);
-	set = user_set_open(t.gb->g, t.b.proc, 55);
+	set = program_set_open(&t.b, 55);
 	shared = set_at(t.gb, set);
 	program_post(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = server,
 				   .arg = (uint32_t)set, .len = 9});
@@ -418,7 +418,7 @@ static void watch__more_than_one_socket_may_have__set_is_told_of_everything(void
 	(void)state;
 	pair_start(&t, 11, &small);
 	connect_pair(&t, &listener, &client, &server);
-	set = user_set_open(t.gb->g, t.b.proc, 55);
+	set = program_set_open(&t.b, 55);
 	while (result == 0 && n < 1000)
 		result = program_call(&t.b, (struct cv_command){.op = CV_CMD_WATCH,
 						    .sock = server, .arg = (uint32_t)set, .len = n++});
@@ -473,7 +473,7 @@ static void send__full_and_wanted__tells_when_there_is_room(void **state)
 	memcpy(opt.value, &size, sizeof(size));
 	assert_int_equal(program_call(&t.a, opt), 0);
 	assert_int_equal(program_record(&t.a, client)->sndbuf, 120000);
-	set = user_set_open(t.ga->g, t.a.proc, 77);
+	set = program_set_open(&t.a, 77);
 	shared = set_at(t.ga, set);
 	program_post(&t.a, (struct cv_command){.op = CV_CMD_WATCH, .sock = client,
 				   .arg = (uint32_t)set});

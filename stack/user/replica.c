@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Listeners on several workers (docs/decisions/0015-workers.md): the listener itself is worker 0's; each other worker has a
+ * replica, which lets connections in and announces them to the listener. A connection stays where it is: the program
+ * finds its handle in the listener's chain and takes it by a command to the connection's own worker.
+ *
+ * Invariants: a replica is made and ended by its listener only; connections that nobody took end with their replica.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "stack/user/priv.h"
+
+enum {
+	MSG_LISTEN = 1,  /* a: the listener, b: the replica's backlog, data: what it is like, spare: family, and whether to answer */
+	MSG_LISTENING,   /* a: the listener */
+	MSG_UNLISTEN,    /* a: the listener */
+	MSG_CONNECTION,  /* a: the listener, b: the connection */
+	MSG_REFUSED,     /* b: the connection, for which the listener had no room */
+};
+
+/* --- sending --------------------------------------------------------------------------------------- */
+
+/* In order, and not lost when the ring is full: there are few of them, and each matters. */
+static void tell(struct user *u, uint16_t to, const struct crew_message *msg)
+{
+	struct user_unsent *m;
+
+	if (list_empty(&u->unsent) && crew_post(u->e, to, msg))
+		return;
+	m = malloc(sizeof(*m));
+	if (m == NULL) {
+		free(msg->data);
+		return;
+	}
+	*m = (struct user_unsent){.to = to, .msg = *msg};
+	list_init(&m->node);
+	list_add_tail(&u->unsent, &m->node);
+}
+
+void user_unsent_send(struct user *u)
+{
+	while (!list_empty(&u->unsent)) {
+		struct user_unsent *m = list_entry(list_first(&u->unsent), struct user_unsent, node);
+
+		if (!crew_post(u->e, m->to, &m->msg))
+			return;
+		list_del(&m->node);
+		free(m);
+	}
+}
+
+bool user_has_replicas(const struct user_group *g)
+{
+	return g->geo.workers > 1 && g->worker == 0;
+}
+
+/* A queue takes one more than the backlog (listen(2)); each worker lets in at least one. */
+uint32_t user_backlog_share(const struct user_group *g, uint32_t backlog, uint16_t worker)
+{
+	uint32_t n = g->geo.workers, all = backlog + 1, mine = all / n + (worker < all % n);
+
+	return mine > 0 ? mine - 1 : 0;
+}
+
+void user_replicas_tell(struct user_sock *us, bool waits)
+{
+	struct user_group *g = us->g;
+
+	for (uint16_t to = 1; to < g->geo.workers; to++) {
+		const struct crew_message msg = {.kind = MSG_LISTEN,
+			.group = g->number,
+			.a = us->handle,
+			.b = user_backlog_share(g, us->backlog, to),
+			.data = sock_listener_copy(us->sk),
+			.spare = (uint64_t)us->sk->family << 1 | waits};
+
+		if (msg.data == NULL)
+			continue; /* memory is short: that worker refuses */
+		us->replies_due = (uint16_t)(us->replies_due + waits);
+		us->mirrored = true;
+		tell(g->u, to, &msg);
+	}
+}
+
+void user_replicas_end(struct user_sock *us)
+{
+	const struct crew_message msg = {.kind = MSG_UNLISTEN, .group = us->g->number, .a = us->handle};
+
+	for (uint16_t to = 1; us->mirrored && to < us->g->geo.workers; to++)
+		tell(us->g->u, to, &msg);
+	us->mirrored = false;
+}
+
+void user_replica_announce(struct user_sock *replica, uint32_t handle)
+{
+	const struct crew_message msg = {
+		.kind = MSG_CONNECTION, .group = replica->g->number, .a = replica->home, .b = handle};
+
+	tell(replica->g->u, 0, &msg);
+}
+
+/* --- receiving ------------------------------------------------------------------------------------- */
+
+static struct user_sock *replica_find(struct user_group *g, uint32_t home)
+{
+	list_for_each(node, &g->replicas)
+	{
+		struct user_sock *us = list_entry(node, struct user_sock, pending_node);
+
+		if (us->home == home)
+			return us;
+	}
+	return NULL;
+}
+
+static struct user_sock *replica_new(struct user_group *g, uint32_t home, uint8_t family)
+{
+	struct user_sock *us = user_sock_alloc(g);
+	struct sock *sk;
+
+	if (us == NULL)
+		return NULL;
+	if (sock_open(g->u->e, family, CV_STREAM, &sk) != 0) {
+		user_sock_unalloc(us);
+		return NULL;
+	}
+	us->flags |= US_REPLICA;
+	us->home = home;
+	list_add_tail(&g->replicas, &us->pending_node);
+	user_sock_start(us, sk);
+	return us;
+}
+
+static void on_listen(struct user_group *g, const struct crew_message *msg)
+{
+	const struct crew_message answer = {.kind = MSG_LISTENING, .group = msg->group, .a = msg->a};
+	struct user_sock *us = replica_find(g, msg->a);
+
+	if (us == NULL)
+		us = replica_new(g, msg->a, (uint8_t)(msg->spare >> 1));
+	if (us != NULL && sock_listener_mirror(us->sk, msg->data, msg->b) != 0)
+		user_sock_end(us, true);
+	if (msg->spare & 1)
+		tell(g->u, 0, &answer);
+}
+
+static void on_listening(struct user_group *g, const struct crew_message *msg)
+{
+	struct user_sock *us = user_sock_find(g, msg->a);
+
+	if (us == NULL || us->replies_due == 0)
+		return;
+	if (--us->replies_due == 0) {
+		us->listen_done = true;
+		g->epoch++;
+	}
+}
+
+static void on_unlisten(struct user_group *g, const struct crew_message *msg)
+{
+	struct user_sock *us = replica_find(g, msg->a);
+
+	if (us != NULL)
+		user_sock_end(us, true);
+}
+
+/* A listener that has gone has told its replicas so. */
+static void on_connection(struct user_group *g, uint16_t from, const struct crew_message *msg)
+{
+	const struct crew_message no = {.kind = MSG_REFUSED, .group = msg->group, .b = msg->b};
+	struct user_sock *us = user_sock_find(g, msg->a);
+
+	if (us == NULL || !(us->sk->status & CV_ST_LISTENING))
+		return;
+	if (user_rx_connection(us, msg->b))
+		user_rx_announce(us);
+	else
+		tell(g->u, from, &no);
+}
+
+static void on_refused(struct user_group *g, const struct crew_message *msg)
+{
+	struct user_sock *us = user_sock_find(g, msg->b);
+
+	if (us != NULL && us->listener != NULL)
+		user_sock_end(us, true);
+}
+
+void user_message(void *ctx, uint16_t from, const struct crew_message *msg)
+{
+	struct user *u = ctx;
+
+	list_for_each(node, &u->groups)
+	{
+		struct user_group *g = list_entry(node, struct user_group, node);
+
+		if (g->number != msg->group || g->closing)
+			continue;
+		if (msg->kind == MSG_LISTEN)
+			on_listen(g, msg);
+		else if (msg->kind == MSG_LISTENING)
+			on_listening(g, msg);
+		else if (msg->kind == MSG_UNLISTEN)
+			on_unlisten(g, msg);
+		else if (msg->kind == MSG_CONNECTION)
+			on_connection(g, from, msg);
+		else if (msg->kind == MSG_REFUSED)
+			on_refused(g, msg);
+		break;
+	}
+	free(msg->data);
+}
