@@ -83,11 +83,12 @@ struct ep {
 	/* the set; NULL and -1 until there is an engine member */
 	struct wait_link *link;
 	struct cv_set *set;
-	const uint64_t *ring;
 	uint32_t ring_mask;
 	uint32_t set_index;
 	int bell;
-	uint32_t armed, overflow, head;
+	uint32_t armed;
+	/* by worker: of its ring */
+	uint32_t overflow[CV_WORKERS_MAX], head[CV_WORKERS_MAX];
 	uint32_t sleepers;
 	bool nested;    /* was given to another set, poll or select: always armed */
 	bool dead_seen; /* the link's end was taken over into the ready list */

@@ -218,10 +218,13 @@ static void set_locate(struct ep *ep, struct wait_link *link, uint32_t index)
 
 	ep->link = link;
 	ep->set_index = index;
-	ep->ring = (const uint64_t *)(const void *)(set + 1);
 	ep->ring_mask = link->seg->set_entries - 1;
-	ep->head = __atomic_load_n(&set->head, __ATOMIC_RELAXED);
-	ep->overflow = __atomic_load_n(&set->overflow, __ATOMIC_RELAXED);
+	for (unsigned k = 0; k < wait_set_rings(link->seg); k++) {
+		const struct cv_set *ring = wait_set_ring(link->seg, set, k);
+
+		ep->head[k] = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
+		ep->overflow[k] = __atomic_load_n(&ring->overflow, __ATOMIC_RELAXED);
+	}
 	ep->dead_seen = false;
 	__atomic_store_n(&ep->set, set, __ATOMIC_SEQ_CST);
 	/* Whoever sleeps in the kernel already has armed nothing. */

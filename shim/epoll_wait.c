@@ -83,13 +83,13 @@ void ep_rearm(struct ep *ep)
 		wait_set_disarm(ep->set);
 }
 
-/* Takes the events off the ring. */
-static uint32_t drain_once(struct ep *ep)
+static uint32_t ring_drain(struct ep *ep, struct cv_set *set, uint32_t *head)
 {
-	uint32_t tail = LOAD_ACQUIRE(ep->set->tail), n = 0;
+	const uint64_t *events = (const uint64_t *)(const void *)(set + 1);
+	uint32_t tail = LOAD_ACQUIRE(set->tail), n = 0;
 
-	while (ep->head != tail) {
-		uint64_t event = LOAD(ep->ring[ep->head++ & ep->ring_mask]);
+	while (*head != tail) {
+		uint64_t event = LOAD(events[(*head)++ & ep->ring_mask]);
 		uint32_t cookie = (uint32_t)(event >> 32);
 		struct mux_item *item = cookie < ep->slots_n ? ep->slots[cookie].item : NULL;
 
@@ -97,14 +97,31 @@ static uint32_t drain_once(struct ep *ep)
 			ep_queue(ep, item);
 		n++;
 	}
-	if (n) {
-		STORE_RELEASE(ep->set->head, tail);
+	if (n)
+		STORE_RELEASE(set->head, tail);
+	return n;
+}
+
+/* Takes the events off the rings. */
+static uint32_t drain_once(struct ep *ep)
+{
+	const struct cv_segment *seg = ep->link->seg;
+	uint32_t n = 0;
+	bool all = false;
+
+	for (unsigned k = 0; k < wait_set_rings(seg); k++) {
+		struct cv_set *set = wait_set_ring(seg, ep->set, k);
+
+		n += ring_drain(ep, set, &ep->head[k]);
+		if (ep->overflow[k] == LOAD(set->overflow))
+			continue;
+		ep->overflow[k] = LOAD(set->overflow);
+		all = true;
+	}
+	if (n)
 		FENCE();
-	}
-	if (ep->overflow != LOAD(ep->set->overflow)) {
-		ep->overflow = LOAD(ep->set->overflow);
+	if (all)
 		queue_all(ep);
-	}
 	return n;
 }
 
@@ -189,13 +206,18 @@ static void item_disable(struct mux_item *item)
  * sleepers, and this one sees at its next look. */
 static bool may_harvest(const struct ep *ep)
 {
-	const struct cv_set *set = LOAD(ep->set);
+	struct cv_set *set = LOAD(ep->set);
 	const struct wait_link *link = LOAD(ep->link);
 
 	if (!set || !link)
 		return false;
-	return LOAD(ep->ready_n) != 0 || LOAD_ACQUIRE(set->tail) != LOAD(ep->head) ||
-	       LOAD(link->dead) || LOAD(ep->overflow) != LOAD(set->overflow);
+	for (unsigned k = 0; k < wait_set_rings(link->seg); k++) {
+		const struct cv_set *ring = wait_set_ring(link->seg, set, k);
+
+		if (LOAD_ACQUIRE(ring->tail) != LOAD(ep->head[k]) || LOAD(ep->overflow[k]) != LOAD(ring->overflow))
+			return true;
+	}
+	return LOAD(ep->ready_n) != 0 || LOAD(link->dead);
 }
 
 /* Reports up to max items of our half. The list is gone through once; what is reported and level

@@ -336,6 +336,13 @@ int64_t link_request(struct link *l, struct cv_request *request, int fd)
 	return error ? error : (int64_t)reply.value;
 }
 
+uint32_t link_worker_next(struct link *l)
+{
+	uint32_t n = l->wait.page->workers;
+
+	return n > 1 ? __atomic_fetch_add(&l->connects, 1, __ATOMIC_RELAXED) % n : 0;
+}
+
 void mux_link_lost(struct wait_link *link)
 {
 	if (__atomic_exchange_n(&link->dead, 1, __ATOMIC_ACQ_REL) == 0)

@@ -24,6 +24,7 @@ struct link {
 	uint32_t proc;
 	uint32_t generation; /* forks: lanes of another generation are the parent's */
 	int bells[CV_WORKERS_MAX];
+	uint32_t connects; /* spread over the workers */
 	int child_fd; /* between link_fork_prepare and its end */
 	uint32_t child_proc;
 };
@@ -51,6 +52,8 @@ void link_fork_prepare(void);
 void link_fork_parent(void);
 void link_fork_child(void);
 
+/* For the next connection: each worker in turn. */
+uint32_t link_worker_next(struct link *l);
 int link_errno(int cv_error); /* of an enum cv_error, without its sign */
 enum link_log { LINK_OFF, LINK_WARN, LINK_INFO, LINK_DEBUG };
 void link_say(enum link_log level, const char *text);

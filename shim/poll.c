@@ -212,7 +212,7 @@ static int set_sleep(
 
 	if (w) {
 		wait_set_arm(w->set, &w->armed);
-		wait_set_drain(w->set, ps->link->seg->set_entries);
+		wait_set_drain(ps->link->seg, w->set);
 	}
 	any = set_look(ps);
 	n = 0;

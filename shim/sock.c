@@ -261,10 +261,10 @@ void sock_attach(struct file *f, struct link *l, uint32_t handle)
 	f->mux.rec = &socks[CV_SOCK_INDEX(handle) % l->wait.seg->socks_max];
 }
 
-/* An engine socket behind the undecided f; not yet announced by decided(). */
-static int to_engine(int fd, struct file *f, struct link *l)
+/* An engine socket of that worker's behind the undecided f: worker 0's when it binds (0015); not yet announced by decided(). */
+static int to_engine(int fd, struct file *f, struct link *l, uint32_t worker)
 {
-	struct lane *lane = lane_enter(l, 0);
+	struct lane *lane = lane_enter(l, worker);
 	struct cv_command c = {.op = CV_CMD_OPEN,
 		.family = f->family == AF_INET ? CV_AF_INET : CV_AF_INET6,
 		.type = f->type == SOCK_STREAM ? CV_STREAM : CV_DGRAM};
@@ -333,7 +333,7 @@ static int bind_both(int fd, struct file *f, struct link *l)
 		return -errno;
 	error = address_in((const struct sockaddr *)&name, len, &end, &family);
 	if (!error)
-		error = to_engine(fd, f, l);
+		error = to_engine(fd, f, l, 0);
 	if (error)
 		return error;
 	error = engine_bind(fd, f, &end);
@@ -352,7 +352,7 @@ static int bind_both_anywhere(int fd, struct file *f, struct link *l, const stru
 	for (int tries = 0; tries < PORT_TRIES; tries++) {
 		struct sockaddr_storage name;
 		socklen_t len = sizeof(name);
-		int error = to_engine(fd, f, l);
+		int error = to_engine(fd, f, l, 0);
 
 		if (error)
 			return error;
@@ -402,7 +402,7 @@ static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, sockle
 		to_kernel(fd, f, "bound to an address that is not the engine's");
 		return 0;
 	}
-	error = to_engine(fd, f, l);
+	error = to_engine(fd, f, l, 0);
 	if (error)
 		return error;
 	error = engine_bind(fd, f, &end);
@@ -649,7 +649,7 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 			  (!f->mux.rec || f->mux.both)))
 		return kernel_connect(fd, f, addr, len);
 	if (!f->mux.rec) {
-		error = to_engine(fd, f, l);
+		error = to_engine(fd, f, l, f->type == SOCK_STREAM ? link_worker_next(l) : 0);
 		if (error)
 			return error == -ENETDOWN ? kernel_connect(fd, f, addr, len) : error;
 		decided(fd, f, false);

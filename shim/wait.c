@@ -391,15 +391,20 @@ void wait_set_disarm(struct cv_set *set)
 	STORE(set->armed, 0);
 }
 
-uint32_t wait_set_drain(struct cv_set *set, uint32_t entries)
+uint32_t wait_set_drain(const struct cv_segment *seg, struct cv_set *set)
 {
-	uint32_t tail = LOAD_ACQUIRE(set->tail), unread = tail - set->head;
+	uint32_t all = 0;
 
-	if (unread == 0)
-		return 0;
-	STORE_RELEASE(set->head, tail);
-	FENCE();
-	return unread > entries ? entries : unread;
+	for (unsigned k = 0; k < wait_set_rings(seg); k++) {
+		struct cv_set *ring = wait_set_ring(seg, set, k);
+		uint32_t tail = LOAD_ACQUIRE(ring->tail), unread = tail - ring->head;
+
+		STORE_RELEASE(ring->head, tail);
+		all += unread > seg->set_entries ? seg->set_entries : unread;
+	}
+	if (all > 0)
+		FENCE();
+	return all;
 }
 
 void wait_lane_init(struct wait_lane *w, struct wait_link *link, struct cv_lane *lane,
@@ -577,7 +582,7 @@ static int try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *m
 
 	if (set) {
 		wait_set_arm(set, &t->w->armed);
-		wait_set_drain(set, t->link->seg->set_entries);
+		wait_set_drain(t->link->seg, set);
 	}
 	result = t->look(t);
 	if (result == 0)

@@ -208,11 +208,20 @@ void wait_slow_end(struct wait_slow *s);  /* pending handlers run in here */
 /* The time left until the deadline, 0 if passed; NULL for WAIT_FOREVER. */
 const struct timespec *wait_left(uint64_t deadline_ns, struct timespec *left);
 
+/* Each worker posts a set's events to a ring of its own; how many there are. Worker 0's is the set's, with the armed word. */
+static inline unsigned wait_set_rings(const struct cv_segment *seg)
+{
+	return seg->workers > 1 && seg->workers <= CV_WORKERS_MAX ? seg->workers : 1;
+}
+static inline struct cv_set *wait_set_ring(const struct cv_segment *seg, struct cv_set *set, unsigned worker)
+{
+	return (struct cv_set *)(void *)((char *)set + (uint64_t)worker * seg->sets_max * seg->set_stride);
+}
 /* Arms a set (new value, full fence); *armed is the last value used. */
 void wait_set_arm(struct cv_set *set, uint32_t *armed);
 void wait_set_disarm(struct cv_set *set);
 /* Forgets all unread events, with the fence that must follow. Returns how many there were. */
-uint32_t wait_set_drain(struct cv_set *set, uint32_t entries);
+uint32_t wait_set_drain(const struct cv_segment *seg, struct cv_set *set);
 /* Makes sure that the lane's set watches the socket. False: the engine is gone or memory is short.
  */
 bool wait_watch(struct wait_lane *w, const struct mux_file *f);
