@@ -71,6 +71,14 @@ void icmp6_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 		nd_input(e, port, m);
 		return;
 	}
+	if (port != NULL && type == ICMP6_ROUTER_ADVERT) {
+		ra_input(e, port, m);
+		return;
+	}
+	if (port != NULL && type == ICMP6_REDIRECT) {
+		redirect_input(e, port, m);
+		return;
+	}
 	if (port != NULL && mld_is(type)) {
 		mld_input(e, port, m);
 		return;

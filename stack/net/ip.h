@@ -82,6 +82,19 @@ void net_port_down(struct engine *e, struct port *port);
 /* The port's addresses or gateways were changed: take them over, announce what is new. */
 int net_port_changed(struct engine *e, struct port *port);
 
+/* A route of the configuration. */
+struct ip_route {
+	uint8_t prefix[16], bits; /* IPv4's /n is 96 + n */
+	enum ip_route_kind { IP_ROUTE_VIA, IP_ROUTE_UNREACHABLE, IP_ROUTE_BLACKHOLE, IP_ROUTE_PROHIBIT } kind;
+	struct port *port; /* NULL: on which the gateway is */
+	bool has_gateway;  /* else all of it is on the link */
+	uint8_t gateway[16];
+	uint16_t mtu; /* 0: the port's */
+};
+/* -CV_ENOBUFS when there are too many. The most specific one wins, as long as its port is up; those that are not
+ * IP_ROUTE_VIA give what Linux gives: EHOSTUNREACH, EINVAL, EACCES. */
+int net_route_add(struct engine *e, const struct ip_route *r);
+
 /* Frames of one port, owned by the callee. */
 void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint16_t n);
 /* What other workers handed over, as it lies in a ring (crew.h); at most ENGINE_BURST. */

@@ -252,6 +252,8 @@ void net_addr_conflict(struct net_addr *a)
 		timer_del(&e->wheel, &a->dad);
 		state_set(a, ADDR_DUPLICATE);
 		e->counters.addr_duplicates++;
+		if (a->origin == ADDR_AUTOCONF)
+			slaac_again(a);
 		return;
 	}
 	if (!net_addr_usable(a))

@@ -12,13 +12,11 @@
 #include "stack/base/bytes.h"
 #include "stack/net/priv.h"
 
-#define ND_HOPS 255             /* RFC4861:7.1: what a router passed on is not believed */
-#define ND_OPT_SOURCE 1
-#define ND_OPT_TARGET 2
-#define ND_BYTES 24 /* of a message without options */
+#define ND_BYTES 24 /* of a neighbour's message without options */
+#define RS_BYTES 8
 #define ND_OPT_BYTES 8
 
-enum { NA_SOLICITED = 0x40, NA_OVERRIDE = 0x20 };
+enum { NA_ROUTER = 0x80, NA_SOLICITED = 0x40, NA_OVERRIDE = 0x20 };
 
 static const uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
 static const uint8_t unspecified[16];
@@ -31,34 +29,32 @@ void nd_solicited_node(uint8_t group[16], const uint8_t addr[16])
 	memcpy(group + 13, addr + 13, 3);
 }
 
-/* mac: of the Ethernet destination, NULL: dst is a group. option: 0 for none. */
-static void nd_send(struct engine *e, struct port *port, uint8_t type, uint8_t flags,
-	const uint8_t target[16], uint8_t option, const uint8_t src[16], const uint8_t dst[16],
-	const uint8_t *mac)
+/* A message of len bytes, zeroed, with its headers' place before it; the message, NULL without a buffer. */
+static uint8_t *message_new(struct engine *e, struct rte_mbuf **m, uint16_t len)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(e->pkt_pool);
 	struct rte_ipv6_hdr *ip;
-	uint8_t *h, group[6];
-	uint16_t len = ND_BYTES + (option ? ND_OPT_BYTES : 0), cksum;
 
-	ip = m ? (void *)rte_pktmbuf_append(m, (uint16_t)(sizeof(*ip) + len)) : NULL;
+	*m = rte_pktmbuf_alloc(e->pkt_pool);
+	ip = *m != NULL ? (void *)rte_pktmbuf_append(*m, (uint16_t)(sizeof(*ip) + len)) : NULL;
 	if (ip == NULL) {
 		e->counters.no_mbuf++;
-		rte_pktmbuf_free(m);
-		return;
+		rte_pktmbuf_free(*m);
+		return NULL;
 	}
-	h = (uint8_t *)(ip + 1);
-	memset(h, 0, len);
-	h[0] = type;
-	h[4] = flags;
-	addr_to_wire(h + 8, target);
-	if (option) {
-		h[ND_BYTES] = option;
-		h[ND_BYTES + 1] = 1;
-		memcpy(h + ND_BYTES + 2, port->mac, 6);
-	}
+	memset(ip, 0, sizeof(*ip) + len);
+	return (uint8_t *)(ip + 1);
+}
+
+/* mac: of the Ethernet destination, NULL: dst is a group. */
+static void message_send(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t src[16],
+	const uint8_t dst[16], const uint8_t *mac)
+{
+	struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod(m, struct rte_ipv6_hdr *);
+	uint16_t len = (uint16_t)(rte_pktmbuf_pkt_len(m) - sizeof(*ip)), cksum;
+	uint8_t group[6];
+
 	cksum = (uint16_t)~mbuf_cksum(m, sizeof(*ip), pseudo_cksum(src, dst, IPPROTO_ICMPV6, len));
-	memcpy(h + ICMP_CKSUM_OFF, &cksum, 2);
+	memcpy((uint8_t *)(ip + 1) + ICMP_CKSUM_OFF, &cksum, 2);
 	ip->vtc_flow = rte_cpu_to_be_32(6u << 28);
 	ip->payload_len = rte_cpu_to_be_16(len);
 	ip->proto = IPPROTO_ICMPV6;
@@ -67,11 +63,52 @@ static void nd_send(struct engine *e, struct port *port, uint8_t type, uint8_t f
 	addr_to_wire(ip->dst_addr, dst);
 	if (mac == NULL)
 		eth_group_mac(group, dst);
+	eth_output(e, port, m, mac ? mac : group, RTE_ETHER_TYPE_IPV6);
+}
+
+static void mac_option(uint8_t *at, uint8_t option, const struct port *port)
+{
+	at[0] = option;
+	at[1] = 1;
+	memcpy(at + 2, port->mac, 6);
+}
+
+/* A neighbour's message; option: 0 for none. */
+static void nd_send(struct engine *e, struct port *port, uint8_t type, uint8_t flags,
+	const uint8_t target[16], uint8_t option, const uint8_t src[16], const uint8_t dst[16],
+	const uint8_t *mac)
+{
+	struct rte_mbuf *m;
+	uint8_t *h = message_new(e, &m, ND_BYTES + (option ? ND_OPT_BYTES : 0));
+
+	if (h == NULL)
+		return;
+	h[0] = type;
+	h[4] = flags;
+	addr_to_wire(h + 8, target);
+	if (option)
+		mac_option(h + ND_BYTES, option, port);
 	if (type == ICMP6_SOLICIT)
 		e->counters.nd_solicits_out++;
 	else
 		e->counters.nd_adverts_out++;
-	eth_output(e, port, m, mac ? mac : group, RTE_ETHER_TYPE_IPV6);
+	message_send(e, port, m, src, dst, mac);
+}
+
+void nd_solicit_routers(struct engine *e, struct port *port, const uint8_t src[16])
+{
+	static const uint8_t all_routers[16] = {0xff, 2, [15] = 2};
+	bool any = addr_is_any(src);
+	struct rte_mbuf *m;
+	uint8_t *h = message_new(e, &m, RS_BYTES + (any ? 0 : ND_OPT_BYTES));
+
+	if (h == NULL)
+		return;
+	h[0] = ICMP6_ROUTER_SOLICIT;
+	if (!any)
+		mac_option(h + RS_BYTES, ND_OPT_SOURCE, port);
+	e->counters.router_solicits_out++;
+	message_send(e, port, m, src, all_routers, NULL);
 }
 
 static void advertise(const struct net_addr *a, uint8_t flags, const uint8_t dst[16], const uint8_t *mac)
@@ -108,25 +145,27 @@ bool nd_ask(struct neigh *n, bool unicast)
 	return true;
 }
 
-/* The MAC in the wanted option, NULL if there is none; *bad: an option of length 0, or cut short.
- */
-static const uint8_t *option_find(struct bytes b, uint8_t want, bool *bad)
+bool nd_options_parse(const struct rte_mbuf *m, uint32_t from, uint8_t mac_type, struct nd_options *o)
 {
-	const uint8_t *mac = NULL;
+	struct bytes b = bytes_over(
+		rte_pktmbuf_mtod_offset(m, const uint8_t *, from), rte_pktmbuf_data_len(m) - from);
 
-	*bad = false;
+	*o = (struct nd_options){0};
 	while (bytes_left(&b) > 0) {
+		const uint8_t *at = b.at;
 		uint8_t type = bytes_u8(&b), units = bytes_u8(&b);
-		const uint8_t *body = units ? bytes_take(&b, units * 8u - 2) : NULL;
 
-		if (body == NULL) {
-			*bad = true;
-			return NULL;
-		}
-		if (type == want && units == 1 && !(body[0] & 1))
-			mac = body;
+		if (units == 0 || bytes_take(&b, units * 8u - 2) == NULL)
+			return false;
+		if (type == mac_type && units == 1 && !(at[2] & 1))
+			o->mac = at + 2;
+		else if (type == ND_OPT_MTU && units == 1)
+			o->mtu = (uint32_t)at[4] << 24 | (uint32_t)at[5] << 16 | (uint32_t)at[6] << 8 | at[7];
+		else if (type == ND_OPT_PREFIX && units == 4 &&
+			o->prefixes_n < sizeof(o->prefixes) / sizeof(o->prefixes[0]))
+			o->prefixes[o->prefixes_n++] = at;
 	}
-	return mac;
+	return true;
 }
 
 /* RFC4861:7.2.3; RFC4862:5.4.3 */
@@ -171,6 +210,9 @@ static void advert_input(struct engine *e, struct port *port, uint8_t flags,
 	}
 	if (n == NULL)
 		return;
+	if (n->router && !(flags & NA_ROUTER))
+		ra_neigh_failed(e, port, target, true);
+	n->router = (flags & NA_ROUTER) != 0;
 	if (n->state == NEIGH_INCOMPLETE) {
 		if (mac != NULL)
 			neigh_learn(n, mac, (flags & NA_SOLICITED) != 0);
@@ -192,6 +234,7 @@ void nd_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 {
 	const struct pkt *p = pkt_of(m);
 	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *), *mac = NULL;
+	struct nd_options options;
 	uint8_t target[16];
 	bool bad = rte_pktmbuf_data_len(m) < ND_BYTES || p->ttl != ND_HOPS || h[1] != 0;
 	bool solicit = !bad && h[0] == ICMP6_SOLICIT, from_any = addr_is_any(p->src.addr);
@@ -200,8 +243,8 @@ void nd_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 		memcpy(target, h + 8, 16);
 		if (addr_is_scoped(target))
 			addr_scope_set(target, port->ifindex);
-		mac = option_find(bytes_over(h + ND_BYTES, rte_pktmbuf_data_len(m) - ND_BYTES),
-			solicit ? ND_OPT_SOURCE : ND_OPT_TARGET, &bad);
+		bad = !nd_options_parse(m, ND_BYTES, solicit ? ND_OPT_SOURCE : ND_OPT_TARGET, &options);
+		mac = options.mac;
 		bad |= target[0] == 0xff || addr_is_v4(target);
 	}
 	if (!bad && solicit && from_any) /* a test for duplicates: to the group, without a MAC */

@@ -109,10 +109,13 @@ static void neigh_failed(struct neigh *n)
 {
 	struct engine *e = n->engine;
 	const struct port *port = n->port;
+	uint8_t addr[16];
 	struct pktq waiting;
 	struct rte_mbuf *m;
 
+	memcpy(addr, n->addr, 16);
 	neigh_forget(n, &waiting);
+	ra_neigh_failed(e, port, addr, false);
 	e->counters.drop_neigh_failed += waiting.n;
 	while ((m = pktq_pop(&waiting)) != NULL) {
 		icmp_error_unreachable(e, port, m);

@@ -26,6 +26,7 @@ int net_init(struct engine *e)
 		net->key = (struct siphash_key){e->env.random64(e->env.ctx), e->env.random64(e->env.ctx)};
 	pktq_init(&net->loopback);
 	neigh_init(net);
+	ra_init(net);
 	pmtu_init(e);
 	if (mcast_init(net) != 0) {
 		free(net);
@@ -171,12 +172,17 @@ static int iface_add(struct engine *e, struct port *port)
 	net->ifaces_n++;
 	*i = (struct iface){
 		.port = port, .engine = e, .reachable_ns = REACHABLE_NS, .retrans_ns = RETRANS_NS};
+	ra_iface_init(i);
 	mcast_report_init(&i->mcast[0], i);
 	mcast_report_init(&i->mcast[1], i);
 	port->iface = i;
 	if (port->ifindex == 0)
 		port->ifindex = (uint16_t)(port->id + 1);
-	return net_port_changed(e, port);
+	if (net_port_changed(e, port) != 0)
+		return -CV_ENOBUFS;
+	if (port->up)
+		ra_solicit(i);
+	return 0;
 }
 
 int net_port_add(struct engine *e, struct port *port)
@@ -221,6 +227,7 @@ static void iface_up(struct engine *e, struct port *port)
 	}
 	mcast_report_up(&port->iface->mcast[0]);
 	mcast_report_up(&port->iface->mcast[1]);
+	ra_solicit(port->iface);
 	neigh_port_ask(e, port);
 }
 
@@ -240,6 +247,7 @@ void net_port_down(struct engine *e, struct port *port)
 	for (struct port *p = port; p != NULL; p = p->next_vlan) {
 		p->up = false;
 		neigh_port_flush(e, p);
+		ra_port_flush(e, p);
 	}
 }
 

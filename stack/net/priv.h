@@ -19,6 +19,10 @@
 #define NET_PMTUS 256u
 #define REASS_BUCKETS 64u
 #define IP6_MTU_MIN 1280u
+#define NET_ROUTES_MAX 1024u /* of a family */
+#define NET_ROUTERS_MAX 16u
+#define NET_PREFIXES_MAX 64u
+#define NET_REDIRECTS_MAX 256u
 #define NET_FOREVER UINT64_MAX
 
 enum net_addr_state {
@@ -82,6 +86,10 @@ struct iface {
 	struct port *port;
 	struct engine *engine;
 	uint64_t reachable_ns, retrans_ns; /* RFC4861:6.3.2 */
+	uint32_t base_reachable_ms;        /* that reachable_ns was drawn from */
+	uint16_t mtu6;                     /* 0: the port's */
+	struct timer solicit;              /* of routers (RFC4861:6.3.7, RFC7559) */
+	uint64_t solicit_ns;               /* until the next one */
 	struct mcast_iface mcast[2];       /* IPv4's groups, IPv6's */
 };
 
@@ -89,6 +97,35 @@ struct pmtu {
 	uint8_t addr[16];
 	uint16_t mtu; /* 0: unused */
 	uint64_t until_ns;
+};
+
+struct net_route {
+	struct ip_route to;
+	uint64_t mask[2], value[2]; /* of the address as it lies in memory; of IPv4 its four bytes only */
+	uint8_t words;
+};
+
+struct net_routes {
+	unsigned n;
+	struct net_route of[NET_ROUTES_MAX]; /* longest prefix first */
+};
+
+/* A default router that offered itself, or what is on the link, or the better next hop of one destination; each as
+ * long as its lifetime says. */
+struct nd_router {
+	uint8_t addr[16];
+	struct port *port; /* NULL: free */
+	uint64_t until_ns;
+	uint64_t failed_ns; /* when it last did not answer; 0: never */
+};
+struct nd_prefix {
+	uint8_t prefix[16], bits;
+	struct port *port;
+	uint64_t until_ns;
+};
+struct nd_redirect {
+	uint8_t dst[16], hop[16];
+	struct port *port;
 };
 
 struct net {
@@ -103,6 +140,13 @@ struct net {
 	struct net_addr addrs[NET_ADDRS_MAX];
 	struct iface ifaces[NET_IFACES_MAX];
 	uint16_t ifaces_n;
+	struct net_routes routes[2]; /* IPv4's, IPv6's */
+	struct nd_router routers[NET_ROUTERS_MAX];
+	struct nd_prefix onlinks[NET_PREFIXES_MAX];
+	struct nd_redirect redirects[NET_REDIRECTS_MAX];
+	unsigned routers_n, onlink_n, redirects_n; /* in use, not slots */
+	unsigned router_next, redirect_next;
+	struct timer ra_timer; /* ends what routers said */
 	struct siphash_key key; /* of tables, and of interface identifiers: the same over restarts (engine.h, secret) */
 
 	struct list buckets[NEIGH_BUCKETS];
@@ -146,6 +190,31 @@ const uint8_t *net_source(const struct net *net, const struct port *port, const 
 /* route.c */
 void pmtu_init(struct engine *e);
 
+/* ra.c */
+void ra_init(struct net *net);
+void ra_iface_init(struct iface *i);
+/* Asks for routers, until one has answered. */
+void ra_solicit(struct iface *i);
+/* What was learned from the port is forgotten. */
+void ra_port_flush(struct engine *e, const struct port *port);
+/* A router advertisement or redirect; m: parsed, data at the ICMPv6 header. Consumes m. */
+void ra_input(struct engine *e, struct port *port, struct rte_mbuf *m);
+void redirect_input(struct engine *e, struct port *port, struct rte_mbuf *m);
+/* The port on which dst is, by a prefix of at least *bits, which becomes its length; NULL: none. */
+struct port *ra_onlink(struct engine *e, const uint8_t dst[16], uint32_t ifindex, uint8_t *bits);
+/* The port of the default router to use, and its address in *hop; NULL: there is none. */
+struct port *ra_router(struct engine *e, uint32_t ifindex, const uint8_t **hop);
+/* The better next hop that a router told us of, if any. */
+void ra_redirected(struct engine *e, const uint8_t dst[16], struct port **port, const uint8_t **hop);
+/* A neighbour does not answer, or is no router any more. */
+void ra_neigh_failed(struct engine *e, const struct port *port, const uint8_t addr[16], bool no_router);
+
+/* slaac.c */
+/* An autonomous prefix was advertised (RFC4862:5.5.3). Seconds; UINT32_MAX: for ever. */
+void slaac_prefix(struct engine *e, struct port *port, const uint8_t prefix[16], uint32_t preferred_s, uint32_t valid_s);
+/* The address that was made is somebody else's: another one, if it may be. */
+void slaac_again(struct net_addr *a);
+
 /* neigh.c */
 void neigh_init(struct net *net);
 struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t addr[16]);
@@ -174,6 +243,18 @@ void arp_probe(const struct net_addr *a);
 void arp_announce(const struct net_addr *a);
 
 /* nd.c */
+enum { ND_OPT_SOURCE = 1, ND_OPT_TARGET = 2, ND_OPT_PREFIX = 3, ND_OPT_MTU = 5 };
+#define ND_HOPS 255 /* RFC4861:7.1: what a router passed on is not believed */
+/* The walk over a message's options; false: one is cut short or has no length. Each as it is asked for. */
+struct nd_options {
+	const uint8_t *mac;           /* source or target link-layer address; NULL: none */
+	uint32_t mtu;                 /* 0: none */
+	const uint8_t *prefixes[16];  /* prefix information options, whole */
+	unsigned prefixes_n;
+};
+bool nd_options_parse(const struct rte_mbuf *m, uint32_t from, uint8_t mac_type, struct nd_options *o);
+/* A router solicitation from src (:: without the option). */
+void nd_solicit_routers(struct engine *e, struct port *port, const uint8_t src[16]);
 /* As arp_ask(). */
 bool nd_ask(struct neigh *n, bool unicast);
 /* A neighbour solicitation or advertisement; m: parsed, data at the ICMPv6 header. Consumes m. */
@@ -297,8 +378,11 @@ enum {
 	ICMP6_PARAMETER = 4,
 	ICMP6_ECHO_REQUEST = 128,
 	ICMP6_ECHO_REPLY = 129,
+	ICMP6_ROUTER_SOLICIT = 133,
+	ICMP6_ROUTER_ADVERT = 134,
 	ICMP6_SOLICIT = 135,
 	ICMP6_ADVERT = 136,
+	ICMP6_REDIRECT = 137,
 	ICMP_CKSUM_OFF = 2,
 };
 

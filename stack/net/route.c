@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where a packet goes and from which address: connected subnets, gateways, ourselves; and what is
- * known of the MTU of paths (RFC1191, RFC8201). Asked when a path is made, not for each packet.
+ * Where a packet goes and from which address: ourselves, connected subnets, configured routes, what routers say
+ * (ra.c); and what is known of the MTU of paths (RFC1191, RFC8201). Asked when a path is made, not for each packet.
+ *
+ * Configured routes lie in one array, longest prefix first: the first that fits is the right one
+ * (docs/decisions/0017).
  */
 #include <string.h>
 
@@ -70,11 +73,79 @@ void ip_self(const struct engine *e, uint8_t addr[16])
 	}
 }
 
+/* --- configured routes --------------------------------------------------------------------------- */
+
+static bool fits(const struct net_route *r, const uint8_t dst[16])
+{
+	if (r->words == 1) { /* IPv4: the last word says all */
+		uint32_t word;
+
+		memcpy(&word, dst + 12, 4);
+		return (word & (uint32_t)r->mask[1]) == (uint32_t)r->value[1];
+	} else {
+		uint64_t words[2];
+
+		memcpy(words, dst, sizeof(words));
+		return (words[0] & r->mask[0]) == r->value[0] && (words[1] & r->mask[1]) == r->value[1];
+	}
+}
+
+/* What fits() compares. */
+static void compile(struct net_route *r)
+{
+	bool v4 = addr_is_v4(r->to.prefix);
+	uint8_t mask[16] = {0}, value[16];
+
+	for (unsigned i = 0; i < r->to.bits; i++)
+		mask[i / 8] |= (uint8_t)(0x80 >> (i % 8));
+	for (unsigned i = 0; i < 16; i++)
+		value[i] = r->to.prefix[i] & mask[i];
+	memcpy(r->to.prefix, value, 16);
+	r->words = v4 ? 1 : 2;
+	if (v4) {
+		r->mask[1] = r->value[1] = 0;
+		memcpy(&r->mask[1], mask + 12, 4);
+		memcpy(&r->value[1], value + 12, 4);
+	} else {
+		memcpy(r->mask, mask, 16);
+		memcpy(r->value, value, 16);
+	}
+}
+
+static struct net_routes *routes_of(struct net *net, const uint8_t addr[16])
+{
+	return &net->routes[!addr_is_v4(addr)];
+}
+
+int net_route_add(struct engine *e, const struct ip_route *to)
+{
+	struct net_routes *all = routes_of(e->net, to->prefix);
+	struct net_route r = {.to = *to};
+	unsigned at = 0;
+
+	if (all->n == NET_ROUTES_MAX)
+		return -CV_ENOBUFS;
+	if (r.to.port != NULL && addr_is_scoped(r.to.gateway))
+		addr_scope_set(r.to.gateway, r.to.port->ifindex);
+	compile(&r);
+	while (at < all->n && all->of[at].to.bits >= r.to.bits)
+		at++;
+	memmove(&all->of[at + 1], &all->of[at], (all->n - at) * sizeof(r));
+	all->of[at] = r;
+	all->n++;
+	e->net->gen++;
+	return 0;
+}
+
+/* --- the way to an address ----------------------------------------------------------------------- */
+
 struct route {
 	struct port *port;
 	const uint8_t *src; /* the address of ours that fits */
 	const uint8_t *hop;
 	unsigned prefix;
+	uint16_t mtu; /* 0: the port's */
+	int error;    /* there is none, and this is what to say of it */
 };
 
 static const uint8_t *gateway_of(const struct port *port, bool v4)
@@ -82,6 +153,11 @@ static const uint8_t *gateway_of(const struct port *port, bool v4)
 	if (v4)
 		return port->has_gateway ? port->gateway : NULL;
 	return port->has_gateway6 ? port->gateway6 : NULL;
+}
+
+static bool allows(const struct port *port, uint32_t ifindex)
+{
+	return ifindex == 0 || port->ifindex == ifindex;
 }
 
 /* Link-local addresses and groups: the port that their scope says; IPv4's and a group without one: where the
@@ -93,9 +169,9 @@ static struct route route_on_link(const struct engine *e, const uint8_t dst[16],
 
 	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
 		struct port *port = e->net->ifaces[i].port;
-		struct route r = {port, net_source(e->net, port, dst), dst, 128};
+		struct route r = {.port = port, .src = net_source(e->net, port, dst), .hop = dst, .prefix = 128};
 
-		if (r.src == NULL || (scope != 0 && scope != port->ifindex))
+		if (r.src == NULL || !allows(port, scope))
 			continue;
 		if (scope != 0 || neigh_find(e->net, r.port, dst) != NULL)
 			return r;
@@ -105,31 +181,108 @@ static struct route route_on_link(const struct engine *e, const uint8_t dst[16],
 	return first;
 }
 
-/* Connected subnets before gateways; the longest prefix wins. */
-static struct route route_find(const struct engine *e, const uint8_t dst[16], uint32_t ifindex)
+/* Subnets that we are on, by our addresses or a router's word (RFC4861:6.3.4). */
+static struct route route_connected(struct engine *e, const uint8_t dst[16], uint32_t ifindex)
 {
 	bool v4 = addr_is_v4(dst);
 	struct route best = {0};
 
-	if (addr_is_multicast(dst) || addr_is_broadcast(dst) || (!v4 && addr_is_link_local(dst)))
-		return route_on_link(e, dst, ifindex);
 	net_for_each_addr(a, e->net)
 	{
-		if (addr_is_v4(a->addr) == v4 && net_addr_usable(a) && a->prefix >= best.prefix &&
-			(ifindex == 0 || a->port->ifindex == ifindex) && !addr_is_scoped(a->addr) &&
+		if (addr_is_v4(a->addr) == v4 && net_addr_usable(a) && a->origin != ADDR_AUTOCONF &&
+			a->prefix >= best.prefix && allows(a->port, ifindex) && !addr_is_scoped(a->addr) &&
 			addr_in_prefix(dst, a->addr, a->prefix))
-			best = (struct route){a->port, NULL, dst, a->prefix};
+			best = (struct route){.port = a->port, .hop = dst, .prefix = a->prefix};
 	}
-	for (unsigned i = 0; i < e->net->ifaces_n && best.port == NULL; i++) {
+	if (!v4 && e->net->onlink_n > 0) {
+		uint8_t bits = (uint8_t)best.prefix;
+		struct port *port = ra_onlink(e, dst, ifindex, &bits);
+
+		if (port != NULL)
+			best = (struct route){.port = port, .hop = dst, .prefix = bits};
+	}
+	return best;
+}
+
+/* The port by which a configured route goes: its own, or where its gateway is. */
+static struct port *route_port(struct engine *e, const struct ip_route *to)
+{
+	struct port *port = to->port;
+
+	if (port == NULL && to->has_gateway)
+		port = route_connected(e, to->gateway, 0).port;
+	return port != NULL && port->up ? port : to->port;
+}
+
+/* Longer than `bits`, or as long and better than nothing. */
+static struct route route_configured(struct engine *e, const uint8_t dst[16], uint32_t ifindex)
+{
+	const struct net_routes *all = routes_of(e->net, dst);
+	static const int errors[] = {[IP_ROUTE_UNREACHABLE] = -CV_EHOSTUNREACH,
+		[IP_ROUTE_BLACKHOLE] = -CV_EINVAL,
+		[IP_ROUTE_PROHIBIT] = -CV_EACCES};
+
+	for (unsigned i = 0; i < all->n; i++) {
+		const struct ip_route *to = &all->of[i].to;
+		struct port *port;
+
+		if (!fits(&all->of[i], dst))
+			continue;
+		if (to->kind != IP_ROUTE_VIA)
+			return (struct route){.prefix = to->bits, .error = errors[to->kind]};
+		port = route_port(e, to);
+		if (port != NULL && allows(port, ifindex))
+			return (struct route){.port = port,
+				.hop = to->has_gateway ? to->gateway : dst,
+				.prefix = to->bits,
+				.mtu = to->mtu};
+	}
+	return (struct route){0};
+}
+
+/* The gateways of ports, then routers that offered themselves. */
+static struct route route_default(struct engine *e, const uint8_t dst[16], uint32_t ifindex)
+{
+	bool v4 = addr_is_v4(dst);
+	struct route r = {0};
+
+	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
 		struct port *port = e->net->ifaces[i].port;
 		const uint8_t *gateway = gateway_of(port, v4);
 
-		if (gateway != NULL && (ifindex == 0 || port->ifindex == ifindex))
-			best = (struct route){port, NULL, gateway, 0};
+		if (gateway != NULL && allows(port, ifindex))
+			return (struct route){.port = port, .hop = gateway};
 	}
-	if (best.port != NULL)
+	if (!v4)
+		r.port = ra_router(e, ifindex, &r.hop);
+	return r;
+}
+
+/* The longest prefix wins; of equal ones what is connected. */
+static struct route route_find(struct engine *e, const uint8_t dst[16], uint32_t ifindex)
+{
+	bool v4 = addr_is_v4(dst);
+	struct route best, other;
+
+	if (addr_is_multicast(dst) || addr_is_broadcast(dst) || (!v4 && addr_is_link_local(dst)))
+		return route_on_link(e, dst, ifindex);
+	best = route_connected(e, dst, ifindex);
+	if (routes_of(e->net, dst)->n > 0) {
+		other = route_configured(e, dst, ifindex);
+		if ((other.port != NULL || other.error != 0) &&
+			((best.port == NULL && best.error == 0) || other.prefix > best.prefix))
+			best = other;
+	}
+	if (best.port == NULL && best.error == 0)
+		best = route_default(e, dst, ifindex);
+	if (best.port != NULL && !v4 && best.hop != dst)
+		ra_redirected(e, dst, &best.port, &best.hop);
+	if (best.port != NULL) {
 		best.src = net_source(e->net, best.port, v4 ? best.hop : dst);
-	return best.src != NULL ? best : (struct route){0};
+		if (best.src == NULL)
+			return (struct route){0};
+	}
+	return best;
 }
 
 static struct pmtu *pmtu_slot(struct net *net, const uint8_t dst[16])
@@ -200,6 +353,16 @@ static uint16_t pmtu_of(struct engine *e, const uint8_t dst[16], uint16_t mtu)
 	return p->mtu != 0 && p->mtu < mtu && addr_equal(p->addr, dst) ? p->mtu : mtu;
 }
 
+/* Of the way out: the route's, a router's word for IPv6 (RFC4861:6.3.4), the port's. */
+static uint16_t mtu_of(const struct route *r, const uint8_t dst[16])
+{
+	uint16_t mtu = r->port->mtu, six = r->port->iface->mtu6;
+
+	if (r->mtu != 0 && r->mtu < mtu)
+		mtu = r->mtu;
+	return !addr_is_v4(dst) && six != 0 && six < mtu ? six : mtu;
+}
+
 static int resolve_local(
 	struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
 {
@@ -221,6 +384,7 @@ int ip_path_resolve_via(struct engine *e, struct ip_path *path, const uint8_t ds
 {
 	bool any;
 	struct route r;
+	uint16_t mtu;
 
 	if (cv_likely(path->gen == e->net->gen && !addr_is_any(src)))
 		return 0;
@@ -237,11 +401,12 @@ int ip_path_resolve_via(struct engine *e, struct ip_path *path, const uint8_t ds
 		return -CV_ENODEV;
 	r = route_find(e, dst, ifindex);
 	if (r.port == NULL)
-		return -CV_ENETUNREACH;
+		return r.error != 0 ? r.error : -CV_ENETUNREACH;
 	if (any)
 		memcpy(src, r.src, 16);
+	mtu = mtu_of(&r, dst);
 	*path = (struct ip_path){
-		.mtu = r.port->mtu, .pmtu = pmtu_of(e, dst, r.port->mtu), .port = r.port};
+		.mtu = r.port->mtu, .pmtu = pmtu_of(e, dst, mtu), .port = r.port};
 	if (!addr_is_multicast(dst) && !ip_is_broadcast(e, dst)) {
 		path->neigh = neigh_get(e, r.port, r.hop, true);
 		if (path->neigh == NULL)
