@@ -47,6 +47,15 @@ void option_note(struct file *f, int level, int name, const void *value, socklen
 	memcpy(f->options[i].value, value, len);
 }
 
+/* Switches that every stream has: nobody waits for the engine's yes, which web servers would do
+ * twice for each answer (TCP_CORK). Commands of a thread keep their order, so a later look at the
+ * option sees it. */
+static bool is_never_refused(const struct file *f, unsigned i)
+{
+	return f->type == SOCK_STREAM && (i == CV_OPT_CORK || i == CV_OPT_NODELAY ||
+						 i == CV_OPT_QUICKACK || i == CV_OPT_KEEPALIVE);
+}
+
 static int engine_set(struct file *f, unsigned i, const void *value, socklen_t len)
 {
 	struct cv_command c = {.op = CV_CMD_SETOPT, .arg = i, .len = len};
@@ -54,7 +63,7 @@ static int engine_set(struct file *f, unsigned i, const void *value, socklen_t l
 	if (len > sizeof(c.value))
 		return -EINVAL;
 	memcpy(c.value, value, len);
-	return sock_call(f, &c, NULL, NULL);
+	return is_never_refused(f, i) ? sock_post(f, &c) : sock_call(f, &c, NULL, NULL);
 }
 
 static uint64_t timeout_ns(const struct timeval *tv)
@@ -161,7 +170,8 @@ static int engine_get(struct file *f, unsigned i, void *value, socklen_t *len)
 	if (error < 0)
 		return error;
 	if (i != CV_OPT_TCP_INFO)
-		return give(reply, defs[i].is_int ? (socklen_t)sizeof(int) : (socklen_t)n, value, len);
+		return give(
+			reply, defs[i].is_int ? (socklen_t)sizeof(int) : (socklen_t)n, value, len);
 	memcpy(&info, reply, sizeof(info));
 	return give_tcp_info(&info, value, len);
 }
@@ -181,7 +191,8 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 		case SO_DOMAIN:
 			return give_int(f->family, value, len);
 		case SO_PROTOCOL:
-			return give_int(f->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, value, len);
+			return give_int(
+				f->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, value, len);
 		case SO_ACCEPTCONN:
 			return give_int((rec->status & CV_ST_LISTENING) != 0, value, len);
 		case SO_LINGER:

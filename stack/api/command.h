@@ -17,32 +17,32 @@
 
 enum cv_op {
 	CV_CMD_NONE = 0,
-	CV_CMD_OPEN,      /* sync. family, type -> result: handle. The lane's process holds it */
-	CV_CMD_BIND,      /* sync. sock, peer (the address to bind), arg: enum cv_bind_flags */
-	CV_CMD_LISTEN,    /* sync. sock, arg: backlog. Again: a new backlog */
-	CV_CMD_CONNECT,   /* sync. sock, peer -> 0: begun (stream: CV_ST_CONNECTED or an error
-			     follows in the record) or done (datagram). family CV_AF_NONE: dissolve */
-	CV_CMD_SEND,      /* sock, pos, off, len, flags; datagram: peer, or family CV_AF_NONE for the
-			     connected one */
-	CV_CMD_SHUTDOWN,  /* sock, pos: no more data after pos (SHUT_WR) */
-	CV_CMD_CLOSE,     /* sock, pos, flags: this process holds it no longer; the last one closes.
-			     CV_F_ABORT: RST instead of FIN */
-	CV_CMD_ACCEPTED,  /* sock: a connection taken from a listener: this process holds it now */
-	CV_CMD_RECVD,     /* sock: look at rx_consumed */
-	CV_CMD_SETOPT,    /* sync. sock, arg: enum cv_option, value */
-	CV_CMD_GETOPT,    /* sync. sock, arg: enum cv_option -> reply[] */
-	CV_CMD_WATCH,     /* sock, arg: set, len: cookie. Posts one event at once */
-	CV_CMD_UNWATCH,   /* sock, arg: set, len: cookie */
-	CV_CMD_NOP,       /* sync: an empty round trip */
-	CV_CMD_PASS,      /* sync. sock: it is on its way to another process of the group (SCM_RIGHTS)
-			     and held on the way */
-	CV_CMD_TAKE,      /* sync. sock: it has arrived, this process holds it */
+	CV_CMD_OPEN,     /* sync. family, type -> result: handle. The lane's process holds it */
+	CV_CMD_BIND,     /* sync. sock, peer (the address to bind), arg: enum cv_bind_flags */
+	CV_CMD_LISTEN,   /* sync. sock, arg: backlog. Again: a new backlog */
+	CV_CMD_CONNECT,  /* sync. sock, peer -> 0: begun (stream: CV_ST_CONNECTED or an error
+			    follows in the record) or done (datagram). family CV_AF_NONE: dissolve */
+	CV_CMD_SEND,     /* sock, pos, off, len, flags; datagram: peer, or family CV_AF_NONE for the
+			    connected one */
+	CV_CMD_SHUTDOWN, /* sock, pos: no more data after pos (SHUT_WR) */
+	CV_CMD_CLOSE,    /* sock, pos, flags: this process holds it no longer; the last one closes.
+			    CV_F_ABORT: RST instead of FIN */
+	CV_CMD_ACCEPTED, /* sock: a connection taken from a listener: this process holds it now */
+	CV_CMD_RECVD,    /* sock: look at rx_consumed */
+	CV_CMD_SETOPT,   /* sock, arg: enum cv_option, value; sync. where it may be refused */
+	CV_CMD_GETOPT,   /* sync. sock, arg: enum cv_option -> reply[] */
+	CV_CMD_WATCH,    /* sock, arg: set, len: cookie. Posts one event at once */
+	CV_CMD_UNWATCH,  /* sock, arg: set, len: cookie */
+	CV_CMD_NOP,      /* sync: an empty round trip */
+	CV_CMD_PASS, /* sync. sock: it is on its way to another process of the group (SCM_RIGHTS)
+			and held on the way */
+	CV_CMD_TAKE, /* sync. sock: it has arrived, this process holds it */
 	CV_CMD_COUNT
 };
 
 enum cv_cmd_flags {
-	CV_F_MORE = 1u << 0,  /* MSG_MORE: more is coming, hold a partial segment */
-	CV_F_ABORT = 1u << 1, /* close with RST */
+	CV_F_MORE = 1u << 0,   /* MSG_MORE: more is coming, hold a partial segment */
+	CV_F_ABORT = 1u << 1,  /* close with RST */
 	CV_F_URGENT = 1u << 2, /* MSG_OOB: the last byte is urgent */
 	CV_F_READ = 1u << 3,   /* SHUTDOWN: of reading, which is the program's affair (rx_shut): all
 				  who watch are told, nothing else */
