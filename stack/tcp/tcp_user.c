@@ -148,7 +148,7 @@ static int tcp_connect(struct sock *sk, const struct cv_endpoint *peer)
 		return -CV_EALREADY;
 	if (tp->state != TCP_CLOSED)
 		return -CV_EISCONN;
-	if (addr_is_multicast(to.addr) || addr_is_broadcast(to.addr))
+	if (addr_is_multicast(to.addr) || ip_is_broadcast(sk->engine, to.addr))
 		return -CV_ENETUNREACH;
 	if (sk->family == CV_AF_INET && !addr_is_v4(to.addr))
 		return -CV_EAFNOSUPPORT;

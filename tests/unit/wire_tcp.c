@@ -80,6 +80,30 @@ static void malformed_options__end_the_options_and_nothing_else(void **state)
 	}
 }
 
+/* RFC9293: MUST-4, 5, 6, 64. What is known is found behind an unknown option, wherever it begins, whatever the flags. */
+static void unknown_options__in_any_segment_at_any_place__are_skipped(void **state)
+{
+	(void)state;
+	for (unsigned flags = 0; flags < 256; flags++) {
+		for (unsigned nops = 0; nops < 4; nops++) {
+			for (uint8_t length = 2; length <= 12; length++) {
+				uint8_t data[20 + 20] = {[12] = 10 << 4, [13] = (uint8_t)flags}, *at = data + 20;
+				struct wire_tcp h;
+
+				for (unsigned i = 0; i < nops; i++)
+					*at++ = 1;
+				at[0] = 253;
+				at[1] = length;
+				at += length;
+				memcpy(at, (const uint8_t[]){2, 4, 0x12, 0x34}, 4);
+				assert_true(wire_tcp_parse(&h, data, sizeof(data)));
+				assert_true(h.has_mss);
+				assert_int_equal(h.mss, 0x1234);
+			}
+		}
+	}
+}
+
 static void header__truncated_or_with_a_wrong_offset__is_refused(void **state)
 {
 	uint8_t data[60] = {0};
@@ -118,6 +142,7 @@ int main(void)
 		cmocka_unit_test(syn__with_all_options__is_what_linux_sends),
 		cmocka_unit_test(emit_then_parse__every_combination_of_options__gives_the_same),
 		cmocka_unit_test(malformed_options__end_the_options_and_nothing_else),
+		cmocka_unit_test(unknown_options__in_any_segment_at_any_place__are_skipped),
 		cmocka_unit_test(header__truncated_or_with_a_wrong_offset__is_refused),
 		cmocka_unit_test(random_bytes__parse__within_bounds),
 	};

@@ -89,6 +89,8 @@ static void segment_take(struct script *s, const uint8_t *frame, uint32_t len)
 	assert_true(wire_tcp_parse(&seg->h, tcp, tcp_len));
 	assert_int_equal(s->tail - s->head < SCRIPT_SEGS, 1);
 	seg->at_ns = s->w->now_ns;
+	seg->tos = ip->type_of_service;
+	seg->ttl = ip->time_to_live;
 	if ((seg->h.flags & TCP_SYN) && !s->irs_known) {
 		s->irs = seg->h.seq;
 		s->irs_known = true;
@@ -207,7 +209,8 @@ void script_queue(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, c
 	static uint8_t frame[WORLD_FRAME_BYTES];
 	struct rte_ether_hdr *eth = (void *)frame;
 	struct rte_ipv4_hdr *ip = (void *)(eth + 1);
-	struct rte_tcp_hdr *tcp = (void *)(ip + 1);
+	uint32_t options = s->ip_options != NULL ? 4 : 0;
+	struct rte_tcp_hdr *tcp = (void *)((uint8_t *)(ip + 1) + options);
 	struct wire_tcp h = {.sport = s->peer_port, .dport = s->port, .seq = seq + s->iss,
 		.ack = flags & TCP_ACK ? ack + s->irs : 0, .flags = flags, .wnd = s->wnd, .urg = s->urg,
 		.has_ts = s->ts, .tsval = s->tsval, .tsecr = s->tsecr, .sacks_n = s->sacks_n};
@@ -229,18 +232,20 @@ void script_queue(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, c
 	if (len > 0)
 		memcpy((uint8_t *)tcp + head, data, len);
 	memset(ip, 0, sizeof(*ip));
-	ip->version_ihl = 0x45;
-	ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + head + len));
+	ip->version_ihl = (uint8_t)(0x45 + options / 4);
+	ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + options + head + len));
 	ip->time_to_live = 64;
 	ip->next_proto_id = IPPROTO_TCP;
-	memcpy(&ip->src_addr, peer_ip, 4);
-	memcpy(&ip->dst_addr, engine_ip, 4);
+	memcpy(&ip->src_addr, s->from_ip != NULL ? s->from_ip : peer_ip, 4);
+	memcpy(&ip->dst_addr, s->to_ip != NULL ? s->to_ip : engine_ip, 4);
+	if (options != 0)
+		memcpy(ip + 1, s->ip_options, options);
 	ip->hdr_checksum = rte_ipv4_cksum(ip);
 	tcp->cksum = rte_ipv4_udptcp_cksum(ip, tcp);
 	memcpy(&eth->src_addr, s->w->host[1].port.mac, 6);
 	memcpy(&eth->dst_addr, s->w->host[0].port.mac, 6);
 	eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-	world_inject(s->w, 0, frame, (uint32_t)(sizeof(*eth) + sizeof(*ip) + head + len));
+	world_inject(s->w, 0, frame, (uint32_t)(sizeof(*eth) + sizeof(*ip) + options + head + len));
 }
 
 void script_send(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint32_t len)

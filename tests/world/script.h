@@ -24,6 +24,7 @@
 struct script_seg {
 	uint64_t at_ns;
 	struct wire_tcp h; /* as on the wire */
+	uint8_t tos, ttl;  /* of its IP header */
 	uint32_t seq, ack; /* relative */
 	uint32_t len;
 	uint8_t data[SCRIPT_PAYLOAD];
@@ -48,6 +49,8 @@ struct script {
 	uint16_t urg;
 	bool has_fo; /* Fast Open's option, of fo_n bytes */
 	uint8_t fo_n, fo[WIRE_TCP_FO_MAX];
+	/* of its IP headers; NULL: 10.0.0.2, 10.0.0.1, no options */
+	const uint8_t *from_ip, *to_ip, *ip_options; /* options: four bytes */
 	struct script_seg segs[SCRIPT_SEGS];
 	unsigned head, tail;
 };
