@@ -42,6 +42,8 @@ int tcp_init(struct engine *e)
 		return -CV_ENOMEM;
 	t->config = e->config.tcp != NULL ? *e->config.tcp : engine_tcp_defaults;
 	e->config.tcp = NULL;
+	while (t->config.rmem_max >> t->wscale > 65535) /* RFC7323:2.3 */
+		t->wscale++;
 	for (uint32_t i = 0; i < buckets; i++)
 		list_init(&t->flows[i]);
 	t->flow_mask = buckets - 1;

@@ -40,10 +40,9 @@
 #define TCP_SYNACK_RETRIES 5u
 #define TCP_RETRIES 15u
 #define TCP_ORPHAN_RETRIES 8u
-#define TCP_RCVBUF_MAX (6u << 20)
 #define TCP_SNDBUF_LEAST (64u << 10) /* of those that grow by themselves */
-#define TCP_SNDBUF_MAX (4u << 20)
-#define TCP_OOO_MAX 4096u /* segments that wait for a gap to close */
+#define TCP_OOO_MAX 65536u /* segments that wait for a gap to close */
+#define TCP_LONG_PATH_US 1000u /* a round trip that is more than the wheel's tick */
 #define TCP_COPY_MAX 256u /* payload up to this is copied behind the header */
 #define TCP_PIECES_MAX 6u
 #define TCP_CHAIN_MAX 32u /* pieces of a super-segment */
@@ -52,7 +51,6 @@
 #define TCP_REFUSED_ACK (500 * MS) /* between ACKs that answer what is not acceptable and has no data */
 #define TCP_MSS_DEFAULT 536u
 #define TCP_MSS_DEFAULT_V6 1220u
-#define TCP_WSCALE 7u /* what TCP_RCVBUF_MAX needs */
 #define TCP_INITIAL_WINDOW 10u
 #define TCP_TW_REUSE_MS 2u /* our timestamp clock has ticked since: RFC6191 */
 #define TCP_PMTU_MIN 552u /* less is not believed: RFC1191's table and Linux */
@@ -185,7 +183,8 @@ struct tcp_sock {
 	/* cold */
 	uint32_t iss, irs, rcv_up;
 	uint32_t srtt_us, rttvar_us, min_rtt_us;
-	uint64_t rcv_copied, autotune_start; /* receive buffer autotuning */
+	uint64_t autotune_start; /* receive buffer autotuning: of this round trip, */
+	uint32_t rcv_copied, rcv_space; /* what its user took since; the most that it took in one */
 	struct tcp_listener *listening; /* while in LISTEN, or opened fast in SYN-RECEIVED */
 	uint16_t peer_mss, user_mss;
 	uint16_t fastopen_queue; /* TCP_FASTOPEN: how many of a listener may be open before the handshake is done */
@@ -274,6 +273,7 @@ struct tcp {
 	uint64_t challenge_second;
 	uint32_t challenges;
 	uint32_t ooo_n, ooo_max; /* packets that wait for gaps, all connections */
+	uint8_t wscale; /* that we offer */
 	uint32_t send_epoch, senders, senders_before; /* tcp_sndbuf.c */
 	uint32_t next_port[TCP_NEXT_PORTS];
 };

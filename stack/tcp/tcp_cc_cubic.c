@@ -166,7 +166,9 @@ static void hystart_round(struct tcp_sock *tp, struct hystart *h)
 		hystart_end(tp);
 }
 
-static void hystart_look(struct hystart *h)
+/* RFC9406 grows by a quarter for five rounds in any case, which on a long path is three times the window and a queue's end.
+ * A later round that is longer again by as much is no jitter: that ends it. */
+static void hystart_look(struct tcp_sock *tp, struct hystart *h)
 {
 	uint32_t thresh = h->last_min_us / 8;
 
@@ -176,6 +178,8 @@ static void hystart_look(struct hystart *h)
 	thresh = thresh < RTT_THRESH_MAX_US ? thresh : RTT_THRESH_MAX_US;
 	if (h->css && h->min_us < h->css_base_us) {
 		h->css = false; /* it was jitter */
+	} else if (h->css && h->css_rounds > 0 && h->min_us >= h->css_base_us + thresh) {
+		hystart_end(tp);
 	} else if (!h->css && h->min_us >= h->last_min_us + thresh) {
 		h->css = true;
 		h->css_rounds = 0;
@@ -199,7 +203,7 @@ static void cubic_rtt(struct tcp_sock *tp, uint32_t rtt_us)
 		h->min_us = rtt_us;
 	if (h->samples < UINT8_MAX)
 		h->samples++;
-	hystart_look(h);
+	hystart_look(tp, h);
 }
 
 static void cubic_acked(struct tcp_sock *tp, uint32_t bytes)

@@ -98,7 +98,7 @@ void tcp_embryo_answer(const struct tcp_embryo *r, uint32_t ts)
 		.tsecr = r->ts_recent,
 		.sack_ok = r->sack_ok,
 		.has_wscale = r->wscale_ok,
-		.wscale = TCP_WSCALE};
+		.wscale = e->tcp->wscale};
 
 	if (ip_path_resolve(e, &path, r->flow.peer.addr, from.addr) != 0)
 		return;
@@ -159,7 +159,7 @@ static void ack_send(struct engine *e, const struct tcp_embryo *r)
 		.seq = r->iss + 1,
 		.ack = r->irs + 1,
 		.flags = TCP_ACK,
-		.wnd = (uint16_t)(r->wscale_ok ? r->rcv_wnd >> TCP_WSCALE : r->rcv_wnd),
+		.wnd = (uint16_t)(r->wscale_ok ? r->rcv_wnd >> e->tcp->wscale : r->rcv_wnd),
 		.has_ts = r->ts_ok,
 		.tsval = ts_now(r),
 		.tsecr = r->ts_recent};

@@ -202,6 +202,7 @@ void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
 	tcp_rexmt_update(tp, true);
 	tcp_keepalive_restart(tp);
 	tp->autotune_start = tp->sk.engine->now_ns;
+	tp->rcv_space = tcp_initial_window(tp);
 	if (tp->snd_end != tp->snd_una || tp->fin_queued)
 		sock_output_later(&tp->sk);
 }

@@ -44,27 +44,42 @@ static void window_update(struct tcp_sock *tp)
 	}
 }
 
-/* The buffer follows what the reader takes in a round trip, twice of it, so that the window is never
- * what limits the sender. */
-static void autotune(struct tcp_sock *tp, uint32_t bytes)
+/* The buffer follows what the reader takes in a round trip (Linux's dynamic right-sizing): twice of it, so that the window is
+ * never what limits the sender, and on a long path more while that grows: by the time that the window is told and
+ * filled, a sender in slow start is two doublings ahead. */
+static void autotune(struct tcp_sock *tp)
 {
-	uint64_t now = tp->sk.engine->now_ns, rtt = (uint64_t)tp->srtt_us * 1000;
+	uint32_t most = tp->sk.engine->tcp->config.rmem_max, more = tp->rcv_copied - tp->rcv_space;
+	uint64_t want = 2 * (uint64_t)tp->rcv_copied;
 
-	tp->rcv_copied += bytes;
-	if (tp->rcvbuf_locked || now - tp->autotune_start < rtt)
+	if (tp->rcvbuf_locked || tp->rcv_copied <= tp->rcv_space)
 		return;
-	if (2 * tp->rcv_copied > tp->sk.rcvbuf)
-		tp->sk.rcvbuf = 2 * tp->rcv_copied < TCP_RCVBUF_MAX ? (uint32_t)(2 * tp->rcv_copied)
-								    : TCP_RCVBUF_MAX;
-	tp->rcv_copied = 0;
-	tp->autotune_start = now;
+	if (tp->srtt_us >= TCP_LONG_PATH_US)
+		want += 2 * (want * (more < tp->rcv_space ? more : tp->rcv_space) / tp->rcv_space);
+	want = want < most ? want : most;
+	if (want > tp->sk.rcvbuf)
+		tp->sk.rcvbuf = (uint32_t)want;
+	tp->rcv_space = tp->rcv_copied;
+}
+
+/* What is taken in one moment belongs to one round trip, in however many pieces. */
+static void copied(struct tcp_sock *tp, uint32_t bytes)
+{
+	uint64_t now = tp->sk.engine->now_ns;
+
+	if (now - tp->autotune_start > (uint64_t)tp->srtt_us * 1000) {
+		autotune(tp);
+		tp->rcv_copied = 0;
+		tp->autotune_start = now;
+	}
+	tp->rcv_copied += bytes;
 }
 
 void tcp_receive_consumed(struct tcp_sock *tp, uint32_t bytes)
 {
 	if (tp->state < TCP_ESTABLISHED || tp->fin_received)
 		return;
-	autotune(tp, bytes);
+	copied(tp, bytes);
 	window_update(tp);
 }
 

@@ -40,6 +40,7 @@ void tcp_sndbuf_acked(struct tcp_sock *tp)
 {
 	uint64_t shared = (uint64_t)tp->min_rtt_us * CORE_BYTES_PER_US,
 		 want = 2 * (uint64_t)tp->cwnd;
+	uint32_t most;
 
 	if (tp->sndbuf_locked)
 		return;
@@ -49,5 +50,6 @@ void tcp_sndbuf_acked(struct tcp_sock *tp)
 	want = (want < shared ? want : shared) / TCP_SNDBUF_LEAST * TCP_SNDBUF_LEAST;
 	if (want < TCP_SNDBUF_LEAST)
 		want = TCP_SNDBUF_LEAST;
-	tp->sk.sndbuf = want < TCP_SNDBUF_MAX ? (uint32_t)want : TCP_SNDBUF_MAX;
+	most = tp->sk.engine->tcp->config.wmem_max;
+	tp->sk.sndbuf = want < most ? (uint32_t)want : most;
 }

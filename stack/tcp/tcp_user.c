@@ -16,7 +16,7 @@ void tcp_start_over(struct tcp_sock *tp)
 
 	tp->sack_ok = tp->ts_ok = tp->wscale_ok = 1; /* what we offer */
 	tp->snd_wscale = 0;
-	tp->rcv_wscale = TCP_WSCALE;
+	tp->rcv_wscale = sk->engine->tcp->wscale;
 	tp->fastopen = tp->fastopen_waits = tp->syn_data_acked = 0;
 	tp->in_recovery = tp->rto_recovery = tp->timing = 0;
 	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;

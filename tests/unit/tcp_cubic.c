@@ -168,13 +168,11 @@ static void silence__does_not_count(void **state)
 	assert_in_range(bed.tp.cwnd, before, before + before / 50);
 }
 
-/* Round trips get longer within the first slow start: conservative growth, and after five rounds of it congestion
- * avoidance (RFC9406:4.2). */
-static void slow_start__round_trips_grow__ends(void **state)
+/* Round trips get longer within the first slow start (RFC9406:4.2). */
+static void slow_start(uint32_t step_us, uint32_t most)
 {
 	uint32_t rtt_us = 20000, rounds = 0, before;
 
-	(void)state;
 	begin(10 * MSS, 20);
 	for (; bed.tp.ssthresh == UINT32_MAX && rounds < 30; rounds++) {
 		before = bed.tp.cwnd;
@@ -188,12 +186,35 @@ static void slow_start__round_trips_grow__ends(void **state)
 		if (rounds < 4)
 			assert_int_equal(bed.tp.cwnd, 2 * before);
 		else
-			rtt_us += 5000;
+			rtt_us += step_us;
 	}
-	/* Four rounds, one that sees it, five of CSS with a quarter's growth. */
-	assert_in_range(rounds, 9, 12);
+	assert_in_range(rounds, most - 1, most);
 	assert_in_range(bed.tp.cwnd, 16 * 10 * MSS, 16 * 10 * MSS * 12);
 	assert_int_equal(bed.tp.ssthresh, bed.tp.cwnd);
+}
+
+static void slow_start__round_trips_grow_for_a_round__ends_after_five_more(void **state)
+{
+	uint32_t rtt_us = 20000, rounds = 0;
+
+	(void)state;
+	begin(10 * MSS, 20);
+	for (; bed.tp.ssthresh == UINT32_MAX && rounds < 30; rounds++) {
+		bed.tp.snd_nxt += bed.tp.cwnd;
+		for (int i = 0; i < 10; i++)
+			bed.tp.cc->rtt(&bed.tp, rtt_us);
+		bed.tp.snd_una = bed.tp.snd_nxt;
+		if (rounds == 3)
+			rtt_us += 6000;
+	}
+	assert_int_equal(rounds, 10); /* four, one that sees it, five */
+}
+
+/* And no jitter if they grow again. */
+static void slow_start__round_trips_go_on_growing__ends(void **state)
+{
+	(void)state;
+	slow_start(5000, 7);
 }
 
 static void slow_start__one_round_was_jitter__goes_on(void **state)
@@ -224,7 +245,8 @@ int main(void)
 		cmocka_unit_test(second_loss_below_the_first__fast_convergence),
 		cmocka_unit_test(timeout__curve_begins_at_its_plateau),
 		cmocka_unit_test(silence__does_not_count),
-		cmocka_unit_test(slow_start__round_trips_grow__ends),
+		cmocka_unit_test(slow_start__round_trips_grow_for_a_round__ends_after_five_more),
+		cmocka_unit_test(slow_start__round_trips_go_on_growing__ends),
 		cmocka_unit_test(slow_start__one_round_was_jitter__goes_on),
 	};
 

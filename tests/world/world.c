@@ -23,6 +23,7 @@
 #define POOL_MBUFS 8191u
 
 static struct rte_mempool *pool;
+struct engine_tcp_config world_tcp;
 
 void world_eal_init_large(const char *name, uint32_t buffers)
 {
@@ -32,6 +33,7 @@ void world_eal_init_large(const char *name, uint32_t buffers)
 
 	snprintf(memory, sizeof(memory), "%u", 32 + buffers / 256); /* MiB; a buffer takes 2.4 KiB */
 	snprintf(prefix, sizeof(prefix), "--file-prefix=%s-%d", name, getpid());
+	world_tcp = engine_tcp_defaults;
 	if (rte_eal_init((int)(sizeof(argv) / sizeof(argv[0])), argv) < 0)
 		abort();
 	pool = rte_pktmbuf_pool_create("world", buffers, 0,
@@ -405,7 +407,7 @@ static struct port host_port(int i)
 static struct engine *worker_new(struct world_host *h, uint16_t worker, const struct engine_env *env, struct port *port)
 {
 	const struct engine_config config = {.pkt_pool = h->w->pool, .tcp_max = 4096, .udp_max = 4096,
-		.secret = {0x5ec7e7, (uint64_t)h->index}, .crew = h->crew, .worker = worker};
+		.secret = {0x5ec7e7, (uint64_t)h->index}, .crew = h->crew, .worker = worker, .tcp = &world_tcp};
 	const char *why;
 	struct engine *e = engine_new(&config, env, h->w->now_ns, &why);
 

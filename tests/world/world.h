@@ -93,6 +93,9 @@ struct world {
 	FILE *capture; /* what is sent, in a file (environment WORLD_PCAP=DIRECTORY); NULL: nobody wants one */
 };
 
+/* TCP's settings of the engines that are made from now on. */
+extern struct engine_tcp_config world_tcp;
+
 /* Once for a test binary: EAL without hugepages. */
 void world_eal_init(const char *name);
 /* The same, with so many packet buffers for each world's two hosts instead of 8,191. */

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What flows make of a path: bulk senders between two engines through one bottleneck (world.h), each with its congestion
+ * control. Rates are of the payload that arrived, against what the bottleneck could have carried. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "stack/tcp/tcp.h"
+#include "tests/world/world.h"
+
+#define FLOWS_MAX 4
+#define MSS 1448u
+#define FRAME (MSS + 66u) /* with its headers */
+#define STEP (2 * MS)
+#define MBIT 1000000ull
+
+struct flow {
+	struct sock *out, *in;
+	uint64_t got;
+	bool quiet; /* has nothing to send now */
+};
+
+struct path {
+	struct world *w;
+	struct sock *listener;
+	struct flow flow[FLOWS_MAX];
+	unsigned n;
+};
+
+static struct path path_new(uint64_t rate, uint64_t rtt, uint64_t queue, uint64_t mark)
+{
+	const struct world_link link = {.delay_ns = rtt / 2, .rate_bps = rate, .queue_bytes = queue, .mark_bytes = mark};
+	struct cv_endpoint at = world_endpoint(1, 80);
+	struct path p = {.w = world_new(1, &link)};
+
+	assert_int_equal(sock_open(p.w->host[1].e, CV_AF_INET, CV_STREAM, &p.listener), 0);
+	p.listener->user = p.w;
+	assert_int_equal(sock_bind(p.listener, &at), 0);
+	assert_int_equal(sock_listen(p.listener, 8), 0);
+	return p;
+}
+
+/* Bytes of a bandwidth-delay product. */
+static uint64_t bdp(uint64_t rate, uint64_t rtt)
+{
+	return rate / 8000 * (rtt / MS);
+}
+
+static struct flow *flow_open(struct path *p, const char *algorithm)
+{
+	struct flow *f = &p->flow[p->n++];
+	struct cv_endpoint to = world_endpoint(1, 80);
+
+	assert_int_equal(sock_setopt(p->listener, CV_OPT_CONGESTION, algorithm, (uint32_t)strlen(algorithm)), 0);
+	assert_int_equal(sock_open(p->w->host[0].e, CV_AF_INET, CV_STREAM, &f->out), 0);
+	f->out->user = p->w;
+	assert_int_equal(sock_setopt(f->out, CV_OPT_CONGESTION, algorithm, (uint32_t)strlen(algorithm)), 0);
+	assert_int_equal(sock_connect(f->out, &to), 0);
+	for (int i = 0; i < 1000 && (f->in = sock_accept(p->listener)) == NULL; i++)
+		world_run(p->w, STEP, NULL, NULL);
+	assert_non_null(f->in);
+	f->in->user = p->w;
+	sock_accept_done(p->listener);
+	return f;
+}
+
+static void buffer_free(struct txbuf *b, void *ctx)
+{
+	(void)ctx;
+	free(b);
+}
+
+/* As much as the send buffer takes. */
+static void flow_write(struct flow *f)
+{
+	static const uint8_t zeros[65536];
+
+	while (!f->quiet && f->out->tx_taken - f->out->tx_acked < f->out->sndbuf) {
+		struct txbuf *b = calloc(1, sizeof(*b));
+
+		assert_non_null(b);
+		*b = (struct txbuf){.data = zeros, .len = sizeof(zeros), .release = buffer_free};
+		assert_int_equal(sock_send(f->out, b), 0);
+	}
+}
+
+static void flow_read(struct flow *f)
+{
+	struct rte_mbuf *m;
+
+	while ((m = sock_recv_take(f->in)) != NULL) {
+		f->got += rte_pktmbuf_pkt_len(m);
+		sock_consumed(f->in, rte_pktmbuf_pkt_len(m));
+		rte_pktmbuf_free(m);
+	}
+}
+
+static void path_run(struct path *p, uint64_t ns)
+{
+	for (uint64_t t = 0; t < ns; t += STEP) {
+		for (unsigned i = 0; i < p->n; i++) {
+			flow_write(&p->flow[i]);
+			flow_read(&p->flow[i]);
+		}
+		world_run(p->w, STEP, NULL, NULL);
+	}
+}
+
+/* Payload of a flow in the next ns, in bits a second. */
+static uint64_t flow_rate(struct path *p, struct flow *f, uint64_t ns)
+{
+	uint64_t before = f->got;
+
+	path_run(p, ns);
+	return (f->got - before) * 8 * 1000 / (ns / MS);
+}
+
+static void path_end(struct path *p)
+{
+	for (unsigned i = 0; i < p->n; i++) {
+		sock_close(p->flow[i].out, true);
+		sock_close(p->flow[i].in, true);
+	}
+	sock_close(p->listener, false);
+	world_run(p->w, 2 * SEC, NULL, NULL);
+	world_free(p->w);
+}
+
+static void story(const struct path *p, const struct flow *f)
+{
+	const struct tcp_sock *tp = tcp_of(f->out);
+
+	if (getenv("CONGESTION_STORY") == NULL)
+		return;
+	print_message("t %5llu ms cwnd %u ssthresh %u flight %u sndbuf %u rcvbuf %u srtt %u rexmt %u drops %llu marks %llu queue %llu got %llu%s%s\n",
+		(unsigned long long)(p->w->now_ns / MS), tp->cwnd / MSS, tp->ssthresh / MSS, (tp->snd_max - tp->snd_una) / MSS,
+		f->out->sndbuf, f->in->rcvbuf, tp->srtt_us, tp->total_retrans,
+		(unsigned long long)p->w->wire[1].queue_drops, (unsigned long long)p->w->wire[1].marks,
+		(unsigned long long)world_queued(p->w, 1), (unsigned long long)f->got, tp->in_recovery ? " recovery" : "", tp->rto_recovery ? " RTO" : "");
+}
+
+/* --- one flow ------------------------------------------------------------------------------------------ */
+
+static void long_fat_path__one_cubic_flow__fills_it(void **state)
+{
+	const uint64_t rate = 1000 * MBIT, rtt = 300 * MS, most = rate * MSS / FRAME;
+	struct path p = path_new(rate, rtt, bdp(rate, rtt), 0);
+	struct flow *f = flow_open(&p, "cubic");
+	uint64_t got;
+
+	(void)state;
+	path_run(&p, 6 * SEC); /* slow start */
+	story(&p, f);
+	/* It ended before the queue did, and with buffers that had grown enough. */
+	assert_int_equal(p.w->wire[1].queue_drops, 0);
+	assert_true(tcp_of(f->out)->ssthresh < 2 * bdp(rate, rtt));
+	got = flow_rate(&p, f, 10 * SEC);
+	story(&p, f);
+	assert_true(got > most / 100 * 90);
+	path_end(&p);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(long_fat_path__one_cubic_flow__fills_it),
+	};
+
+	world_eal_init_large("tcp_congestion", 98303);
+	world_tcp.rmem_max = world_tcp.wmem_max = 160u << 20; /* twice the path and its queue */
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
