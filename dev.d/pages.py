@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """pages.py [--check]: makes docs/architecture.md from the heads of the files, docs/compatibility.md from stack/api/intercept.def, stack/api/option.def and the options that
-shim/option.c serves itself, and docs/configuration.md from dpdk/limits.def and stack/core/tcp_config.def; the text around the tables is in docs/*.in.md.
+shim/option.c serves itself, and docs/configuration.md from dpdk/limits.def and stack/core/tcp_config.def, docs/tcp-states.md from tests/world/tcp_table.def; the text around the tables is in docs/*.in.md.
 With --check: exit 1 when a page in the tree is another."""
 import pathlib
 import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGES = ("architecture", "compatibility", "configuration")
+PAGES = ("architecture", "compatibility", "configuration", "tcp-states")
 
 
 def names():
@@ -80,6 +80,37 @@ def tcp_table():
     return "\n".join(lines)
 
 
+STATES = (
+    "CLOSED LISTEN SYN_SENT SYN_RECEIVED SYN_RECEIVED_ACTIVE ESTABLISHED CLOSE_WAIT FIN_WAIT_1 CLOSING LAST_ACK FIN_WAIT_2 TIME_WAIT"
+).split()
+SYNCHRONISED = STATES[4:11]
+
+
+def states_table():
+    """tests/world/tcp_table.def, a section for each state: the rows that speak of it, in their order."""
+    text = (ROOT / "tests/world/tcp_table.def").read_text()
+    words = {"NOTHING": "nothing", "ACK_NOW": "ACK", "SYN_ACK": "SYN-ACK", "RST_OF_ACK": "RST", "RST_WITH_ACK": "RST and ACK"}
+    words |= {"ANY_SEQ": "any", "ANY_ACK": "any", "ANY_TEXT": "", "EMPTY": "none", "BYTES": "some", "NO": "", "YES": "text taken", "LATER": "kept for later"}
+
+    def said(mask):
+        return words.get(mask, mask.lower().replace("|", ", ").replace("_", " "))
+
+    lines = []
+    for state in STATES:
+        lines += ["", f"## {state}", "", "| segment | sequence | acknowledgment | text | state after | answer | | source |", "|---|---|---|---|---|---|---|---|"]
+        for row in re.findall(r'^X\((.*)\)$', text, re.M):
+            *cells, why = re.match(r'([^"]*), "(.*)"', row).groups()
+            states, has, hasnt, seq, ack, text_, after, answer, taken = cells[0].split(", ")
+            if state not in states.split("|") and not (states == "SYNCHRONISED" and state in SYNCHRONISED):
+                continue
+            flags = " ".join(has.split("|")) if has != "0" else "any"
+            flags += " without " + ", ".join(hasnt.split("|")) if hasnt != "0" else ""
+            after = "" if after in ("SAME", state) else f"**{after}**"
+            line = (flags, said(seq), said(ack), said(text_), after, said(answer), said(taken), why)
+            lines.append("| " + " | ".join(line) + " |")
+    return "\n".join(lines).strip()
+
+
 def first_sentence(path):
     """Of the comment, or docstring, at a file's head; a header's speaks for the source that says "see" it."""
     text = path.read_text()
@@ -111,6 +142,7 @@ def page(name):
         .replace("@OPTIONS@", options_table())
         .replace("@LIMITS@", limits_table())
         .replace("@TCP@", tcp_table())
+        .replace("@STATES@", states_table())
         .replace("@COUNT@", str(len(list(names()))))
     )
 

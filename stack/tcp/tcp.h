@@ -285,6 +285,7 @@ struct tcp_seg {
 	uint32_t seq, len;  /* after trimming: of the payload */
 	uint16_t segs;      /* on the wire: more than one when a burst's were merged (tcp_input.c) */
 	bool fin;
+	bool cut;           /* text that we have, or beyond the window, was left out: the peer is told where we are */
 	bool reuse;         /* a SYN on the addresses of a connection in TIME_WAIT: */
 	uint32_t reuse_iss; /* our number must begin behind that one's (RFC6191) */
 };

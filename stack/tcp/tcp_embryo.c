@@ -149,7 +149,7 @@ static bool is_acceptable(struct engine *e, const struct tcp_embryo *r, const st
 		return false;
 	}
 	/* What repeats the SYN's text begins before the window and ends in it. */
-	return at <= r->rcv_wnd || (seq_lt(at, 0) && seq_gt(end, 0) && end <= r->rcv_wnd);
+	return at < r->rcv_wnd || (at == r->rcv_wnd && s->len == 0) || (seq_lt(at, 0) && seq_gt(end, 0) && end <= r->rcv_wnd);
 }
 
 static void ack_send(struct engine *e, const struct tcp_embryo *r)

@@ -41,7 +41,7 @@ static inline bool segment_parse(struct engine *e, struct rte_mbuf *m, struct ar
 	s->len = rte_pktmbuf_pkt_len(m);
 	s->segs = 1;
 	s->fin = (s->h.flags & TCP_FIN) != 0;
-	s->reuse = false;
+	s->cut = s->reuse = false;
 	a->tail = NULL;
 	a->kind = KIND_OTHER;
 	if ((s->h.flags & ~TCP_PSH) == TCP_ACK && s->h.sacks_n == 0)

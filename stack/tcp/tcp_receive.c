@@ -122,8 +122,7 @@ bool tcp_receive_trim(struct tcp_sock *tp, struct tcp_seg *s)
 		pkt_cut_front(s->m, cut < s->len ? cut : s->len);
 		s->len -= cut < s->len ? cut : s->len;
 		s->seq = tp->rcv_nxt;
-		tp->ack_now = 1; /* part of it is old: the peer missed an ACK */
-		sock_output_later(&tp->sk);
+		s->cut = true; /* the peer missed an ACK */
 	}
 	end = s->seq + s->len;
 	if (seq_gt(end, tp->rcv_adv)) {
@@ -131,8 +130,7 @@ bool tcp_receive_trim(struct tcp_sock *tp, struct tcp_seg *s)
 		pkt_cut_back(s->m, cut);
 		s->len -= cut;
 		s->fin = false;
-		tp->ack_now = 1; /* a probe of the window wants its answer */
-		sock_output_later(&tp->sk);
+		s->cut = true; /* a probe of the window wants its answer */
 	}
 	/* Against a shut window the ACK of the segment still counts, if it begins where we are. */
 	return s->len > 0 || s->fin || s->seq == tp->rcv_nxt;

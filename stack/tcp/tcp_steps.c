@@ -89,24 +89,31 @@ static bool paws_rejects(struct tcp_sock *tp, const struct tcp_seg *s)
 /* In SYN-RECEIVED the SYN comes again: lost SYN-ACK, or the other half of a simultaneous open. */
 static enum tcp_verdict syn_again(struct tcp_sock *tp, struct tcp_seg *s)
 {
-	if ((s->h.flags & TCP_ACK) && s->h.ack == tp->iss + 1) {
+	if (!(s->h.flags & TCP_ACK)) {
+		tcp_syn_send(tp);
+		return TCP_STOP;
+	}
+	if (s->h.ack == tp->iss + 1) {
 		s->seq++;
 		s->h.flags &= (uint8_t)~TCP_SYN;
-		return TCP_NEXT;
 	}
-	if (!(s->h.flags & TCP_ACK))
-		tcp_syn_send(tp);
-	return TCP_STOP;
+	return TCP_NEXT;
+}
+
+static void ack_soon(struct tcp_sock *tp)
+{
+	tp->ack_now = 1;
+	sock_output_later(&tp->sk);
 }
 
 /* A segment that is not acceptable is answered with an ACK. */
 static void refuse(struct tcp_sock *tp, const struct tcp_seg *s)
 {
-	if ((s->h.flags & TCP_RST) || !tcp_refused_may_ack(tp->sk.engine, &tp->refused_ack_ns, s))
+	if ((s->h.flags & TCP_RST) ||
+		!(s->cut || tcp_refused_may_ack(tp->sk.engine, &tp->refused_ack_ns, s)))
 		return;
 	tcp_receive_duplicate(tp, s);
-	tp->ack_now = 1;
-	sock_output_later(&tp->sk);
+	ack_soon(tp);
 }
 
 /* A repeat of text that we have: the peer lost our ACK, and times the next one by the timestamp it
@@ -276,6 +283,8 @@ static void steps(struct tcp_sock *tp, struct tcp_seg *s)
 	if (step_sequence(tp, s) == TCP_STOP || step_rst(tp, s) == TCP_STOP ||
 		step_syn(tp, s) == TCP_STOP || step_ack(tp, s) == TCP_STOP)
 		return;
+	if (s->cut)
+		ack_soon(tp);
 	step_urg(tp, s);
 	step_text(tp, s);
 }

@@ -74,7 +74,8 @@ bool tcp_tw_input(struct engine *e, struct tcp_tw *tw, struct tcp_seg *s)
 
 	if (h->flags & TCP_RST)
 		return true; /* RFC1337: no assassination */
-	if ((h->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && syn_is_new(tw, h)) {
+	if ((h->flags & (TCP_SYN | TCP_ACK | TCP_FIN)) == TCP_SYN && syn_is_new(tw, h) &&
+		tcp_listener_find(e, &tw->flow.local, &tw->flow.peer) != NULL) {
 		s->reuse = true;
 		s->reuse_iss = tw->snd_nxt + 65535 + 2;
 		tcp_tw_free(e, tw);
