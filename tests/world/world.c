@@ -24,6 +24,7 @@
 
 static struct rte_mempool *pool;
 struct engine_tcp_config world_tcp;
+uint32_t world_tcp_max = 4096;
 
 void world_eal_init_large(const char *name, uint32_t buffers)
 {
@@ -406,7 +407,7 @@ static struct port host_port(int i)
 
 static struct engine *worker_new(struct world_host *h, uint16_t worker, const struct engine_env *env, struct port *port)
 {
-	const struct engine_config config = {.pkt_pool = h->w->pool, .tcp_max = 4096, .udp_max = 4096,
+	const struct engine_config config = {.pkt_pool = h->w->pool, .tcp_max = world_tcp_max, .udp_max = 4096,
 		.secret = {0x5ec7e7, (uint64_t)h->index}, .crew = h->crew, .worker = worker, .tcp = &world_tcp};
 	const char *why;
 	struct engine *e = engine_new(&config, env, h->w->now_ns, &why);

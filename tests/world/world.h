@@ -100,6 +100,8 @@ extern struct engine_tcp_config world_tcp;
 void world_eal_init(const char *name);
 /* The same, with so many packet buffers for each world's two hosts instead of 8,191. */
 void world_eal_init_large(const char *name, uint32_t buffers);
+/* Connections that each host's engine can have; for worlds made from then on. */
+extern uint32_t world_tcp_max;
 /* Two hosts, 10.0.0.1 and 10.0.0.2 /24, time 1 s. Each has as many workers as the environment's WORLD_WORKERS says (1), and
  * gets its frames as WORLD_RSS says: hash (the default), one or turn. */
 struct world *world_new(uint64_t seed, const struct world_link *link);
