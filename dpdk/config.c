@@ -18,7 +18,7 @@
 #include "stack/base/addr.h"
 
 #define LINES_MAX 512
-#define KEYS_PER_SECTION 64
+#define KEYS_PER_SECTION 300
 
 struct scan {
 	FILE *copy; /* what rte_cfgfile reads: the file without lines of # comments */
@@ -78,7 +78,7 @@ static int scan_line(struct parser *p, struct scan *s, char *text)
 		return fail(p, "too many lines; at most %d keys", LINES_MAX);
 	if (*t == '[') {
 		if (t[strlen(t) - 1] != ']')
-			return fail(p, "a section is written [engine], [port NAME], [rule], [tcp] or [limits]");
+			return fail(p, "a section is written [engine], [port NAME], [routes], [rule], [tcp] or [limits]");
 		s->section_line[s->sections] = p->line;
 		s->first[s->sections++] = s->keys;
 	} else if (strchr(t, '=') == NULL || *t == '=') {
@@ -240,6 +240,29 @@ static int device_set(struct parser *p, const char *value)
 	return 0;
 }
 
+/* One address or several, with commas between. */
+static int addresses(struct parser *p, const char *key, const char *value, bool v6)
+{
+	struct config_port *o = p->port;
+	struct config_address *first = v6 ? &o->address6 : &o->address;
+	char text[CFG_VALUE_LEN], *at = text, *one;
+
+	snprintf(text, sizeof(text), "%s", value);
+	while ((one = strsep(&at, ",")) != NULL) {
+		if (o->more_n == CONFIG_ADDRESSES_MAX)
+			return fail(p, "%s=%s: a port has at most %d addresses", key, value, CONFIG_ADDRESSES_MAX);
+		if (address(p, key, trim(one), v6, true, &o->more[o->more_n]) != 0)
+			return -1;
+		for (unsigned i = 0; i < o->more_n; i++)
+			if (o->more_v6[i] == v6 && memcmp(o->more[i].addr, o->more[o->more_n].addr, 16) == 0)
+				return fail(p, "%s=%s: %s is there twice", key, value, one);
+		if (!first->set)
+			*first = o->more[o->more_n];
+		o->more_v6[o->more_n++] = v6;
+	}
+	return 0;
+}
+
 static int port_key(struct parser *p, const char *key, const char *value)
 {
 	struct config_port *o = p->port;
@@ -249,9 +272,9 @@ static int port_key(struct parser *p, const char *key, const char *value)
 	if (strcmp(key, "device") == 0)
 		return device_set(p, value);
 	if (strcmp(key, "address") == 0)
-		return address(p, key, value, false, true, &o->address);
+		return addresses(p, key, value, false);
 	if (strcmp(key, "address6") == 0)
-		return address(p, key, value, true, true, &o->address6);
+		return addresses(p, key, value, true);
 	if (strcmp(key, "host_address") == 0)
 		return address(p, key, value, false, true, &o->host_address);
 	if (strcmp(key, "host_address6") == 0)
@@ -272,6 +295,22 @@ static int port_key(struct parser *p, const char *key, const char *value)
 		o->vlan = (uint16_t)v;
 		return 0;
 	}
+	if (strcmp(key, "parent") == 0) {
+		snprintf(o->parent, sizeof(o->parent), "%.31s", value);
+		return name_check(p, "parent", value);
+	}
+	if (strcmp(key, "autoconf6") == 0) {
+		if ((w = word(p, key, value, "no|yes")) < 0)
+			return -1;
+		o->autoconf6 = w == 1;
+		return 0;
+	}
+	if (strcmp(key, "dad") == 0) {
+		if ((w = word(p, key, value, "auto|yes|no")) < 0)
+			return -1;
+		o->dad = (enum config_dad)w;
+		return 0;
+	}
 	if (strcmp(key, "checksum") == 0) {
 		if ((w = word(p, key, value, "auto|offload|software|trusted-link")) < 0)
 			return -1;
@@ -290,8 +329,8 @@ static int port_key(struct parser *p, const char *key, const char *value)
 		o->tso_max = (uint16_t)v;
 		return 0;
 	}
-	return fail(p, "unknown key \"%s\" in [port]; known are device, address, address6, gateway, gateway6, "
-		       "host_address, host_address6, mtu, vlan, checksum, tso, tso_max", key);
+	return fail(p, "unknown key \"%s\" in [port]; known are device, parent, address, address6, gateway, "
+		       "gateway6, host_address, host_address6, mtu, vlan, autoconf6, dad, checksum, tso, tso_max", key);
 }
 
 static int engine_key(struct parser *p, const char *key, const char *value)
@@ -401,6 +440,95 @@ static int rule_key(struct parser *p, const char *key, const char *value)
 	return w < 0 ? -1 : 0;
 }
 
+/* --- routes ---------------------------------------------------------------------------------- */
+
+#define ROUTE_FORM                                                                                   \
+	"must be PREFIX via GATEWAY [dev PORT] [mtu N], PREFIX dev PORT [mtu N], or PREFIX unreachable, "    \
+	"blackhole or prohibit; PREFIX as 192.0.2.0/24, 2001:db8::/32 or default"
+
+/* PREFIX; "default" has the family of what follows, and is left unset. */
+static int route_prefix(struct parser *p, struct config_route *r, char *text, const char *whole)
+{
+	char *slash = strchr(text, '/');
+	uint64_t bits;
+
+	if (strcmp(text, "default") == 0)
+		return 0;
+	r->v6 = strchr(text, ':') != NULL;
+	bits = r->v6 ? 128 : 32;
+	if (slash != NULL)
+		*slash++ = '\0';
+	r->to.addr[10] = r->to.addr[11] = r->v6 ? 0 : 0xff;
+	if (inet_pton(r->v6 ? AF_INET6 : AF_INET, text, r->to.addr + (r->v6 ? 0 : 12)) != 1)
+		return fail(p, "route=%s: " ROUTE_FORM, whole);
+	if (slash != NULL && number(p, "route", slash, 0, bits, &bits) != 0)
+		return -1;
+	r->to.prefix = (uint8_t)bits;
+	r->to.set = true;
+	return 0;
+}
+
+static int route_word(struct parser *p, struct config_route *r, const char *key, char **rest, const char *whole)
+{
+	static const char *const kinds[] = {"", "unreachable", "blackhole", "prohibit"};
+	char *value;
+	uint64_t v;
+
+	for (unsigned i = 1; i < 4; i++) {
+		if (strcmp(key, kinds[i]) == 0) {
+			r->kind = i;
+			return 0;
+		}
+	}
+	value = strsep(rest, " \t");
+	if (value != NULL && strcmp(key, "via") == 0)
+		return address(p, "route", value, strchr(value, ':') != NULL, false, &r->gateway);
+	if (value != NULL && strcmp(key, "dev") == 0) {
+		snprintf(r->dev, sizeof(r->dev), "%.31s", value);
+		return name_check(p, "dev", value);
+	}
+	if (value != NULL && strcmp(key, "mtu") == 0) {
+		if (number(p, "mtu", value, 576, 65535, &v) != 0)
+			return -1;
+		r->mtu = (uint16_t)v;
+		return 0;
+	}
+	return fail(p, "route=%s: " ROUTE_FORM, whole);
+}
+
+static int routes_key(struct parser *p, const char *key, const char *value)
+{
+	struct config_route *r = &p->c->routes[p->c->routes_n];
+	char text[CFG_VALUE_LEN], *at = text, *one;
+	bool gateway6;
+
+	if (strcmp(key, "route") != 0)
+		return fail(p, "unknown key \"%s\" in [routes]; known is route", key);
+	if (p->c->routes_n == CONFIG_ROUTES_MAX)
+		return fail(p, "more than %d routes", CONFIG_ROUTES_MAX);
+	snprintf(text, sizeof(text), "%s", value);
+	*r = (struct config_route){.line = p->line};
+	if (route_prefix(p, r, strsep(&at, " \t"), value) != 0)
+		return -1;
+	while ((one = strsep(&at, " \t")) != NULL)
+		if (*one != '\0' && route_word(p, r, one, &at, value) != 0)
+			return -1;
+	gateway6 = r->gateway.set && !addr_is_v4(r->gateway.addr);
+	if (!r->to.set) {
+		r->v6 = gateway6;
+		r->to.addr[10] = r->to.addr[11] = r->v6 ? 0 : 0xff;
+		r->to.set = true;
+	}
+	if (r->kind == ROUTE_VIA ? !r->gateway.set && r->dev[0] == '\0' : r->gateway.set || r->dev[0] != '\0')
+		return fail(p, "route=%s: " ROUTE_FORM, value);
+	if (r->gateway.set && gateway6 != r->v6)
+		return fail(p, "route=%s: the gateway is of the other family", value);
+	if (gateway6 && addr_is_link_local(r->gateway.addr) && r->dev[0] == '\0')
+		return fail(p, "route=%s: a link-local gateway needs dev PORT", value);
+	p->c->routes_n++;
+	return 0;
+}
+
 typedef int (*key_fn)(struct parser *p, const char *key, const char *value);
 
 static key_fn section_begin(struct parser *p, const char *name)
@@ -410,6 +538,8 @@ static key_fn section_begin(struct parser *p, const char *name)
 
 	if (strcmp(name, "engine") == 0)
 		return engine_key;
+	if (strcmp(name, "routes") == 0)
+		return routes_key;
 	if (strcmp(name, "rule") == 0)
 		return rule_key;
 	if (strcmp(name, "tcp") == 0)
@@ -417,7 +547,7 @@ static key_fn section_begin(struct parser *p, const char *name)
 	if (strcmp(name, "limits") == 0)
 		return limits_key;
 	if (strncmp(name, "port ", 5) != 0) {
-		fail(p, "unknown section [%s]; known are [engine], [port NAME], [rule], [tcp], [limits]", name);
+		fail(p, "unknown section [%s]; known are [engine], [port NAME], [routes], [rule], [tcp], [limits]", name);
 		return NULL;
 	}
 	snprintf(port, sizeof(port), "%.63s", name + 5);
@@ -428,8 +558,8 @@ static key_fn section_begin(struct parser *p, const char *name)
 			fail(p, "[port %s] is there already, in line %d", trim(port), c->ports[i].line);
 			return NULL;
 		}
-	if (c->ports_n == CONFIG_PORTS_MAX) {
-		fail(p, "more than %d ports", CONFIG_PORTS_MAX);
+	if (c->ports_n == CONFIG_SECTIONS_MAX) {
+		fail(p, "more than %d ports", CONFIG_SECTIONS_MAX);
 		return NULL;
 	}
 	p->port = &c->ports[c->ports_n++];
@@ -464,7 +594,7 @@ static int section_read(struct parser *p, struct scan *s, struct rte_cfgfile *f,
 	for (int i = 0; i < n; i++) {
 		p->line = s->key_line[s->first[index] + i];
 		for (int j = 0; j < i; j++)
-			if (strcmp(entries[j].name, entries[i].name) == 0)
+			if (strcmp(entries[j].name, entries[i].name) == 0 && set != routes_key)
 				return fail(p, "%s= is there already, in line %d", entries[i].name,
 					s->key_line[s->first[index] + j]);
 		if (entries[i].value[0] == '\0')
@@ -477,29 +607,110 @@ static int section_read(struct parser *p, struct scan *s, struct rte_cfgfile *f,
 
 /* --- what keys say together -------------------------------------------------------------------- */
 
-static int pair_check(struct parser *p, const char *key, const struct config_address *a,
-	const struct config_address *port, bool v6)
+/* Whether a is in one of the port's networks, and none of its addresses. */
+static bool is_neighbour(const struct config_port *o, const struct config_address *a, bool v6)
 {
+	bool found = v6 && addr_is_link_local(a->addr);
+
+	for (unsigned i = 0; i < o->more_n; i++) {
+		if (o->more_v6[i] != v6)
+			continue;
+		if (memcmp(a->addr, o->more[i].addr, 16) == 0)
+			return false;
+		found |= same_net(a, &o->more[i], v6, o->more[i].prefix);
+	}
+	return found;
+}
+
+static int pair_check(struct parser *p, const char *key, const struct config_address *a, const struct config_port *o,
+	bool v6)
+{
+	bool speaks = v6 ? o->address6.set || o->autoconf6 : o->address.set;
+
 	if (!a->set)
 		return 0;
-	if (!port->set)
+	if (!speaks)
 		return fail(p, "%s%s= needs address%s=", key, v6 ? "6" : "", v6 ? "6" : "");
-	if (!same_net(a, port, v6, port->prefix) || memcmp(a->addr, port->addr, 16) == 0)
+	if (!is_neighbour(o, a, v6))
 		return fail(p, "%s%s= must be another address in the network of address%s=", key,
 			v6 ? "6" : "", v6 ? "6" : "");
 	return 0;
 }
 
-static int port_check(struct parser *p, const struct config_port *o)
+static struct config_port *port_find(struct config *c, const char *name)
+{
+	for (int i = 0; i < c->ports_n; i++)
+		if (strcmp(c->ports[i].name, name) == 0)
+			return &c->ports[i];
+	return NULL;
+}
+
+/* A VLAN has its parent's device, and nothing that is the device's. */
+static int parent_check(struct parser *p, struct config_port *o)
+{
+	const struct config_port *parent = port_find(p->c, o->parent);
+
+	if (o->device[0] != '\0')
+		return fail(p, "[port %s] has device= and parent=; a VLAN has only parent=", o->name);
+	if (o->vlan == 0)
+		return fail(p, "[port %s] has parent=, so it needs vlan=", o->name);
+	if (parent == NULL || parent->device[0] == '\0')
+		return fail(p, "[port %s] has parent=%s, which is no port with device=", o->name, o->parent);
+	if (o->checksum != CHECKSUM_AUTO || o->tso != TSO_AUTO || o->host_address.set || o->host_address6.set)
+		return fail(p, "[port %s]: checksum=, tso= and host_address= are the parent's", o->name);
+	if (o->mtu > parent->mtu)
+		return fail(p, "[port %s]: mtu=%u is more than the parent's %u", o->name, o->mtu, parent->mtu);
+	if (parent->vlan == o->vlan)
+		return fail(p, "[port %s] has vlan=%u already", parent->name, o->vlan);
+	for (const struct config_port *q = p->c->ports; q < o; q++)
+		if (q->vlan == o->vlan && strcmp(q->parent, o->parent) == 0)
+			return fail(p, "[port %s] has vlan=%u already", q->name, o->vlan);
+	o->parent_port = parent;
+	return 0;
+}
+
+static int overlap_check(struct parser *p, const struct config_port *o)
+{
+	for (const struct config_port *q = p->c->ports; q < o; q++) {
+		for (unsigned i = 0; i < o->more_n * q->more_n; i++) {
+			unsigned a = i % o->more_n, b = i / o->more_n;
+			uint8_t bits = o->more[a].prefix < q->more[b].prefix ? o->more[a].prefix : q->more[b].prefix;
+
+			if (o->more_v6[a] == q->more_v6[b] &&
+				same_net(&o->more[a], &q->more[b], o->more_v6[a], bits))
+				return fail(p, "the networks of [port %s] and [port %s] overlap", q->name, o->name);
+		}
+	}
+	return 0;
+}
+
+static int route_check(struct parser *p, struct config_route *r)
+{
+	p->line = r->line;
+	if (r->dev[0] != '\0') {
+		r->port = port_find(p->c, r->dev);
+		return r->port != NULL ? 0 : fail(p, "dev %s: there is no such port", r->dev);
+	}
+	for (int i = 0; i < p->c->ports_n && r->kind == ROUTE_VIA && r->port == NULL; i++)
+		if (is_neighbour(&p->c->ports[i], &r->gateway, r->v6))
+			r->port = &p->c->ports[i];
+	if (r->kind == ROUTE_VIA && r->port == NULL)
+		return fail(p, "the gateway is in no port's network");
+	return 0;
+}
+
+static int port_check(struct parser *p, struct config_port *o)
 {
 	bool tap = strncmp(o->device, "net_tap", 7) == 0;
 
 	p->line = o->line;
-	if (o->device[0] == '\0')
+	if (o->parent[0] != '\0' && parent_check(p, o) != 0)
+		return -1;
+	if (o->device[0] == '\0' && o->parent[0] == '\0')
 		return fail(p, "[port %s] needs device=, as net_tap0,iface=culvert0", o->name);
-	if (!o->address.set && !o->address6.set)
-		return fail(p, "[port %s] needs address= or address6=", o->name);
-	if (o->address6.set && o->mtu < 1280)
+	if (o->more_n == 0 && !o->autoconf6)
+		return fail(p, "[port %s] needs address=, address6= or autoconf6=yes", o->name);
+	if ((o->address6.set || o->autoconf6) && o->mtu < 1280)
 		return fail(p, "[port %s] has address6=, so mtu= must be 1280 or more", o->name);
 	if (o->tso == TSO_TRUSTED && (o->gateway.set || o->gateway6.set))
 		return fail(p, "[port %s] has gateway=, and a router passes on no frame larger than its MTU: tso=trusted-link "
@@ -509,31 +720,30 @@ static int port_check(struct parser *p, const struct config_port *o)
 			       "tso=trusted-link cannot be", o->name);
 	if ((o->host_address.set || o->host_address6.set) && !tap)
 		return fail(p, "host_address= is for net_tap devices only");
-	if (pair_check(p, "gateway", &o->gateway, &o->address, false) != 0 ||
-		pair_check(p, "gateway", &o->gateway6, &o->address6, true) != 0 ||
-		pair_check(p, "host_address", &o->host_address, &o->address, false) != 0 ||
-		pair_check(p, "host_address", &o->host_address6, &o->address6, true) != 0)
+	if (pair_check(p, "gateway", &o->gateway, o, false) != 0 ||
+		pair_check(p, "gateway", &o->gateway6, o, true) != 0 ||
+		pair_check(p, "host_address", &o->host_address, o, false) != 0 ||
+		pair_check(p, "host_address", &o->host_address6, o, true) != 0)
 		return -1;
-	for (const struct config_port *q = p->c->ports; q < o; q++) {
-		uint8_t n4 = q->address.prefix < o->address.prefix ? q->address.prefix : o->address.prefix;
-		uint8_t n6 = q->address6.prefix < o->address6.prefix ? q->address6.prefix :
-									  o->address6.prefix;
-		if ((q->address.set && o->address.set && same_net(&q->address, &o->address, false, n4)) ||
-			(q->address6.set && o->address6.set &&
-				same_net(&q->address6, &o->address6, true, n6)))
-			return fail(p, "the networks of [port %s] and [port %s] overlap", q->name, o->name);
-	}
-	return 0;
+	return overlap_check(p, o);
 }
-
 static int config_check(struct parser *p)
 {
 	struct config *c = p->c;
 
-	for (int i = 0; i < c->ports_n; i++)
+	int devices = 0;
+
+	for (int i = 0; i < c->ports_n; i++) {
 		if (port_check(p, &c->ports[i]) != 0)
 			return -1;
+		devices += c->ports[i].device[0] != '\0';
+	}
+	for (int i = 0; i < c->routes_n; i++)
+		if (route_check(p, &c->routes[i]) != 0)
+			return -1;
 	p->line = 0;
+	if (devices > CONFIG_PORTS_MAX)
+		return fail(p, "more than %d ports with device=", CONFIG_PORTS_MAX);
 	if (c->ports_n == 0 && !c->loopback)
 		return fail(p, "there is no [port NAME] section; one with device= and address= is needed");
 	if (c->tcp.local_port_first > c->tcp.local_port_last)

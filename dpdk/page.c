@@ -27,19 +27,29 @@ static void port_routes(struct cv_page *p, const struct config_port *o)
 	static const uint8_t any4[16] = {[10] = 0xff, [11] = 0xff}, any6[16] = {0},
 			     link_local[16] = {0xfe, 0x80};
 
-	if (o->address.set) {
-		route_add(p, o->address.addr, 128, CV_ROUTE_LOCAL, o->mtu);
-		route_add(p, o->address.addr, 96u + o->address.prefix, CV_ROUTE_OUT, o->mtu);
+	for (unsigned i = 0; i < o->more_n; i++) {
+		unsigned bits = o->more[i].prefix + (o->more_v6[i] ? 0u : 96u);
+
+		route_add(p, o->more[i].addr, 128, CV_ROUTE_LOCAL, o->mtu);
+		route_add(p, o->more[i].addr, bits, CV_ROUTE_OUT, o->mtu);
 	}
-	if (o->address6.set) {
-		route_add(p, o->address6.addr, 128, CV_ROUTE_LOCAL, o->mtu);
-		route_add(p, o->address6.addr, o->address6.prefix, CV_ROUTE_OUT, o->mtu);
+	if (o->address6.set || o->autoconf6)
 		route_add(p, link_local, 10, CV_ROUTE_OUT, o->mtu);
-	}
 	if (o->gateway.set)
 		route_add(p, any4, 96, CV_ROUTE_OUT, o->mtu);
-	if (o->gateway6.set)
+	if (o->gateway6.set || o->autoconf6) /* what routers will say is not known yet */
 		route_add(p, any6, 0, CV_ROUTE_OUT, o->mtu);
+}
+
+/* Those that refuse are the engine's too: it says so. */
+static void configured_routes(struct cv_page *p, const struct config *c)
+{
+	for (unsigned i = 0; i < c->routes_n; i++) {
+		const struct config_route *r = &c->routes[i];
+
+		route_add(p, r->to.addr, r->to.prefix + (r->v6 ? 0u : 96u), CV_ROUTE_OUT,
+			r->mtu != 0 ? r->mtu : r->port != NULL ? r->port->mtu : UINT16_MAX);
+	}
 }
 
 static void loopback_routes(struct cv_page *p, bool ours)
@@ -78,6 +88,7 @@ int page_make(struct service *s)
 	strncpy(p->name, s->config.name, sizeof(p->name) - 1);
 	for (int i = 0; i < s->config.ports_n; i++)
 		port_routes(p, &s->config.ports[i]);
+	configured_routes(p, &s->config);
 	loopback_routes(p, s->config.loopback);
 	return 0;
 }

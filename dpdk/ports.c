@@ -32,6 +32,9 @@
 #define BUFFERS_BYTES (256ull << 20) /* of all buffers, between these two */
 #define ENGINE_MIB 256 /* beside packets: tables, device rings */
 
+/* Interface numbers of our own, for ports that are no interface of the kernel's. */
+#define IFINDEX_OWN 0x8000u
+
 #define FRAME_HEADER (RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN)
 #define FRAME_MOST (UINT16_MAX - RTE_PKTMBUF_HEADROOM) /* what one packet buffer holds */
 
@@ -210,21 +213,29 @@ static void sizes_fill(struct port *s, const struct config_port *o)
 		s->tso_max = (uint16_t)ip;
 }
 
+/* A link with two ends, configured together: nobody else can have the address (dad=auto). */
+static bool is_private_wire(const struct config_port *o)
+{
+	const char *device = o->parent_port != NULL ? o->parent_port->device : o->device;
+
+	return strncmp(device, "net_tap", 7) == 0 || memif_is(device) || strncmp(device, "net_ring", 8) == 0 ||
+		strncmp(device, "net_pcap", 8) == 0 || strncmp(device, "net_null", 8) == 0;
+}
+
 static void addresses_fill(struct port *s, const struct config_port *o)
 {
-	if (o->address.set) {
-		memcpy(s->addr[s->addrs_n].addr, o->address.addr, 16);
-		s->addr[s->addrs_n++].prefix = (uint8_t)(96 + o->address.prefix);
+	for (unsigned i = 0; i < o->more_n; i++) {
+		memcpy(s->addr[i].addr, o->more[i].addr, 16);
+		s->addr[i].prefix = (uint8_t)(o->more[i].prefix + (o->more_v6[i] ? 0 : 96));
 	}
-	if (o->address6.set) {
-		memcpy(s->addr[s->addrs_n].addr, o->address6.addr, 16);
-		s->addr[s->addrs_n++].prefix = o->address6.prefix;
-	}
+	s->addrs_n = (uint8_t)o->more_n;
+	s->autoconf6 = o->autoconf6;
+	s->dad4 = o->dad == DAD_YES;
+	s->dad6 = o->dad == DAD_YES || (o->dad == DAD_AUTO && !is_private_wire(o));
 	s->has_gateway = o->gateway.set;
 	s->has_gateway6 = o->gateway6.set;
 	memcpy(s->gateway, o->gateway.addr, 16);
 	memcpy(s->gateway6, o->gateway6.addr, 16);
-	sizes_fill(s, o);
 	s->vlan = o->vlan;
 	s->trusted = o->checksum == CHECKSUM_TRUSTED;
 }
@@ -289,6 +300,11 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	q->tap = strcmp(q->driver, "net_tap") == 0;
 	offloads_choose(q, &info, &conf);
 	tso_choose(q, &info, &conf);
+	if (q->config->pci && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_VLAN_INSERT)) {
+		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
+		q->stack.tx_vlan = true;
+	}
+	q->stack.ifindex = (uint16_t)(info.if_index > 0 && info.if_index < IFINDEX_OWN ? info.if_index : IFINDEX_OWN + q->stack.id);
 	q->offloads = q->stack.tx_l4_cksum || q->stack.tx_ip_cksum;
 	conf.intr_conf.rxq = q->tap || q->config->pci;
 	/* The TAP driver (22.11) claims to tell, keeps its state by netlink, and calls nobody. */
@@ -315,6 +331,7 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	if (status != 0 && !q->waits_for_peer)
 		return status;
 	rte_eth_promiscuous_enable(q->ethdev);
+	rte_eth_allmulticast_enable(q->ethdev); /* groups are sorted out by the stack; some devices have no other mode */
 	rte_eth_macaddr_get(q->ethdev, &mac);
 	memcpy(q->stack.mac, mac.addr_bytes, 6);
 	/* The kernel's end of the TAP has the driver's address. With one address for both, each would find its
@@ -415,6 +432,7 @@ static int port_open(struct ports *p, uint16_t i, const struct config *c, char *
 	snprintf(q->stack.name, sizeof(q->stack.name), "%s", q->config->name);
 	q->stack.id = i;
 	addresses_fill(&q->stack, q->config);
+	sizes_fill(&q->stack, q->config);
 	status = device_start(q, p->pool, &step);
 	if (status != 0) {
 		snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: device=%.200s: %s fails: %s", c->path,
@@ -441,6 +459,24 @@ static int port_open(struct ports *p, uint16_t i, const struct config *c, char *
 	return 0;
 }
 
+/* What is the device's it takes over in net_vlan_add(). */
+static void vlan_make(struct ports *p, const struct config_port *o)
+{
+	struct ports_vlan *v = &p->vlan[p->vlans_n];
+
+	v->config = o;
+	snprintf(v->stack.name, sizeof(v->stack.name), "%s", o->name);
+	v->stack.id = (uint16_t)(CONFIG_PORTS_MAX + p->vlans_n);
+	v->stack.ifindex = (uint16_t)(IFINDEX_OWN + v->stack.id);
+	v->stack.mtu = o->mtu;
+	addresses_fill(&v->stack, o);
+	for (uint16_t i = 0; i < p->n; i++) {
+		if (p->port[i].config == o->parent_port)
+			v->parent = i;
+	}
+	p->vlans_n++;
+}
+
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES])
 {
 	memset(p, 0, sizeof(*p));
@@ -457,11 +493,74 @@ int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_
 		return -1;
 	}
 	for (uint16_t i = 0; i < c->ports_n; i++) {
-		p->port[i].config = &c->ports[i];
-		p->port[i].rx_fd = -1;
-		if (port_open(p, i, c, error) != 0)
+		if (c->ports[i].parent_port != NULL)
+			continue;
+		p->port[p->n].config = &c->ports[i];
+		p->port[p->n].rx_fd = -1;
+		if (port_open(p, p->n, c, error) != 0)
 			return -1;
 		p->n++;
+	}
+	for (uint16_t i = 0; i < c->ports_n; i++) {
+		if (c->ports[i].parent_port != NULL)
+			vlan_make(p, &c->ports[i]);
+	}
+	return 0;
+}
+
+static struct port *stack_port(struct ports *p, const struct config_port *o)
+{
+	for (uint16_t i = 0; i < p->n; i++) {
+		if (p->port[i].config == o)
+			return &p->port[i].stack;
+	}
+	for (uint16_t i = 0; i < p->vlans_n; i++) {
+		if (p->vlan[i].config == o)
+			return &p->vlan[i].stack;
+	}
+	return NULL;
+}
+
+static int route_give(struct ports *p, struct engine *e, const struct config_route *r)
+{
+	static const enum ip_route_kind kinds[] = {[ROUTE_VIA] = IP_ROUTE_VIA,
+		[ROUTE_UNREACHABLE] = IP_ROUTE_UNREACHABLE,
+		[ROUTE_BLACKHOLE] = IP_ROUTE_BLACKHOLE,
+		[ROUTE_PROHIBIT] = IP_ROUTE_PROHIBIT};
+	struct ip_route to = {.bits = (uint8_t)(r->to.prefix + (r->v6 ? 0 : 96)),
+		.kind = kinds[r->kind],
+		.port = r->port != NULL ? stack_port(p, r->port) : NULL,
+		.has_gateway = r->gateway.set,
+		.mtu = r->mtu};
+
+	memcpy(to.prefix, r->to.addr, 16);
+	memcpy(to.gateway, r->gateway.addr, 16);
+	return net_route_add(e, &to);
+}
+
+int ports_engine_add(struct ports *p, struct engine *e, const struct config *c, char error[CONFIG_ERROR_BYTES])
+{
+	const struct config_port *o = NULL;
+
+	for (uint16_t i = 0; i < p->n && o == NULL; i++) {
+		if (net_port_add(e, &p->port[i].stack) != 0)
+			o = p->port[i].config;
+	}
+	for (uint16_t i = 0; i < p->vlans_n && o == NULL; i++) {
+		struct ports_vlan *v = &p->vlan[i];
+
+		if (net_vlan_add(e, &p->port[v->parent].stack, &v->stack) != 0)
+			o = v->config;
+	}
+	if (o != NULL) {
+		snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: too many ports or addresses", c->path, o->line);
+		return -1;
+	}
+	for (uint16_t i = 0; i < c->routes_n; i++) {
+		if (route_give(p, e, &c->routes[i]) != 0) {
+			snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: too many routes", c->path, c->routes[i].line);
+			return -1;
+		}
 	}
 	return 0;
 }

@@ -30,11 +30,19 @@ struct ports_port {
 	char driver[32];
 };
 
+/* A VLAN on a port. */
+struct ports_vlan {
+	const struct config_port *config;
+	struct port stack;
+	uint16_t parent; /* index in ports.port */
+};
+
 struct ports {
-	uint16_t n;
+	uint16_t n, vlans_n;
 	struct rte_mempool *pool;
 	int callbacks_fd; /* readable when a driver's callback is due (callbacks.h) */
 	struct ports_port port[CONFIG_PORTS_MAX];
+	struct ports_vlan vlan[CONFIG_SECTIONS_MAX];
 };
 
 /* Starts the EAL as the configuration says; the calling thread becomes worker 0. inside: in a program's process,
@@ -44,6 +52,8 @@ int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
 void ports_close(struct ports *p);
+/* Gives an engine the ports, their VLANs and the configured routes. As ports_open(). */
+int ports_engine_add(struct ports *p, struct engine *e, const struct config *c, char error[CONFIG_ERROR_BYTES]);
 /* Runs drivers' callbacks that are due; how many. Often, on the worker. */
 uint32_t ports_callbacks(struct ports *p);
 /* Looks at links that may have changed and tells the engine. Now and then, on the worker, and after callbacks. */

@@ -108,14 +108,7 @@ static int engine_make(struct service *s, char *error)
 		snprintf(error, CONFIG_ERROR_BYTES, "the engine does not start: %s", why);
 		return -1;
 	}
-	for (uint16_t i = 0; i < s->ports.n; i++) {
-		if (net_port_add(s->engine, &s->ports.port[i].stack) != 0) {
-			snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: too many ports", s->config.path,
-				s->config.ports[i].line);
-			return -1;
-		}
-	}
-	return 0;
+	return ports_engine_add(&s->ports, s->engine, &s->config, error);
 }
 
 static int watch_fd(struct service *s, int fd, uint32_t events)

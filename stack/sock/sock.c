@@ -132,7 +132,7 @@ int sock_send(struct sock *sk, struct txbuf *b)
 {
 	int ret = 0;
 
-	if (b->has_peer)
+	if (b->has_peer && cv_unlikely(addr_is_scoped(b->peer.addr)))
 		ret = scope_in(sk, &b->peer, &b->peer);
 	return ret == 0 ? sk->proto->send(sk, b) : ret;
 }

@@ -179,13 +179,13 @@ static void form__line_is_named(void **state)
 	refused("", 0, "[port NAME]");
 	refused("[engine]\nname=x\n", 0, "device=");
 	refused("name=x\n" GOOD, 1, "before the first section");
-	refused("[engine\n" GOOD, 1, "[engine], [port NAME], [rule], [tcp] or [limits]");
+	refused("[engine\n" GOOD, 1, "[engine], [port NAME], [routes], [rule], [tcp] or [limits]");
 	refused("[engine]\n\n# x\nhugepages\n" GOOD, 4, "key=value");
 	refused("[engine]\n=x\n" GOOD, 2, "key=value");
 	refused("[engine]\nname=\n" GOOD, 2, "name= has no value");
 	refused("[engine]\nname=a\nidle=poll\nname=b\n" GOOD, 4, "line 2");
 	refused("[engine]\nname=a\n" GOOD "[engine]\nidle=poll\n", 6, "line 1");
-	refused("[motor]\n" GOOD, 1, "[engine], [port NAME], [rule], [tcp], [limits]");
+	refused("[motor]\n" GOOD, 1, "[engine], [port NAME], [routes], [rule], [tcp], [limits]");
 	refused("[port]\n", 1, "[port NAME]");
 	refused(GOOD "[port a b]\n", 4, "letters, digits");
 	refused(GOOD "[port p]\n", 4, "line 1");
@@ -252,7 +252,7 @@ static void engine__says_what_would_be_right(void **state)
 static void port__says_what_would_be_right(void **state)
 {
 	(void)state;
-	refused(GOOD "mtuu=1500\n", 4, "host_address, host_address6, mtu, vlan, checksum, tso, tso_max");
+	refused(GOOD "mtuu=1500\n", 4, "host_address, host_address6, mtu, vlan, autoconf6, dad, checksum, tso, tso_max");
 	refused(GOOD "mtu=575\n", 4, "number from 576 to 65535");
 	refused(GOOD "mtu=65536\n", 4, "number from 576 to 65535");
 	refused(GOOD "mtu=0x600\n", 4, "number from 576 to 65535");
@@ -265,7 +265,7 @@ static void port__says_what_would_be_right(void **state)
 	refused(GOOD "mtu=1501\n", 1, "mtu= is at most 1500");
 	refused(GOOD "tso=trusted-link\n", 1, "tso=trusted-link cannot be");
 	refused("[port p]\naddress=10.0.0.2/24\n", 1, "needs device=");
-	refused(PORT, 1, "needs address= or address6=");
+	refused(PORT, 1, "needs address=, address6= or autoconf6=yes");
 	refused("[port p]\ndevice=eth0\n", 2, "PCI address");
 	refused("[port p]\ndevice=01:00\n", 2, "PCI address");
 	refused(GOOD "[port q]\ndevice=net_tap0,iface=cv1\naddress=10.1.0.2/24\n", 5, "[port p] has it already");
@@ -364,7 +364,7 @@ static void ports__end_somewhere(void **state)
 		end += sprintf(end, "[port p%d]\ndevice=net_tap%d\naddress=10.0.%d.2/24\n", i, i, i);
 	taken(text);
 	sprintf(end, "[port q]\ndevice=net_tap9\naddress=10.1.0.2/24\n");
-	refused(text, 3 * CONFIG_PORTS_MAX + 1, "more than 8 ports");
+	refused(text, 0, "more than 8 ports");
 }
 
 /* Whatever stands in the file: an answer, and a line that says why not. */
@@ -391,6 +391,97 @@ static void damage__has_an_answer(void **state)
 	}
 }
 
+static void addresses__several_of_a_port__are_kept(void **state)
+{
+	const struct config_port *o = &config.ports[0];
+
+	(void)state;
+	taken("[port p]\ndevice=net_tap0\naddress=10.0.0.2/24, 10.0.0.3/24,192.0.2.1/25\naddress6=2001:db8::1/64,fd00::1/48\n"
+	      "gateway=192.0.2.7\ngateway6=fe80::1\nautoconf6=yes\ndad=yes\n");
+	assert_int_equal(o->more_n, 5);
+	addr4_is(&o->address, "\x0a\0\0\2", 24);
+	addr4_is(&o->more[0], "\x0a\0\0\2", 24);
+	addr4_is(&o->more[2], "\xc0\0\2\1", 25);
+	assert_false(o->more_v6[2]);
+	assert_true(o->more_v6[4]);
+	assert_int_equal(o->more[4].prefix, 48);
+	assert_true(o->autoconf6);
+	assert_int_equal(o->dad, DAD_YES);
+	taken("[port p]\ndevice=net_tap0\nautoconf6=yes\n");
+	assert_int_equal(o->dad, DAD_AUTO);
+	refused("[port p]\ndevice=net_tap0\n", 1, "autoconf6=yes");
+	refused("[port p]\ndevice=net_tap0\naddress=10.0.0.2/24,\n", 3, "IPv4 address");
+	refused("[port p]\ndevice=net_tap0\naddress=10.0.0.2/24,10.0.0.2/24\n", 3, "twice");
+	refused("[port p]\ndevice=net_tap0\naddress=10.0.0.2/24,10.1.0.2/24\ngateway=10.1.0.2\n", 1, "gateway=");
+	refused(GOOD "autoconf6=maybe\n", 4, "no|yes");
+	refused(GOOD "dad=1\n", 4, "auto|yes|no");
+	refused("[port a]\ndevice=net_tap0\naddress=10.0.0.2/24,10.1.0.2/24\n"
+		"[port b]\ndevice=net_tap1\naddress=10.2.0.2/24,10.1.0.9/16\n", 4, "overlap");
+}
+
+static void vlans__lie_on_a_port(void **state)
+{
+	(void)state;
+	taken("[port web]\nparent=p\nvlan=5\naddress=10.5.0.2/24\n" GOOD
+	      "[port db]\nparent=p\nvlan=6\naddress=10.6.0.2/24\nmtu=1400\n");
+	assert_int_equal(config.ports_n, 3);
+	assert_ptr_equal(config.ports[0].parent_port, &config.ports[1]);
+	assert_ptr_equal(config.ports[2].parent_port, &config.ports[1]);
+	assert_int_equal(config.ports[2].mtu, 1400);
+	refused(GOOD "[port web]\nparent=q\nvlan=5\naddress=10.5.0.2/24\n", 4, "parent=q");
+	refused(GOOD "[port web]\nparent=p\naddress=10.5.0.2/24\n", 4, "needs vlan=");
+	refused(GOOD "[port web]\nparent=p\nvlan=5\ndevice=net_tap1\naddress=10.5.0.2/24\n", 4, "only parent=");
+	refused(GOOD "[port web]\nparent=p\nvlan=5\nmtu=1501\naddress=10.5.0.2/24\n", 4, "parent's 1500");
+	refused(GOOD "[port web]\nparent=p\nvlan=5\ntso=off\naddress=10.5.0.2/24\n", 4, "the parent's");
+	refused(GOOD "[port a]\nparent=p\nvlan=5\naddress=10.5.0.2/24\n[port b]\nparent=p\nvlan=5\naddress=10.6.0.2/24\n", 8,
+		"[port a] has vlan=5");
+	refused(GOOD "[port a]\nparent=p\nvlan=5\naddress=10.5.0.2/24\n[port b]\nparent=a\nvlan=6\naddress=10.6.0.2/24\n", 8,
+		"parent=a");
+	refused(GOOD "vlan=5\n[port a]\nparent=p\nvlan=5\naddress=10.5.0.2/24\n", 5, "[port p] has vlan=5");
+}
+
+static void routes__are_read(void **state)
+{
+	const struct config_route *r = config.routes;
+
+	(void)state;
+	taken(GOOD "address6=2001:db8::2/64\n[routes]\nroute=192.0.2.0/24 via 10.0.0.9 mtu 1400\nroute=default via 10.0.0.1\n"
+		   "route=2001:db8:5::/48 via fe80::7 dev p\nroute=198.51.100.7 dev p\nroute=10.0.0.0/8 unreachable\n"
+		   "route=fd00::/8 blackhole\nroute=0.0.0.0/1   prohibit\n");
+	assert_int_equal(config.routes_n, 7);
+	addr4_is(&r[0].to, "\xc0\0\2\0", 24);
+	addr4_is(&r[0].gateway, "\x0a\0\0\x09", 32);
+	assert_int_equal(r[0].mtu, 1400);
+	assert_ptr_equal(r[0].port, &config.ports[0]);
+	addr4_is(&r[1].to, "\0\0\0\0", 0);
+	assert_true(r[2].v6);
+	assert_int_equal(r[2].to.prefix, 48);
+	assert_int_equal(r[3].to.prefix, 32);
+	assert_false(r[3].gateway.set);
+	assert_int_equal(r[4].kind, ROUTE_UNREACHABLE);
+	assert_int_equal(r[5].kind, ROUTE_BLACKHOLE);
+	assert_int_equal(r[6].kind, ROUTE_PROHIBIT);
+}
+
+static void routes__mistakes_are_named(void **state)
+{
+	static const char *const bad[][2] = {{"10.1.0.0/16", "must be PREFIX via"}, {"10.1.0.0/33 via 10.0.0.9", "0 to 32"},
+		{"10.1.0.0/16 via", "must be PREFIX via"}, {"10.1.0.0/16 via 10.9.0.9", "no port's network"},
+		{"10.1.0.0/16 via 10.0.0.2", "no port's network"}, {"10.1.0.0/16 via fe80::1 dev p", "other family"},
+		{"fd00::/8 via fe80::1", "needs dev"}, {"10.1.0.0/16 dev q", "no such port"},
+		{"10.1.0.0/16 via 10.0.0.9 unreachable", "must be PREFIX via"}, {"10.1.0.0/16 via 10.0.0.9 mtu 5", "576"},
+		{"x/16 via 10.0.0.9", "must be PREFIX via"}, {"10.1.0.0/16 by 10.0.0.9", "must be PREFIX via"},
+		{"10.1.0.0/16 unreachable dev p", "must be PREFIX via"}};
+	char text[512];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), GOOD "[routes]\nroute=%s\n", bad[i][0]);
+		refused(text, 5, bad[i][1]);
+	}
+	refused(GOOD "[routes]\nvia=x\n", 5, "known is route");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +501,10 @@ int main(void)
 		cmocka_unit_test(tcp__settings_have_linux_names_and_defaults),
 		cmocka_unit_test(together__is_checked),
 		cmocka_unit_test(ports__end_somewhere),
+		cmocka_unit_test(addresses__several_of_a_port__are_kept),
+		cmocka_unit_test(vlans__lie_on_a_port),
+		cmocka_unit_test(routes__are_read),
+		cmocka_unit_test(routes__mistakes_are_named),
 		cmocka_unit_test(damage__has_an_answer),
 	};
 

@@ -15,6 +15,7 @@
 struct wire_frame {
 	uint64_t at_ns;
 	uint32_t len;
+	uint16_t vlan_tci; /* of a tag that the device is to put in; 0: none */
 	uint8_t f[1600];
 };
 
@@ -39,6 +40,7 @@ static uint16_t wire_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16
 			memcpy(w->f, from, len);
 		w->at_ns = h->w->now_ns;
 		w->len = len;
+		w->vlan_tci = pkts[i]->ol_flags & RTE_MBUF_F_TX_VLAN ? pkts[i]->vlan_tci : 0;
 		rte_pktmbuf_free(pkts[i]);
 	}
 	return n;
