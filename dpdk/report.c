@@ -187,7 +187,7 @@ static void address_text(const struct cv_endpoint *p, char text[INET6_ADDRSTRLEN
 
 static json_t *row_json(const struct row *r)
 {
-	static const char *const timers[] = {"on", "ack", "keepalive", "linger"};
+	static const char *const timers[] = {"on", "ack", "keepalive", "linger", "reorder"};
 	char local[INET6_ADDRSTRLEN], peer[INET6_ADDRSTRLEN];
 	json_t *o;
 

@@ -10,6 +10,7 @@
 /* One connection in so many may be in trouble at a time, and at least these (memory is touched as it is needed). */
 #define TROUBLED_PART 4u
 #define TROUBLED_MIN 4096u
+#define RECORDS_MIN 65536u
 
 static uint32_t flow_buckets(uint32_t max)
 {
@@ -38,7 +39,8 @@ int tcp_init(struct engine *e)
 		return -CV_ENOMEM;
 	troubles = e->config.tcp_max / TROUBLED_PART > TROUBLED_MIN ? e->config.tcp_max / TROUBLED_PART : TROUBLED_MIN;
 	if (pool_init(&t->losses, sizeof(struct tcp_loss), troubles) != 0 ||
-		pool_init(&t->ooos, sizeof(struct tcp_ooo), troubles) != 0)
+		pool_init(&t->ooos, sizeof(struct tcp_ooo), troubles) != 0 ||
+		pool_init(&t->xmits, sizeof(struct tcp_xmit), 4 * e->config.tcp_max + RECORDS_MIN) != 0)
 		return -CV_ENOMEM;
 	t->config = e->config.tcp != NULL ? *e->config.tcp : engine_tcp_defaults;
 	e->config.tcp = NULL;
@@ -88,6 +90,7 @@ void tcp_fini(struct engine *e)
 	pool_fini(&t->ooos);
 	pool_fini(&t->embryos);
 	pool_fini(&t->listeners);
+	pool_fini(&t->xmits);
 	free(t->flows);
 	free(t->ports);
 	free(t);

@@ -38,6 +38,7 @@
 #define TCP_FIN_TIMEOUT 60u /* seconds, of an orphan in FIN_WAIT_2 */
 #define TCP_SYN_RETRIES 6u
 #define TCP_SYNACK_RETRIES 5u
+#define TCP_R1 3u /* timeouts in a row after which the path is doubted (RFC1122:4.2.3.5) */
 #define TCP_RETRIES 15u
 #define TCP_ORPHAN_RETRIES 8u
 #define TCP_SNDBUF_LEAST (64u << 10) /* of those that grow by themselves */
@@ -71,6 +72,7 @@ enum tcp_timer {
 	TCP_T_DELACK,
 	TCP_T_KEEP,    /* keepalive */
 	TCP_T_LINGER,  /* orphan in FIN_WAIT_2; deferred accept */
+	TCP_T_REO,     /* what is missing may only be late (RFC8985:6.2), or a last word is (tcp_recovery.c) */
 	TCP_TIMERS
 };
 
@@ -95,6 +97,7 @@ struct tcp_port {
 #define TCP_NEXT_PORTS 256u /* RFC6056:3.3.4's table */
 
 struct tcp_sock;
+struct tcp_xmit;
 struct tcp_loss;
 struct tcp_ooo;
 
@@ -133,7 +136,8 @@ struct tcp_sock {
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, closed : 1 /* the user let go */,
 		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1,
-		cwnd_limited : 1 /* cwnd was full in the present window of data */;
+		cwnd_limited : 1 /* cwnd was full in the present window of data */,
+		reordering : 1 /* of our segments was seen */;
 	uint32_t rcv_nxt, rcv_wnd, rcv_adv /* right edge last advertised */;
 	uint32_t last_ack_sent; /* RFC7323:4.3's Last.ACK.sent */
 	uint32_t snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2;
@@ -160,12 +164,13 @@ struct tcp_sock {
 	uint64_t rtt_start;
 	uint64_t retrans_start; /* first retransmission of what is unacknowledged; 0 none */
 	uint64_t last_rx_ns, last_data_rx_ns, last_data_tx_ns;
-	uint64_t rto_ns;
+	uint64_t rto_ns, pto_ns /* until a tail loss probe; rto_ns where there is none */;
 	uint64_t deadline[TCP_TIMERS]; /* 0: not set */
 	struct timer timer;
 	struct list txq;      /* txbufs not fully acknowledged */
 	struct txbuf *cursor; /* hint: where the last segment was cut from */
 	struct ip_path path;
+	struct tcp_xmit *xmit, *xmit_last; /* what is under way, with the time; NULL: nothing, or no records */
 	struct tcp_loss *loss; /* NULL: nothing that we sent is missing (tcp_loss.h) */
 	struct tcp_ooo *ooo;   /* NULL: nothing waits for a gap to close */
 	uint64_t rx_total;
@@ -175,6 +180,7 @@ struct tcp_sock {
 	uint64_t cc_priv[TCP_CC_PRIV / 8];
 
 	/* loss and reordering */
+	uint8_t reo_mult, reo_persist; /* RACK's window for reordering: RFC8985:6.2 step 4; mult less 1 */
 	uint64_t bytes_retrans;
 	uint32_t total_retrans;
 	uint64_t refused_ack_ns; /* the last ACK that answered a segment without data, not acceptable */
@@ -259,7 +265,7 @@ struct tcp_fastopen_peer {
 #define TCP_BINDS 4096u
 
 struct tcp {
-	struct pool losses, ooos; /* tcp_loss.h */
+	struct pool losses, ooos, xmits; /* tcp_loss.h */
 	struct pool socks, tws, embryos, listeners;
 	struct engine_tcp_config config;
 	struct list *flows; /* buckets */
@@ -470,9 +476,7 @@ uint8_t tcp_sack_blocks(struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]
 /* --- tcp_ack.c */
 enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s);
 
-/* --- tcp_recovery.c */
-/* True: the peer has more than it said before. */
-bool tcp_sack_input(struct tcp_sock *tp, const struct wire_tcp *h);
+/* --- tcp_recovery.c; more in tcp_loss.h */
 uint32_t tcp_pipe_in_loss(const struct tcp_sock *tp);
 /* Bytes under way (RFC6675:4). */
 static inline uint32_t tcp_pipe(const struct tcp_sock *tp)
@@ -481,12 +485,19 @@ static inline uint32_t tcp_pipe(const struct tcp_sock *tp)
 		return tp->snd_max - tp->snd_una;
 	return tcp_pipe_in_loss(tp);
 }
-/* snd_una has advanced by bytes, and something was wrong. */
-void tcp_recovery_acked(struct tcp_sock *tp, uint32_t bytes);
-void tcp_recovery_dupack(struct tcp_sock *tp);
+/* An ACK of a connection without records moves snd_una on by bytes (tcp_holes.c). */
+void tcp_holes_acked(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t bytes);
+/* The retransmission timer fired. */
 void tcp_recovery_rto(struct tcp_sock *tp);
+/* All that is under way goes again, without a word on congestion: the path takes less (RFC1191:6.5). */
+void tcp_recovery_resend(struct tcp_sock *tp);
+/* Congestion was told, not loss (RFC3168): the window falls to cc->ssthresh() as in a recovery, until what is under
+ * way is acknowledged. False: a reduction is under way already. */
+bool tcp_recovery_cwr(struct tcp_sock *tp);
 /* What to retransmit next: false if nothing. */
 bool tcp_recovery_next(struct tcp_sock *tp, uint32_t *seq, uint32_t *len);
+/* It went. */
+void tcp_recovery_sent(struct tcp_sock *tp, uint32_t seq, uint32_t len);
 
 /* The device that the path begins with has no room now. */
 static inline bool tcp_port_is_full(const struct tcp_sock *tp)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The ACK field (RFC9293:3.10.7.4, fifth; RFC5961:5): what it frees, times, opens and tells of loss. */
 #include "stack/tcp/tcp_ack.h"
-#include "stack/tcp/tcp_loss.h"
 
 void tcp_ack_time(struct tcp_sock *tp, const struct wire_tcp *h)
 {
@@ -34,11 +33,23 @@ void tcp_ack_free(struct tcp_sock *tp)
 	}
 }
 
+/* SACK blocks of what we sent and nobody has told of. */
+static bool tells_of_loss(const struct tcp_sock *tp, const struct wire_tcp *h)
+{
+	for (uint8_t i = 0; i < h->sacks_n; i++) {
+		const struct range *r = &h->sacks[i];
+
+		if (seq_lt(r->lo, r->hi) && seq_gt(r->lo, h->ack) && seq_leq(r->hi, tp->snd_max))
+			return true;
+	}
+	return false;
+}
+
 enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 {
 	const struct wire_tcp *h = &s->h;
 	uint32_t wnd = tp->snd_wnd;
-	bool news = false;
+	bool duplicate, records = tp->loss != NULL ? !tp->loss->holes : tp->xmit != NULL;
 
 	if (seq_gt(h->ack, tp->snd_max) || seq_lt(h->ack, tp->snd_una - tp->max_wnd)) {
 		tcp_challenge_ack(tp);
@@ -48,17 +59,12 @@ enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 	if (seq_lt(h->ack, tp->snd_una)) /* old: its text still counts */
 		return TCP_NEXT;
 	tcp_ack_window(tp, h);
-	if (tp->sack_ok && (h->sacks_n > 0 || tp->loss != NULL))
-		news = tcp_sack_input(tp, h);
-	if (h->ack != tp->snd_una) {
+	duplicate = h->ack == tp->snd_una && s->len == 0 && !s->fin && wnd == tp->snd_wnd;
+	if (!records)
+		tcp_holes_ack(tp, h, duplicate);
+	else if (tp->loss != NULL || (tells_of_loss(tp, h) && tcp_loss_get(tp) != NULL))
+		tcp_recovery_ack(tp, h, duplicate);
+	else if (h->ack != tp->snd_una)
 		tcp_ack_advance(tp, h);
-		if (news && tp->loss != NULL && seq_gt(tp->loss->lost_below, tp->snd_una))
-			tcp_recovery_dupack(tp);
-		return TCP_NEXT;
-	}
-	/* RFC5681:2, and RFC6675:2 where the peer tells more */
-	if (tp->snd_max != tp->snd_una && (news || (s->len == 0 && !s->fin && wnd == tp->snd_wnd &&
-							   !tp->sack_ok)))
-		tcp_recovery_dupack(tp);
 	return TCP_NEXT;
 }

@@ -6,7 +6,7 @@
 #ifndef CULVERT_TCP_ACK_H
 #define CULVERT_TCP_ACK_H
 
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_loss.h"
 
 /* An RTT sample of the ACK, if it gives one (RFC6298:3, RFC7323:4.1). */
 void tcp_ack_time(struct tcp_sock *tp, const struct wire_tcp *h);
@@ -31,26 +31,39 @@ static inline void tcp_ack_window(struct tcp_sock *tp, const struct wire_tcp *h)
 	sock_output_later(&tp->sk);
 }
 
-/* The retransmission timer begins anew (RFC6298:5.3): while it moves later that is one store. */
+/* The retransmission timer begins anew (RFC6298:5.3), for a probe when more than one segment is under way: while it
+ * moves later that is one store. */
 static inline void tcp_ack_rexmt(struct tcp_sock *tp)
 {
-	uint64_t at = tp->sk.engine->now_ns + tp->rto_ns;
+	uint32_t flight = tp->snd_max - tp->snd_una;
+	uint64_t at = tp->sk.engine->now_ns + (flight > tcp_eff_mss(tp) ? tp->pto_ns : tp->rto_ns);
 
-	if (cv_likely(tp->snd_max != tp->snd_una && !tp->persist &&
-		      tp->deadline[TCP_T_REXMT] != 0 && at >= tp->deadline[TCP_T_REXMT]))
+	if (cv_likely(flight != 0 && !tp->persist && tp->deadline[TCP_T_REXMT] != 0 &&
+		      at >= tp->deadline[TCP_T_REXMT]))
 		tp->deadline[TCP_T_REXMT] = at; /* tcp_timer.c: the wheel's timer stands before it */
 	else
 		tcp_rexmt_update(tp, true);
 }
 
-/* snd_una moves to h->ack. */
-static inline void tcp_ack_advance(struct tcp_sock *tp, const struct wire_tcp *h)
+/* Records of what is acknowledged go, in a healthy connection. */
+static inline void tcp_ack_records(struct tcp_sock *tp)
 {
-	uint32_t bytes = h->ack - tp->snd_una;
+	struct tcp_xmit *x = tp->xmit;
+
+	while (x != NULL && seq_leq(x->hi, tp->snd_una)) {
+		struct tcp_xmit *next = x->next;
+
+		pool_put(&tp->sk.engine->tcp->xmits, x);
+		x = next;
+	}
+	tp->xmit = x;
+}
+
+/* snd_una moves to h->ack: numbers and buffers. */
+static inline void tcp_ack_una(struct tcp_sock *tp, const struct wire_tcp *h)
+{
 	uint32_t data = seq_min(h->ack, tp->snd_end) - seq_min(tp->snd_una, tp->snd_end);
 
-	if (cv_unlikely(tp->timing ? seq_geq(h->ack, tp->rtt_seq) : tp->retrans_start != 0))
-		tcp_ack_time(tp, h);
 	tp->backoff = 0;
 	tp->probes = 0;
 	tp->soft_error = 0;
@@ -69,13 +82,23 @@ static inline void tcp_ack_advance(struct tcp_sock *tp, const struct wire_tcp *h
 		tp->bytes_acked += data;
 		sock_event(&tp->sk);
 	}
+}
+
+/* snd_una moves to h->ack, where nothing is wrong, or there are no records. */
+static inline void tcp_ack_advance(struct tcp_sock *tp, const struct wire_tcp *h)
+{
+	uint32_t bytes = h->ack - tp->snd_una;
+
+	if (cv_unlikely(tp->timing ? seq_geq(h->ack, tp->rtt_seq) : tp->retrans_start != 0))
+		tcp_ack_time(tp, h);
+	tcp_ack_una(tp, h);
+	tcp_ack_records(tp);
 	if (cv_likely(tp->loss == NULL))
 		tcp_cc_acked(tp, bytes, h);
 	else
-		tcp_recovery_acked(tp, bytes);
+		tcp_holes_acked(tp, h, bytes);
 	tcp_ack_rexmt(tp);
-	if (tp->snd_end != tp->snd_max || tp->in_recovery || tp->rto_recovery ||
-		(tp->fin_queued && !tp->fin_sent))
+	if (tp->snd_end != tp->snd_max || tp->loss != NULL || (tp->fin_queued && !tp->fin_sent))
 		sock_output_later(&tp->sk);
 }
 

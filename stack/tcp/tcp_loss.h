@@ -1,25 +1,104 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What only a connection in trouble needs, from pools of the engine: an idle or healthy one has neither.
+ * What only a connection with something under way, or in trouble, needs; from pools of the engine. An idle connection has
+ * none of it.
  *
+ * struct tcp_xmit: bytes that went out together, until they are acknowledged (tcp_xmit.c): what RACK looks at. Only
+ * where the peer sends SACK.
  * struct tcp_loss: what the peer tells of our segments that did not arrive, and what is done about it. Taken at the first
- * sign of loss or reordering, given back when all is acknowledged again (tcp_recovery.c).
+ * sign of loss or reordering, given back when all is well again (tcp_recovery.c).
  * struct tcp_ooo: segments of the peer that wait for a gap before them to close (tcp_receive.c).
  *
- * When a pool is empty (counted): without a tcp_loss the first segment is sent again at each timeout, and nothing more;
- * without a tcp_ooo what comes out of order is dropped. The connection goes on either way.
+ * When a pool is empty (counted): without records a connection recovers as RFC6675 has it (tcp_holes.c) until nothing is
+ * under way; without a tcp_loss the first segment is sent again at each timeout, and nothing more; without a tcp_ooo what
+ * comes out of order is dropped. The connection goes on either way.
  */
 #ifndef CULVERT_TCP_LOSS_H
 #define CULVERT_TCP_LOSS_H
 
 #include "stack/tcp/tcp.h"
 
+enum {
+	XMIT_SACKED = 1, /* the peer has it; on neither list */
+	XMIT_LOST = 2,   /* and not sent again since: on the list of what is lost */
+	XMIT_AGAIN = 4,  /* was sent more than once */
+};
+
+struct tcp_xmit {
+	struct tcp_xmit *next; /* by number: from snd_una to snd_max there is no gap */
+	struct list way;       /* while there is a tcp_loss: in loss->flight or loss->lost */
+	uint64_t sent_ns;      /* last */
+	uint32_t lo, hi;       /* [lo, hi); of the first one a part may be acknowledged already */
+	uint8_t flags;
+};
+
+#define TCP_SACKS_SEEN 4
+
+enum tcp_sample {
+	TCP_SAMPLE_NONE,
+	TCP_SAMPLE_SURE,   /* sent once */
+	TCP_SAMPLE_UNSURE, /* sent more than once */
+};
+
 struct tcp_loss {
+	uint32_t recover; /* the recovery ends, or ended, here (RFC6582, RFC6675: RecoveryPoint) */
+	uint8_t dupacks;
+	bool holes; /* without records: what is at the end is used */
+
+	/* with records */
+	bool reneged;   /* the first segment that is missing was there before (RFC2018:8) */
+	struct list flight; /* records under way, in the order in which they were sent last */
+	struct list lost;   /* to be sent again, by number */
+	struct tcp_xmit *hint; /* of the last SACK block: where the next one mostly goes on; may be NULL */
+	uint32_t sacked_bytes, lost_bytes;
+	uint32_t fack;  /* behind the highest byte that is known to have arrived */
+	struct range seen[TCP_SACKS_SEEN]; /* the blocks of the ACK before: nothing new is in them */
+	uint8_t seen_n;
+	uint64_t heard_ns;      /* when what was sent last went, of all that arrived; */
+	enum tcp_sample sample; /* its round trip, when it was told in this turn */
+	uint32_t sample_tsecr;
+
+	/* RACK (RFC8985:5.2): of the segment sent last among those that arrived; rack_ns 0: none did yet */
+	uint64_t rack_ns, rack_rtt_ns;
+	uint32_t rack_end;
+	uint32_t dsack_round; /* no second DSACK counts before this is acknowledged, if dsack_waits */
+	bool dsack_waits;
+
+	/* TLP (RFC8985:7.1): a probe is out, and what its ACK will reach */
+	bool tlp_out, tlp_again;
+	uint32_t tlp_end;
+
+	/* PRR (RFC6937, RFC9937) */
+	bool cwr; /* the window shrinks for congestion that was told, not for loss */
+	uint32_t prr_delivered, prr_out, prr_from /* RecoverFS */;
+
+	/* what a recovery began with, while it may still prove needless */
+	bool undo, frto;
+	bool frto_new; /* new data instead of old, if any can go (RFC5682:3.1 step 2 b) */
+	bool timed; /* released by TCP_T_REO when nothing else happens */
+	uint32_t undo_una, undo_end; /* sent again: between these */
+	uint32_t undo_bytes;         /* sent again and not told as duplicates */
+	uint32_t prior_cwnd, prior_ssthresh;
+	uint32_t again_ts; /* our timestamp when the first was sent again */
+	bool again;        /* something was */
+
+	/* without records: holes (RFC6675) */
 	struct ranges sacked; /* what the peer has beyond snd_una */
-	uint32_t recover;     /* the recovery ends here (RFC6582, RFC6675: RecoveryPoint) */
 	uint32_t high_rxt;    /* holes below it were sent again in this recovery (RFC6675: HighRxt) */
 	uint32_t lost_below;  /* holes below it are lost */
-	uint8_t dupacks;
+};
+
+/* What one ACK did. */
+struct tcp_acked {
+	const struct wire_tcp *h;
+	uint32_t una;       /* before it */
+	uint32_t fack;      /* before it */
+	uint32_t delivered; /* bytes that it tells of for the first time */
+	uint32_t lost;      /* bytes found lost by it */
+	bool duplicate;     /* it moves nothing and brings nothing (RFC5681:2) */
+	bool sacked;        /* it selectively acknowledged something new, */
+	bool dsack;         /* told a duplicate, */
+	bool orig;          /* acknowledged what was sent before the recovery and never again */
 };
 
 struct tcp_ooo {
@@ -29,9 +108,100 @@ struct tcp_ooo {
 	uint32_t last;         /* where the latest out-of-order segment begins */
 };
 
+/* --- tcp_recovery.c: the course of a recovery */
+
 /* The connection's, taken from the pool if it has none. NULL: the pool is empty. */
 struct tcp_loss *tcp_loss_get(struct tcp_sock *tp);
 /* Gives it back, when there is one. */
 void tcp_loss_put(struct tcp_sock *tp);
+/* The same, if all is well. */
+void tcp_loss_settle(struct tcp_sock *tp);
+/* Bytes beyond snd_una that the peer has. */
+static inline uint32_t tcp_loss_sacked(const struct tcp_loss *l)
+{
+	return l->holes ? ranges_count(&l->sacked) : l->sacked_bytes;
+}
+/* An ACK, not older than snd_una, of a connection with records and a tcp_loss: all that it tells. duplicate: it moves
+ * nothing and brings nothing (RFC5681:2). */
+void tcp_recovery_ack(struct tcp_sock *tp, const struct wire_tcp *h, bool duplicate);
+/* The end of a turn, with a tcp_loss: the round trip of what its ACKs told; and is all well? */
+void tcp_recovery_turn(struct tcp_sock *tp);
+/* TCP_T_REO: nothing was heard that would have decided what is lost. */
+void tcp_recovery_timer(struct tcp_sock *tp);
+
+/* --- tcp_xmit.c: the records of what is under way */
+
+/* [lo, hi) went out for the first time. */
+void tcp_xmit_add(struct tcp_sock *tp, uint32_t lo, uint32_t hi);
+/* Cut at `at`, lo < at < hi: returns the upper part. NULL: no record is free; nothing changed. */
+struct tcp_xmit *tcp_xmit_split(struct tcp_sock *tp, struct tcp_xmit *x, uint32_t at);
+/* x swallows the record behind it. */
+void tcp_xmit_join(struct tcp_sock *tp, struct tcp_xmit *x);
+/* All records go back; what they say goes on as holes. */
+void tcp_xmit_forget(struct tcp_sock *tp);
+/* The same at the connection's end. */
+void tcp_xmit_drop(struct tcp_sock *tp);
+/* To the flight, in the order of time; off it, to the lost. Bytes are counted. */
+void tcp_xmit_fly(struct tcp_sock *tp, struct tcp_xmit *x);
+void tcp_xmit_lose(struct tcp_sock *tp, struct tcp_xmit *x);
+/* [seq, seq + len) at the beginning of x went out again. False: no record was free, and there are none any more. */
+bool tcp_xmit_again(struct tcp_sock *tp, struct tcp_xmit *x, uint32_t seq, uint32_t len);
+
+/* --- tcp_rack.c: what arrived, what is lost (RFC2018, RFC8985:6) */
+
+/* The SACK blocks of an ACK; DSACK as well. False: no record was free, and there are none any more. */
+bool tcp_rack_sack(struct tcp_sock *tp, struct tcp_acked *a);
+/* snd_una has moved: records below it go. */
+void tcp_rack_una(struct tcp_sock *tp, struct tcp_acked *a);
+/* RFC8985:6.2 steps 4 and 5: the bytes newly found lost. Sets the reordering timer. */
+uint32_t tcp_rack_detect(struct tcp_sock *tp, bool dsack);
+/* A recovery has ended without DSACK so far (6.2 step 4). */
+void tcp_rack_recovered(struct tcp_sock *tp);
+/* What a timeout makes of the records (6.3). All: nothing is believed to be under way any more. False: no record was
+ * free. */
+bool tcp_rack_timeout(struct tcp_sock *tp, bool all);
+
+/* --- tcp_tlp.c: tail loss probes (RFC8985:7) */
+
+/* When a probe is due; 0: none is to be sent. */
+uint64_t tcp_tlp_due(const struct tcp_sock *tp);
+/* Sends it. False: there was no room to. */
+bool tcp_tlp_send(struct tcp_sock *tp);
+void tcp_tlp_ack(struct tcp_sock *tp, const struct tcp_acked *a);
+/* The probe has repaired a loss: the window pays for it. */
+void tcp_tlp_lost(struct tcp_sock *tp);
+
+/* --- tcp_prr.c: how much a recovery sends (RFC6937, RFC9937) */
+
+/* A reduction begins: bytes under way and not selectively acknowledged before this ACK. */
+void tcp_prr_begin(struct tcp_loss *l, uint32_t under_way);
+/* What may be sent now, in bytes. safe: the ACK moved snd_una on and found nothing lost. */
+uint32_t tcp_prr_sndcnt(struct tcp_loss *l, uint32_t pipe, uint32_t ssthresh, uint32_t delivered, bool safe,
+	uint32_t mss);
+
+/* --- tcp_undo.c: recoveries that were needless (RFC3522, RFC4015, RFC5682, RFC3708) */
+
+/* Before a reduction: what it may be taken back to. */
+void tcp_undo_keep(struct tcp_sock *tp);
+/* len bytes at seq went out again. */
+void tcp_undo_again(struct tcp_sock *tp, uint32_t seq, uint32_t len);
+/* A duplicate was told: [lo, hi). */
+void tcp_undo_dsack(struct tcp_sock *tp, uint32_t lo, uint32_t hi);
+/* The ACK, which moved snd_una on, answers what was sent first (RFC3522). */
+bool tcp_undo_is_delayed(const struct tcp_sock *tp, const struct wire_tcp *h);
+/* All that was sent again was needless. */
+bool tcp_undo_is_told(const struct tcp_sock *tp);
+/* Back to the window of before; only what RACK itself finds lost counts as lost. */
+void tcp_undo(struct tcp_sock *tp);
+/* In a recovery after a timeout: false when it has proved needless, and is over. */
+bool tcp_undo_frto(struct tcp_sock *tp, const struct tcp_acked *a);
+
+/* --- tcp_holes.c: without records (RFC5681, RFC6582, RFC6675) */
+
+/* The same without records. */
+void tcp_holes_ack(struct tcp_sock *tp, const struct wire_tcp *h, bool duplicate);
+void tcp_holes_timeout(struct tcp_sock *tp);
+uint32_t tcp_holes_pipe(const struct tcp_sock *tp);
+bool tcp_holes_next(struct tcp_sock *tp, uint32_t *seq, uint32_t *len);
 
 #endif

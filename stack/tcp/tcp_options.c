@@ -358,15 +358,15 @@ static uint32_t ms_since(const struct tcp_sock *tp, uint64_t then_ns)
 /* Linux's TCPI_OPT_* bits. */
 enum { INFO_TIMESTAMPS = 1, INFO_SACK = 2, INFO_WSCALE = 4, INFO_SYN_DATA = 32 };
 /* Linux's TCP_CA_*. */
-enum { INFO_CA_OPEN = 0, INFO_CA_DISORDER = 1, INFO_CA_RECOVERY = 3, INFO_CA_LOSS = 4 };
+enum { INFO_CA_OPEN = 0, INFO_CA_DISORDER = 1, INFO_CA_CWR = 2, INFO_CA_RECOVERY = 3, INFO_CA_LOSS = 4 };
 
 static uint8_t info_ca_state(const struct tcp_sock *tp)
 {
 	if (tp->rto_recovery)
 		return INFO_CA_LOSS;
 	if (tp->in_recovery)
-		return INFO_CA_RECOVERY;
-	return tp->loss != NULL && (tp->loss->dupacks > 0 || tp->loss->sacked.n > 0) ? INFO_CA_DISORDER : INFO_CA_OPEN;
+		return tp->loss->cwr ? INFO_CA_CWR : INFO_CA_RECOVERY;
+	return tp->loss != NULL && (tp->loss->dupacks > 0 || tcp_loss_sacked(tp->loss) > 0) ? INFO_CA_DISORDER : INFO_CA_OPEN;
 }
 
 static void info_counts(const struct tcp_sock *tp, struct cv_tcp_info *i)
@@ -374,7 +374,10 @@ static void info_counts(const struct tcp_sock *tp, struct cv_tcp_info *i)
 	uint32_t mss = tcp_eff_mss(tp);
 
 	i->unacked = (tp->snd_max - tp->snd_una + mss - 1) / mss;
-	i->sacked = tp->loss == NULL ? 0 : (ranges_count(&tp->loss->sacked) + mss - 1) / mss;
+	if (tp->loss != NULL) {
+		i->sacked = (tcp_loss_sacked(tp->loss) + mss - 1) / mss;
+		i->lost = (tp->loss->lost_bytes + mss - 1) / mss;
+	}
 	i->total_retrans = tp->total_retrans;
 	i->notsent_bytes = tp->snd_end - seq_min(tp->snd_nxt, tp->snd_end);
 	i->bytes_acked = tp->bytes_acked;

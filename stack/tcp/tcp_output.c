@@ -40,12 +40,14 @@ static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
 	uint32_t seq, len, sent = 0;
 
 	while (sent < budget && !tcp_port_is_full(tp) && tcp_recovery_next(tp, &seq, &len)) {
-		/* The first one goes always (RFC6675:5 (4.3)); the window is what the peer allows. */
-		if (tcp_pipe(tp) + len > tp->cwnd && seq != tp->snd_una)
+		uint32_t pipe = tcp_pipe(tp);
+
+		/* Without records the first one goes always (RFC6675:5 (4.3)); the window is what the peer allows. */
+		if (pipe + len > tp->cwnd && pipe > 0 && !(tp->loss->holes && seq == tp->snd_una))
 			break;
 		if (!tcp_segment_send(tp, seq, len, 0))
 			break;
-		tp->loss->high_rxt = seq + len;
+		tcp_recovery_sent(tp, seq, len);
 		if (sent == 0)
 			tcp_rexmt_update(tp, seq == tp->snd_una);
 		sent++;
@@ -93,7 +95,7 @@ static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 		bool fin;
 
 		len = new_bytes(tp, left, &limited);
-		fin = tp->fin_queued && len == left;
+		fin = tp->fin_queued && len == left && seq_lt(tp->snd_nxt + len, tp->snd_una + tp->snd_wnd);
 		if (len == 0 && !fin)
 			break;
 		if (!tcp_segment_send(tp, tp->snd_nxt, len + fin, len == left ? TCP_PSH : 0)) {
@@ -107,6 +109,18 @@ static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 	if (sent > 0 || limited)
 		tcp_cc_sent(tp, limited);
 	return sent;
+}
+
+/* F-RTO wanted new data to go (RFC5682:3.1 step 2 b). If none could, the lost goes as ever. */
+static uint32_t output_frto(struct tcp_sock *tp, uint32_t budget)
+{
+	struct tcp_loss *l = tp->loss;
+
+	l->frto_new = false;
+	if (seq_gt(tp->snd_nxt, l->recover))
+		return 0;
+	l->frto = false;
+	return output_retransmit(tp, budget);
 }
 
 static void output_ack(struct tcp_sock *tp)
@@ -142,8 +156,12 @@ void tcp_output(struct sock *sk)
 	}
 	if (tp->state >= TCP_ESTABLISHED || tp->fastopen) {
 		tp->snd_up = seq_max(tp->snd_up, tp->snd_una); /* or it would be ahead again 2 GiB later */
+		if (tp->loss != NULL)
+			tcp_recovery_turn(tp);
 		sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
 		sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
+		if (tp->loss != NULL && tp->loss->frto_new)
+			sent += output_frto(tp, TCP_SEGS_PER_TURN - sent);
 		if (tcp_port_is_full(tp))
 			sock_output_wait(sk, tp->path.port->device);
 		else if (sent >= TCP_SEGS_PER_TURN)

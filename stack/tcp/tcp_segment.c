@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "stack/base/addr.h"
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_loss.h"
 
 #define CKSUM_OFF 16
 
@@ -246,6 +246,17 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 		tp->sk.peer.addr, CKSUM_OFF);
 }
 
+/* [lo, hi) goes for the first time: with what went before in this turn, if nothing came between. */
+static inline void record(struct tcp_sock *tp, uint32_t lo, uint32_t hi)
+{
+	struct tcp_xmit *x = tp->xmit_last;
+
+	if (tp->xmit != NULL && x->sent_ns == tp->sk.engine->now_ns && x->flags == 0)
+		x->hi = hi;
+	else
+		tcp_xmit_add(tp, lo, hi);
+}
+
 /* Data [seq, seq + len) of the send queue, and the FIN when the range reaches behind the last byte.
  * Moves snd_nxt and snd_max. False: no buffer; the retransmission timer will see to it. */
 bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t flags)
@@ -273,11 +284,16 @@ bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t f
 		tp->bytes_retrans += data;
 		tp->total_retrans++;
 		tp->sk.engine->counters.tcp_retrans++;
-	} else if (!tp->timing) { /* time one segment per round trip when there are no timestamps */
-		tp->timing = 1;
-		tp->rtt_seq = seq + len;
-		tp->rtt_start = tp->sk.engine->now_ns;
+	} else {
+		record(tp, seq, seq + len);
+		if (!tp->timing && (tp->loss == NULL || tp->loss->holes)) { /* one a round trip */
+			tp->timing = 1;
+			tp->rtt_seq = seq + len;
+			tp->rtt_start = tp->sk.engine->now_ns;
+		}
 	}
+	if (tp->loss != NULL)
+		tp->loss->prr_out += len;
 	if (data < len)
 		tp->fin_sent = 1;
 	/* Nearly all are of one MSS or less, for which no division is made. */
@@ -300,6 +316,7 @@ void tcp_syn_send(struct tcp_sock *tp)
 	(void)emit(tp, &h, len);
 	tp->snd_nxt = tp->snd_max = seq_max(tp->snd_max, tp->iss + 1 + len);
 	if (tp->rtt_start == 0) {
+		tp->retrans_start = tp->sk.engine->now_ns; /* a user's timeout begins here */
 		tp->timing = 1;
 		tp->rtt_seq = tp->iss + 1;
 		tp->rtt_start = tp->sk.engine->now_ns;

@@ -96,6 +96,7 @@ static void queues_drop(struct tcp_sock *tp)
 		txbuf_put(list_entry(node, struct txbuf, node));
 	tp->sk.tx_acked = tp->sk.tx_taken;
 	tcp_receive_drop(tp);
+	tcp_xmit_drop(tp);
 	tcp_loss_put(tp);
 }
 
@@ -117,6 +118,31 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
 		sock_set_error(&tp->sk, error);
 }
 
+/* They cover all that is under way, and count it rightly. */
+static bool records_are_consistent(const struct tcp_sock *tp)
+{
+	uint32_t sacked = 0, lost = 0, flight = 0;
+
+	if (tp->xmit == NULL)
+		return tp->loss == NULL || (tp->loss->sacked_bytes == 0 && tp->loss->lost_bytes == 0);
+	if (seq_gt(tp->xmit->lo, tp->snd_una) || tp->xmit_last->hi != tp->snd_max || tp->xmit_last->next != NULL)
+		return false;
+	for (const struct tcp_xmit *x = tp->xmit; x != NULL; x = x->next) {
+		if (!seq_lt(x->lo, x->hi) || (x->next != NULL && x->next->lo != x->hi))
+			return false;
+		if (x->flags & XMIT_SACKED)
+			sacked += x->hi - x->lo;
+		else if (x->flags & XMIT_LOST)
+			lost += x->hi - x->lo;
+		else
+			flight++;
+	}
+	if (tp->loss == NULL)
+		return sacked + lost == 0;
+	list_for_each(node, &tp->loss->flight) flight--;
+	return sacked == tp->loss->sacked_bytes && lost == tp->loss->lost_bytes && flight == 0;
+}
+
 bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 {
 	bool synced = tp->state >= TCP_ESTABLISHED;
@@ -131,7 +157,7 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 	MUST(tp->state < TCP_STATES);
 	if (tp->state == TCP_CLOSED) {
 		MUST(!tp->hashed);
-		MUST(tp->loss == NULL && tp->ooo == NULL);
+		MUST(tp->loss == NULL && tp->ooo == NULL && tp->xmit == NULL);
 		MUST(list_empty(&tp->txq));
 		MUST(!timer_is_set(&tp->timer));
 		return true;
@@ -149,6 +175,7 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 	MUST(seq_leq(tp->snd_max, tp->snd_end + 1));
 	MUST(tp->loss != NULL || !(tp->in_recovery | tp->rto_recovery));
 	MUST(tp->loss == NULL || tp->loss->sacked.n == 0 || seq_gt(tp->loss->sacked.r[0].lo, tp->snd_una));
+	MUST(records_are_consistent(tp));
 	MUST(tp->ooo == NULL || tp->ooo->q.n > 0);
 	if (tp->snd_max != tp->snd_una)
 		MUST(tp->deadline[TCP_T_REXMT] != 0);

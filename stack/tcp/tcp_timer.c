@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Timers: RTO (RFC6298), window probes, delayed ACK, keepalive (RFC1122:4.2.3.6), orphans.
+ * Timers: RTO (RFC6298) and tail loss probes (RFC8985:7.2), window probes, delayed ACK, keepalive
+ * (RFC1122:4.2.3.6), orphans; when a peer is given up (RFC1122:4.2.3.5, RFC5482).
  * One wheel timer stands at or before the earliest deadline; moving a deadline later is one store.
  */
-#include "stack/tcp/tcp.h"
+#include <string.h>
+
+#include "stack/tcp/tcp_loss.h"
+
+#define PTO_SLACK (2 * MS) /* two ticks of the wheel */
 
 static void rearm(struct tcp_sock *tp)
 {
@@ -55,6 +60,9 @@ void tcp_rtt_sample(struct tcp_sock *tp, uint64_t rtt_ns)
 	rto = 4000ull * tp->rttvar_us;
 	rto = 1000ull * tp->srtt_us + (rto > TCP_RTO_MIN ? rto : TCP_RTO_MIN);
 	tp->rto_ns = rto < TCP_RTO_MAX ? rto : TCP_RTO_MAX;
+	tp->pto_ns = 2000ull * tp->srtt_us + PTO_SLACK;
+	if (!tp->sack_ok || tp->pto_ns > tp->rto_ns)
+		tp->pto_ns = tp->rto_ns;
 }
 
 static uint64_t backed_off(uint64_t base, uint32_t shift)
@@ -64,24 +72,46 @@ static uint64_t backed_off(uint64_t base, uint32_t shift)
 	return t < TCP_RTO_MAX ? t : TCP_RTO_MAX;
 }
 
+/* Sets the retransmission timer; the user's patience may end before it (RFC5482). */
+static void rexmt_set(struct tcp_sock *tp, uint64_t wait)
+{
+	uint64_t end = tp->retrans_start + tp->user_timeout_ms * MS, now = tp->sk.engine->now_ns;
+
+	if (tp->user_timeout_ms != 0 && tp->retrans_start != 0 && now + wait > end)
+		wait = end > now ? end - now : 0;
+	tcp_timer_set(tp, TCP_T_REXMT, wait);
+}
+
+static uint64_t rexmt_wait(const struct tcp_sock *tp)
+{
+	if (tp->backoff == 0 && tp->loss == NULL && tp->snd_max - tp->snd_una > tcp_eff_mss(tp))
+		return tp->pto_ns;
+	return backed_off(tp->rto_ns, tp->backoff);
+}
+
 void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
 {
 	bool waiting = tp->snd_max != tp->snd_una;
 
 	if (waiting) {
-		if (restart || tp->persist || tp->deadline[TCP_T_REXMT] == 0)
-			tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->backoff));
+		uint64_t wait = rexmt_wait(tp);
+
+		/* It also comes nearer: the second segment of a flight may be probed for. */
+		if (restart || tp->persist || tp->deadline[TCP_T_REXMT] == 0 ||
+			tp->deadline[TCP_T_REXMT] > tp->sk.engine->now_ns + wait)
+			rexmt_set(tp, wait);
 		tp->persist = 0;
 		return;
 	}
 	/* Nothing under way, and data that is held back: by a shut window, which is probed
 	 * (RFC9293:3.8.6.1), or as too small to be worth a segment (SWS, MSG_MORE, TCP_CORK), which
 	 * ends in time. */
-	if (tp->state >= TCP_ESTABLISHED && seq_lt(tp->snd_nxt, tp->snd_end)) {
+	if (tp->state >= TCP_ESTABLISHED &&
+		(seq_lt(tp->snd_nxt, tp->snd_end) || (tp->fin_queued && !tp->fin_sent))) {
 		uint64_t wait = tp->snd_wnd == 0 ? backed_off(tp->rto_ns, tp->probes) : TCP_HELD_MAX;
 
 		if (!tp->persist || tp->deadline[TCP_T_REXMT] == 0)
-			tcp_timer_set(tp, TCP_T_REXMT, wait);
+			rexmt_set(tp, wait);
 		tp->persist = 1;
 		return;
 	}
@@ -96,8 +126,10 @@ static bool gave_up(struct tcp_sock *tp, uint32_t tries, uint32_t most)
 
 	if (tp->retrans_start == 0)
 		tp->retrans_start = now;
+	if (tp->user_timeout_ms != 0 && now - tp->retrans_start >= tp->user_timeout_ms * MS)
+		return true;
 	if (tp->user_timeout_ms != 0 && tp->state >= TCP_ESTABLISHED)
-		return now - tp->retrans_start >= tp->user_timeout_ms * MS;
+		return false;
 	return tries >= most;
 }
 
@@ -128,7 +160,41 @@ static void persist_timeout(struct tcp_sock *tp)
 	if (tp->probes < UINT8_MAX)
 		tp->probes++;
 	tcp_probe_send(tp, tp->snd_una - 1);
-	tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->probes));
+	rexmt_set(tp, backed_off(tp->rto_ns, tp->probes));
+}
+
+/* The timer may have stood for a probe, or before what the records say: true when it is not the RTO's time. */
+static bool probe_or_wait(struct tcp_sock *tp)
+{
+	uint64_t now = tp->sk.engine->now_ns, due, probe;
+
+	if (tp->loss != NULL && tp->loss->reneged)
+		return false;
+	if (tp->xmit == NULL) { /* there were records when it was set */
+		due = tp->pto_ns < tp->rto_ns && tp->backoff == 0 ? now + tp->rto_ns - tp->pto_ns : now;
+		tp->pto_ns = tp->rto_ns;
+	} else {
+		due = tp->xmit->sent_ns + backed_off(tp->rto_ns, tp->backoff);
+		probe = tcp_tlp_due(tp);
+		if (probe != 0 && probe <= now && tcp_tlp_send(tp)) {
+			if (tp->retrans_start == 0)
+				tp->retrans_start = now;
+			due = now + tp->rto_ns; /* RFC8985:7.3 */
+		} else if (probe > now && probe < due) {
+			due = probe;
+		}
+	}
+	if (due <= now)
+		return false;
+	rexmt_set(tp, due - now);
+	return true;
+}
+
+/* RFC1122:4.2.3.5 (a): the way to the peer may be another by now. */
+static void doubt_path(struct tcp_sock *tp)
+{
+	tp->sk.engine->counters.tcp_r1++;
+	memset(&tp->path, 0, sizeof(tp->path));
 }
 
 static void rexmt_timeout(struct tcp_sock *tp)
@@ -139,11 +205,14 @@ static void rexmt_timeout(struct tcp_sock *tp)
 		most = tp->syncnt;
 	else if (tp->state == TCP_SYN_RECEIVED)
 		most = TCP_SYNACK_RETRIES;
+	if (!(tp->user_timeout_ms != 0 && tp->retrans_start != 0 && gave_up(tp, 0, most)) && probe_or_wait(tp))
+		return;
 	if (gave_up(tp, tp->backoff, most)) {
 		time_out(tp, "retransmissions gave up");
 		return;
 	}
-	tp->backoff++;
+	if (++tp->backoff == TCP_R1)
+		doubt_path(tp);
 	tp->sk.engine->counters.tcp_timeouts++;
 	tp->timing = 0; /* Karn */
 	if (tp->state <= TCP_SYN_RECEIVED) {
@@ -152,7 +221,7 @@ static void rexmt_timeout(struct tcp_sock *tp)
 		tcp_recovery_rto(tp);
 		sock_output_later(&tp->sk);
 	}
-	tcp_timer_set(tp, TCP_T_REXMT, backed_off(tp->rto_ns, tp->backoff));
+	rexmt_set(tp, backed_off(tp->rto_ns, tp->backoff));
 }
 
 void tcp_keepalive_restart(struct tcp_sock *tp)
@@ -217,6 +286,9 @@ static void timeout(struct tcp_sock *tp, enum tcp_timer t)
 	case TCP_T_LINGER:
 		if (tp->state == TCP_FIN_WAIT_2)
 			tcp_done(tp, CV_OK, "FIN_WAIT_2 timeout");
+		break;
+	case TCP_T_REO:
+		tcp_recovery_timer(tp);
 		break;
 	case TCP_TIMERS:
 		break;

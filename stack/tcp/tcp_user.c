@@ -18,7 +18,8 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->snd_wscale = 0;
 	tp->rcv_wscale = sk->engine->tcp->wscale;
 	tp->fastopen = tp->fastopen_waits = tp->syn_data_acked = 0;
-	tp->in_recovery = tp->rto_recovery = tp->timing = 0;
+	tp->in_recovery = tp->rto_recovery = tp->timing = tp->reordering = 0;
+	tp->reo_mult = tp->reo_persist = 0;
 	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
 	tp->ack_pending = tp->dup_owed = 0;
 	tp->pingpong = false;
@@ -31,7 +32,7 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->dup_lo = tp->dup_hi = 0;
 	tp->rtt_start = tp->retrans_start = 0;
 	tp->srtt_us = tp->rttvar_us = tp->min_rtt_us = 0;
-	tp->rto_ns = TCP_RTO_INITIAL;
+	tp->rto_ns = tp->pto_ns = TCP_RTO_INITIAL;
 	tp->backoff = tp->probes = tp->probes_out = tp->keep_probes = 0;
 	tp->soft_error = 0;
 	tp->peer_mss = tp->pmtu = 0;
@@ -341,8 +342,7 @@ static void path_mtu_lowered(struct tcp_sock *tp, uint16_t mtu)
 		return;
 	tcp_mss_update(tp);
 	if (tp->state >= TCP_ESTABLISHED) {
-		tcp_recovery_rto(tp);
-		sock_output_later(&tp->sk);
+		tcp_recovery_resend(tp);
 	}
 }
 
