@@ -56,19 +56,55 @@ ssize_t shim_recv(int fd, void *buf, size_t n, int flags)
 	return f ? receive(fd, f, buf, n, flags) : real_recv(fd, buf, n, flags);
 }
 
-ssize_t shim_readv(int fd, const struct iovec *iov, int n)
+/* readv(), writev() and their kin, on a socket of ours. */
+static ssize_t vectors(int fd, struct file *f, const struct iovec *iov, int n, int flags,
+	ssize_t (*message)(int fd, struct file *f, struct msghdr *msg, int flags))
 {
-	struct file *f = engine_file(fd);
-	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov};
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
 
-	if (!f)
-		return real_readv(fd, iov, n);
 	if (n < 0 || n > IOV_MAX)
 		return call_end(f, -EINVAL);
 	if (n == 0)
 		return call_end(f, 0);
-	msg.msg_iovlen = (size_t)n;
-	return call_end_size(f, rx_message(fd, f, &msg, 0));
+	return call_end_size(f, message(fd, f, &msg, flags));
+}
+
+static ssize_t transmit_message(int fd, struct file *f, struct msghdr *msg, int flags)
+{
+	return tx_message(fd, f, msg, flags);
+}
+
+/* What preadv2(2) and pwritev2(2) say of a file that has no positions. 0, or -errno. */
+static int vectors_refuse(off_t at, int flags)
+{
+	const int known = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
+
+	if (at != -1)
+		return at < 0 ? -EINVAL : -ESPIPE;
+	return flags & ~known ? -EOPNOTSUPP : 0;
+}
+
+static int vectors_flags(int flags)
+{
+	return flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
+}
+
+ssize_t shim_readv(int fd, const struct iovec *iov, int n)
+{
+	struct file *f = engine_file(fd);
+
+	return f ? vectors(fd, f, iov, n, 0, rx_message) : real_readv(fd, iov, n);
+}
+
+ssize_t shim_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags)
+{
+	struct file *f = engine_file(fd);
+	int refused = vectors_refuse(at, flags);
+
+	if (!f)
+		return real_preadv2(fd, iov, n, at, flags);
+	return refused ? call_end(f, refused)
+		       : vectors(fd, f, iov, n, vectors_flags(flags), rx_message);
 }
 
 ssize_t shim_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
@@ -189,20 +225,23 @@ ssize_t shim_send(int fd, const void *buf, size_t n, int flags)
 ssize_t shim_writev(int fd, const struct iovec *iov, int n)
 {
 	struct file *f = engine_file(fd);
-	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov};
 
-	if (!f)
-		return real_writev(fd, iov, n);
-	if (n < 0 || n > IOV_MAX)
-		return call_end(f, -EINVAL);
-	if (n == 0)
-		return call_end(f, 0);
-	msg.msg_iovlen = (size_t)n;
-	return call_end_size(f, tx_message(fd, f, &msg, 0));
+	return f ? vectors(fd, f, iov, n, 0, transmit_message) : real_writev(fd, iov, n);
 }
 
-/* MSG_FASTOPEN: a connect whose SYN waits for the data, if the engine knows a cookie of the peer's. 0: connected, or as
- * good as; 1: not a socket of ours, its stack knows the flag; -1 with errno. */
+ssize_t shim_pwritev2(int fd, const struct iovec *iov, int n, off_t at, int flags)
+{
+	struct file *f = engine_file(fd);
+	int refused = vectors_refuse(at, flags);
+
+	if (!f)
+		return real_pwritev2(fd, iov, n, at, flags);
+	return refused ? call_end(f, refused)
+		       : vectors(fd, f, iov, n, vectors_flags(flags), transmit_message);
+}
+
+/* MSG_FASTOPEN: a connect whose SYN waits for the data, if the engine knows a cookie of the peer's.
+ * 0: connected, or as good as; 1: not a socket of ours, its stack knows the flag; -1 with errno. */
 static int fastopen(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct file *f = fd_look(fd);
@@ -216,7 +255,8 @@ static int fastopen(int fd, const struct sockaddr *addr, socklen_t len)
 		errno = EOPNOTSUPP;
 		return -1;
 	}
-	if (shim_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on)) != 0 && errno == EOPNOTSUPP)
+	if (shim_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on)) != 0 &&
+		errno == EOPNOTSUPP)
 		return -1;
 	return shim_connect(fd, addr, len); /* EISCONN, too, is its to say */
 }
@@ -224,7 +264,9 @@ static int fastopen(int fd, const struct sockaddr *addr, socklen_t len)
 ssize_t shim_sendto(
 	int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
-	int begun = (flags & MSG_FASTOPEN) && addr && !call_bad_pointer(addr) ? fastopen(fd, addr, len) : 1;
+	int begun = (flags & MSG_FASTOPEN) && addr && !call_bad_pointer(addr)
+			    ? fastopen(fd, addr, len)
+			    : 1;
 	struct iovec iov = {(void *)(uintptr_t)buf, n};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	struct file *f;
@@ -249,7 +291,8 @@ ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 	struct msghdr rest;
 	struct file *f;
 
-	if ((flags & MSG_FASTOPEN) && !call_bad_pointer(msg) && msg->msg_name && !call_bad_pointer(msg->msg_name)) {
+	if ((flags & MSG_FASTOPEN) && !call_bad_pointer(msg) && msg->msg_name &&
+		!call_bad_pointer(msg->msg_name)) {
 		int begun = fastopen(fd, msg->msg_name, msg->msg_namelen);
 
 		if (begun < 0)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * stdio over engine sockets: libc's streams call the kernel from inside libc, where no preload reaches, so
- * fdopen() of a socket gives a stream whose reading and writing is ours (fopencookie(3)). A program
- * that starts with an engine socket as its standard streams, as under inetd, gets such streams there.
+ * stdio over engine sockets: libc's streams call the kernel from inside libc, where no preload
+ * reaches, so fdopen() of a socket gives a stream whose reading and writing is ours
+ * (fopencookie(3)). A program that starts with an engine socket as its standard streams, as under
+ * inetd, gets such streams there.
  *
  * Owns: which stream stands for which descriptor. Called by: the program, exec.c.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -94,13 +96,18 @@ static FILE *stream_make(int fd, const char *mode)
 	return c->stream;
 }
 
-FILE *shim_fdopen(int fd, const char *mode)
+static bool is_ours(int fd)
 {
 	struct file *f = fd_get(fd);
 	bool ours = f && !f->mux.ep;
 
 	call_put(f);
-	return ours ? stream_make(fd, mode) : real_fdopen(fd, mode);
+	return ours;
+}
+
+FILE *shim_fdopen(int fd, const char *mode)
+{
+	return is_ours(fd) ? stream_make(fd, mode) : real_fdopen(fd, mode);
 }
 
 int shim_fileno(FILE *stream)
@@ -114,6 +121,53 @@ int shim_fileno(FILE *stream)
 	}
 	unlock();
 	return fd >= 0 ? fd : real_fileno(stream);
+}
+
+/* dprintf() and its kin write from inside libc. */
+static int print(int fd, const char *format, va_list args)
+{
+	struct cookie c = {.fd = fd};
+	char *text;
+	int n = vasprintf(&text, format, args);
+	ssize_t put;
+
+	if (n < 0)
+		return n;
+	put = cookie_write(&c, text, (size_t)n);
+	free(text);
+	return put == n ? n : -1;
+}
+
+int shim_vdprintf(int fd, const char *format, va_list args)
+{
+	return is_ours(fd) ? print(fd, format, args) : real_vdprintf(fd, format, args);
+}
+
+int shim___vdprintf_chk(int fd, int flag, const char *format, va_list args)
+{
+	return is_ours(fd) ? print(fd, format, args) : real___vdprintf_chk(fd, flag, format, args);
+}
+
+int shim_dprintf(int fd, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = shim_vdprintf(fd, format, args);
+	va_end(args);
+	return n;
+}
+
+int shim___dprintf_chk(int fd, int flag, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = shim___vdprintf_chk(fd, flag, format, args);
+	va_end(args);
+	return n;
 }
 
 void stream_standard(void)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Moving bytes over TCP: the send and recv families, their flags, sendfile, the counts that ioctl gives
- * (send(2), recv(2), readv(2), sendmmsg(2), recvmmsg(2), sendfile(2), tcp(7)). */
+/* Moving bytes over TCP: the send and recv families, their flags, sendfile, the counts that ioctl
+ * gives (send(2), recv(2), readv(2), sendmmsg(2), recvmmsg(2), sendfile(2), tcp(7)). */
+#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -8,8 +9,7 @@
 #include "tests/diff/diff.h"
 
 /* Waits until n bytes can be read. */
-static void
-arrived(int fd, int n)
+static void arrived(int fd, int n)
 {
 	uint64_t end = diff_now_ms() + 3000;
 	int have = 0;
@@ -107,6 +107,53 @@ CASE(msg_peek__over_many_segments)
 	same_bytes(text, wanted, sizeof(wanted));
 }
 
+CASE(preadv2_pwritev2__position_minus_one__as_readv_and_writev)
+{
+	char one[4] = "", two[8] = "";
+	struct iovec out[2] = {{(char *)"abcd", 4}, {(char *)"efgh", 4}};
+	struct iovec in[2] = {{one, 3}, {two, 5}};
+	int client, server;
+
+	diff_pair(&client, &server);
+	same(pwritev2(client, out, 2, -1, 0), 8);
+	arrived(server, 8);
+	same(preadv2(server, in, 2, -1, 0), 8);
+	same_bytes(one, "abc", 3);
+	same_bytes(two, "defgh", 5);
+	fails(preadv2(server, in, 2, -1, RWF_NOWAIT), EAGAIN);
+	fails(preadv2(server, in, 2, 0, 0), ESPIPE);
+	fails(pwritev2(client, out, 2, 7, 0), ESPIPE);
+	fails(preadv2(server, in, 2, -2, 0), EINVAL);
+	fails(pwritev2(client, out, 2, -1, 1 << 30), EOPNOTSUPP);
+}
+
+static int print_list(int fd, const char *format, ...)
+{
+	va_list list;
+	int n;
+
+	va_start(list, format);
+	n = vdprintf(fd, format, list);
+	va_end(list);
+	return n;
+}
+
+CASE(dprintf_vdprintf__print_to_a_socket)
+{
+	char text[32] = "";
+	int client, server;
+
+	diff_pair(&client, &server);
+	same(dprintf(client, "%d bottles\n", 99), 11);
+	same(print_list(client, "%s%c", "of bee", 'r'), 7);
+	arrived(server, 18);
+	same(recv(server, text, sizeof(text), 0), 18);
+	same_bytes(text, "99 bottles\nof beer", 18);
+	same(shutdown(client, SHUT_WR), 0);
+	signal(SIGPIPE, SIG_IGN);
+	fails(dprintf(client, "x"), EPIPE);
+}
+
 CASE(msg_trunc__on_a_stream__discards)
 {
 	char text[8] = "........";
@@ -127,8 +174,7 @@ struct waitall {
 	char text[16];
 };
 
-static void *
-waitall_run(void *arg)
+static void *waitall_run(void *arg)
 {
 	struct waitall *w = arg;
 
@@ -137,8 +183,7 @@ waitall_run(void *arg)
 	return NULL;
 }
 
-static bool
-tid_known(void *arg)
+static bool tid_known(void *arg)
 {
 	return __atomic_load_n((pid_t *)arg, __ATOMIC_SEQ_CST) != 0;
 }
@@ -287,7 +332,8 @@ CASE(send__buffer_full__eagain_then_writable_again)
 
 	diff_pair(&client, &server);
 	diff_nonblock(client);
-	/* Full is when nothing moves: a stack beside the program may still be carrying what it has. */
+	/* Full is when nothing moves: a stack beside the program may still be carrying what it has.
+	 */
 	do {
 		while ((n = send(client, chunk, sizeof(chunk), 0)) > 0)
 			sent += (size_t)n;
@@ -330,8 +376,7 @@ struct stream {
 	size_t total;
 };
 
-static void *
-stream_send(void *arg)
+static void *stream_send(void *arg)
 {
 	struct stream *s = arg;
 
@@ -426,10 +471,10 @@ CASE(stream__threads_write_to_one_socket__each_write_whole)
 		diff_join(children[t]);
 }
 
-/* --- sendfile and friends ---------------------------------------------------------------------- */
+/* --- sendfile and friends ----------------------------------------------------------------------
+ */
 
-static int
-pattern_file(size_t size, uint64_t seed)
+static int pattern_file(size_t size, uint64_t seed)
 {
 	int fd = (int)works(memfd_create("pattern", 0));
 	void *map;
@@ -442,8 +487,7 @@ pattern_file(size_t size, uint64_t seed)
 	return fd;
 }
 
-static void *
-expect_seed_7(void *arg)
+static void *expect_seed_7(void *arg)
 {
 	struct stream *s = arg;
 
@@ -537,7 +581,8 @@ CASE(write__to_a_file_from_a_socket__positions_are_espipe)
 	fails(pwrite(client, text, 4, 0), ESPIPE);
 }
 
-/* --- urgent data ------------------------------------------------------------------------------- */
+/* --- urgent data -------------------------------------------------------------------------------
+ */
 
 CASE(oob__sent__pollpri_and_read_apart)
 {
@@ -577,7 +622,8 @@ CASE(oob__inline__in_the_stream_and_sockatmark)
 	same_bytes(text, "!", 1);
 }
 
-/* --- peers that do not read ---------------------------------------------------------------------- */
+/* --- peers that do not read ----------------------------------------------------------------------
+ */
 
 CASE(send_nonblocking__many_small_to_peers_that_do_not_read__eagain_and_others_go_on)
 {
@@ -600,7 +646,8 @@ CASE(send_nonblocking__many_small_to_peers_that_do_not_read__eagain_and_others_g
 	}
 }
 
-/* --- stdio -------------------------------------------------------------------------------------- */
+/* --- stdio --------------------------------------------------------------------------------------
+ */
 
 CASE(fdopen__lines_both_ways__fclose_is_the_end)
 {
@@ -622,7 +669,8 @@ CASE(fdopen__lines_both_ways__fclose_is_the_end)
 	fails(recv(client, &byte, 1, 0), EBADF);
 }
 
-/* --- queue lengths ----------------------------------------------------------------------------- */
+/* --- queue lengths -----------------------------------------------------------------------------
+ */
 
 CASE(siocoutq__all_acknowledged__zero)
 {
