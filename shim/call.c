@@ -431,13 +431,6 @@ int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 {
 	struct file *f = fd_get(fd);
 
-	if (f && !call_bad_pointer(value) && level == IPPROTO_IP && name == IP_PKTINFO &&
-		len >= sizeof(int)) {
-		int on;
-
-		memcpy(&on, value, sizeof(on));
-		f->pktinfo = on != 0;
-	}
 	if (f && f->mux.rec)
 		return call_end(f, (int)len < 0 ? -EINVAL
 				   : len > 0 && call_bad_pointer(value)

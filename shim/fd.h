@@ -41,8 +41,6 @@ struct file {
 	uint32_t lazy_flags; /* O_NONBLOCK of a lazy one */
 	bool bound;
 	bool closed;         /* the engine was told */
-	bool pktinfo; /* IP_PKTINFO is wanted */
-	bool recverr; /* IP_RECVERR was set; kept and told */
 	struct file_option options[CV_OPT_COUNT];
 	struct file *next_free;
 };

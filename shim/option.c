@@ -2,15 +2,24 @@
 /* Socket options of engine sockets: what the shim serves itself, and option.def by the engine. */
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/time.h>
 
+#include "shim/ancillary.h"
 #include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51 /* Linux 6.3 */
+#endif
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
 #endif
 
 struct option_def {
@@ -94,8 +103,8 @@ void option_replay(int fd, struct file *f)
 	if (real_getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, &len) == 0)
 		rec->rcvlowat = (uint32_t)lowat;
 	for (unsigned i = 1; i < CV_OPT_COUNT; i++) {
-		if (f->options[i].set)
-			engine_set(f, i, f->options[i].value, f->options[i].len);
+		if (f->options[i].set && engine_set(f, i, f->options[i].value, f->options[i].len) == 0)
+			ancillary_note(f, i, f->options[i].value);
 		if (i == CV_OPT_OOBINLINE && f->options[i].set)
 			rec->oob_inline = f->options[i].value[0] != 0;
 	}
@@ -207,11 +216,13 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 			break;
 		}
 	}
-	if (level == IPPROTO_IP && name == IP_RECVERR)
-		return give_int(f->recverr, value, len);
 	i = find(level, name);
-	if (i != 0)
-		return engine_get(f, i, value, len);
+	if (i != 0 && !(level == IPPROTO_IPV6 && f->family == AF_INET)) {
+		int error = engine_get(f, i, value, len);
+
+		if (error != -ENOPROTOOPT || f->type == SOCK_DGRAM)
+			return error;
+	}
 	/* The rest (SO_REUSEADDR, SO_MARK ...) is the shadow's, which knows what exists. */
 	pass_own_shadow(f);
 	return real_getsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
@@ -222,8 +233,8 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 	struct cv_sock *rec = f->mux.rec;
 	struct timeval tv;
 	struct linger linger;
-	unsigned i = find(level, name);
-	int v;
+	unsigned i = level == IPPROTO_IPV6 && f->family == AF_INET ? 0 : find(level, name);
+	int v, error;
 
 	if (i != 0) {
 		if (defs[i].is_int && len < sizeof(int))
@@ -233,7 +244,12 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 			real_setsockopt(fd, level, name, value, len);
 		if (i == CV_OPT_OOBINLINE)
 			rec->oob_inline = *(const char *)value != 0;
-		return engine_set(f, i, value, defs[i].is_int ? (socklen_t)sizeof(int) : len);
+		error = engine_set(f, i, value, defs[i].is_int ? (socklen_t)sizeof(int) : len);
+		if (error == 0 && defs[i].is_int)
+			ancillary_note(f, i, value);
+		/* What is a datagram socket's affair only: the shadow of a stream keeps it. */
+		if (error != -ENOPROTOOPT || f->type == SOCK_DGRAM)
+			return error;
 	}
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
 		if (len < sizeof(tv))
@@ -257,13 +273,6 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 			return -EINVAL;
 		memcpy(&v, value, sizeof(v));
 		rec->rcvlowat = v < 0 ? INT32_MAX : v == 0 ? 1u : (uint32_t)v;
-		return 0;
-	}
-	if (level == IPPROTO_IP && name == IP_RECVERR) {
-		if (len < sizeof(v))
-			return -EINVAL;
-		memcpy(&v, value, sizeof(v));
-		f->recverr = v != 0;
 		return 0;
 	}
 	pass_own_shadow(f);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shim/ancillary.h"
 #include "shim/call.h"
 #include "shim/real.h"
 #include "shim/sock.h"
@@ -103,6 +104,11 @@ static size_t scatter(const struct msghdr *msg, size_t at, const uint8_t *from, 
 		at = 0;
 	}
 	return done;
+}
+
+size_t rx_scatter(const struct msghdr *msg, const void *from, size_t n)
+{
+	return scatter(msg, 0, from, n);
 }
 
 static size_t msg_bytes(const struct msghdr *msg)
@@ -310,29 +316,13 @@ static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
 	}
 }
 
-static void put_pktinfo(const struct file *f, struct msghdr *msg, const struct cv_rxd *d)
-{
-	struct in_pktinfo info = {.ipi_ifindex = 0};
-	struct cmsghdr head = {.cmsg_len = CMSG_LEN(sizeof(info)), .cmsg_level = IPPROTO_IP,
-		.cmsg_type = IP_PKTINFO};
-
-	if (!f->pktinfo || !msg->msg_control || msg->msg_controllen < CMSG_SPACE(sizeof(info))) {
-		msg->msg_controllen = 0;
-		return;
-	}
-	memcpy(&info.ipi_addr, d->local_addr + 12, 4);
-	info.ipi_spec_dst = info.ipi_addr;
-	memcpy(msg->msg_control, &head, sizeof(head));
-	memcpy((uint8_t *)msg->msg_control + CMSG_LEN(0), &info, sizeof(info));
-	msg->msg_controllen = CMSG_SPACE(sizeof(info));
-}
-
 /* One datagram, or -EAGAIN. */
 static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
 	struct place p;
 	const struct cv_rxd *d;
+	struct cv_rxd_extra extra;
 	size_t len, n;
 	bool tell = false;
 
@@ -349,7 +339,9 @@ static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
 	msg->msg_flags = n < len || (d->flags & CV_RXD_TRUNC) ? MSG_TRUNC : 0;
 	if (msg->msg_name)
 		address_out(&d->peer, f->family, msg->msg_name, &msg->msg_namelen);
-	put_pktinfo(f, msg, d);
+	if (d->flags & CV_RXD_EXTRA)
+		memcpy(&extra, rxd_bytes(f, d, 0) - sizeof(extra), sizeof(extra));
+	ancillary_put(f, msg, d, d->flags & CV_RXD_EXTRA ? &extra : NULL);
 	p.off = (uint32_t)len;
 	p.pos++;
 	if (!(flags & MSG_PEEK))
@@ -402,7 +394,7 @@ ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags)
 		return -EFAULT;
 	wait_link_check(f->mux.link);
 	if (flags & MSG_ERRQUEUE)
-		return -EAGAIN;
+		return ancillary_error(fd, f, msg, flags);
 	if (flags & MSG_OOB)
 		return f->type == SOCK_STREAM ? urgent_receive(f, msg, flags) : -EOPNOTSUPP;
 	if (f->type == SOCK_DGRAM)

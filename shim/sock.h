@@ -46,6 +46,8 @@ void sock_fork_child(void);
 /* --- rx.c, tx.c --- */
 /* A part of it cannot be memory of the program's. */
 bool msg_is_bad(const struct msghdr *msg);
+/* Copies n bytes to msg's vectors; returns how many fitted. */
+size_t rx_scatter(const struct msghdr *msg, const void *from, size_t n);
 ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags);
 ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags);
 /* The same for n bytes of the file `in` from `at` on; fewer when the file ends before. Streams only. */

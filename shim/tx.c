@@ -9,12 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/ancillary.h"
 #include "shim/call.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 
 #define BUFFER_BYTES 65536u
-#define DATAGRAM_MAX 65507u
+#define DATAGRAM_MAX_V4 65507u
+#define DATAGRAM_MAX_V6 65527u
 
 static size_t gather(const struct msghdr *msg, size_t at, uint8_t *to, size_t n)
 {
@@ -209,12 +211,45 @@ static ssize_t stream_send(struct file *f, const struct source *src, int flags)
 	}
 }
 
-/* One datagram to the engine; -EAGAIN, -ENOBUFS as stream_put. */
-static ssize_t datagram_put(struct file *f, const struct msghdr *msg, size_t n,
-	const struct cv_endpoint *to, int family)
+/* What one datagram is sent by. */
+struct datagram {
+	const struct msghdr *msg;
+	size_t bytes;
+	const struct cv_endpoint *to; /* NULL: the peer */
+	uint8_t family;               /* enum cv_family of where it goes */
+	bool more;
+	bool answer; /* it may be refused, which the caller is to hear of this one */
+	const struct cv_send_with *with; /* NULL: nothing */
+};
+
+/* Puts the message into the buffer and the command onto the lane. */
+static ssize_t datagram_post(struct file *f, struct lane *lane, const struct datagram *d, struct cv_command *c)
 {
 	struct cv_sock *rec = f->mux.rec;
-	struct cv_command c = {.op = CV_CMD_SEND, .sock = f->mux.handle, .len = (uint32_t)n};
+	uint8_t *to = sock_link(f)->base + c->off;
+	int result;
+
+	if (d->with) {
+		memcpy(to, d->with, sizeof(*d->with));
+		to += sizeof(*d->with);
+	}
+	gather(d->msg, 0, to, d->bytes);
+	c->pos = rec->tx_pos;
+	result = d->answer ? lane_call(lane, c) : lane_post(lane, c);
+	if (result == 0 || d->answer) /* refused, it was taken all the same */
+		__atomic_store_n(&rec->tx_pos, c->pos + d->bytes, __ATOMIC_RELEASE);
+	return result == 0 ? (ssize_t)d->bytes : result == -EAGAIN ? -ENOBUFS : result;
+}
+
+/* One datagram to the engine; -EAGAIN, -ENOBUFS as stream_put. */
+static ssize_t datagram_put(struct file *f, const struct datagram *d)
+{
+	struct cv_sock *rec = f->mux.rec;
+	struct cv_command c = {.op = CV_CMD_SEND,
+		.sock = f->mux.handle,
+		.len = (uint32_t)d->bytes,
+		.flags = (uint8_t)((d->with ? CV_F_WITH : 0) | (d->more ? CV_F_MORE : 0))};
+	size_t n = d->bytes + (d->with ? sizeof(*d->with) : 0);
 	struct lane *lane;
 	uint32_t size = 0;
 	ssize_t result = -EAGAIN;
@@ -226,12 +261,12 @@ static ssize_t datagram_put(struct file *f, const struct msghdr *msg, size_t n,
 		sock_unlock(&rec->tx_lock);
 		return sock_is_dead(f) ? -ENETDOWN : -ENOBUFS;
 	}
-	if (to) {
-		c.family = (uint8_t)family;
-		c.peer = *to;
+	if (d->to) {
+		c.family = d->family;
+		c.peer = *d->to;
 	}
 	/* As Linux: the first datagram may go over the limit. */
-	if (room(rec) > n || rec->tx_pos == __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE)) {
+	if (room(rec) > d->bytes || rec->tx_pos == __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE)) {
 		c.off = lane_buffer(lane, n ? (uint32_t)n : 1, &size);
 		result = c.off == TXBUF_NONE ? -ENOBUFS : 0;
 		if (result == 0 && size < n) {
@@ -239,15 +274,8 @@ static ssize_t datagram_put(struct file *f, const struct msghdr *msg, size_t n,
 			result = -ENOBUFS;
 		}
 	}
-	if (result == 0) {
-		gather(msg, 0, sock_link(f)->base + c.off, n);
-		c.pos = rec->tx_pos;
-		result = lane_post(lane, &c);
-		if (result == 0) {
-			__atomic_store_n(&rec->tx_pos, c.pos + n, __ATOMIC_RELEASE);
-			result = (ssize_t)n;
-		}
-	}
+	if (result == 0)
+		result = datagram_post(f, lane, d, &c);
 	lane_leave(lane);
 	sock_unlock(&rec->tx_lock);
 	return result;
@@ -272,11 +300,38 @@ static int datagram_target(
 	return 0;
 }
 
+/* Everything that is known before the engine is asked. 0, or -errno. */
+static int datagram_prepare(
+	struct file *f, const struct msghdr *msg, int flags, struct datagram *d, struct cv_send_with *with)
+{
+	const struct cv_sock *rec = f->mux.rec;
+	const uint8_t *addr = d->to ? d->to->addr : rec->peer.addr;
+	int error;
+
+	d->family = address_family(d->to ? d->to : &rec->peer);
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		d->bytes += msg->msg_iov[i].iov_len;
+	error = ancillary_take(f, msg, d->family, with);
+	if (error < 0)
+		return error;
+	if (error > 0)
+		d->with = with;
+	if (d->bytes > (d->family == CV_AF_INET6 ? DATAGRAM_MAX_V6 : DATAGRAM_MAX_V4) ||
+		(d->with && d->bytes + sizeof(*with) > TXBUF_SLAB_BYTES))
+		return -EMSGSIZE;
+	d->more = (flags & MSG_MORE) != 0;
+	/* What looks like a broadcast address needs leave (SO_BROADCAST). */
+	d->answer = d->more || d->with || (rec->wants & WANT_ANSWER) ||
+		(d->family == CV_AF_INET && addr[15] == 255);
+	return 0;
+}
+
 static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, int flags)
 {
 	uint64_t deadline = wait_deadline(f->mux.rec->sndtimeo_ns);
+	struct datagram d = {.msg = msg};
+	struct cv_send_with with;
 	struct cv_endpoint to;
-	size_t n = 0;
 	bool kernel;
 	int error = sock_take_error(f);
 
@@ -296,13 +351,12 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 
 		return sent < 0 ? -errno : sent;
 	}
-	for (size_t i = 0; i < msg->msg_iovlen; i++)
-		n += msg->msg_iov[i].iov_len;
-	if (n > DATAGRAM_MAX)
-		return -EMSGSIZE;
+	d.to = msg->msg_name ? &to : NULL;
+	error = datagram_prepare(f, msg, flags, &d, &with);
+	if (error)
+		return error;
 	for (;;) {
-		ssize_t sent =
-			datagram_put(f, msg, n, msg->msg_name ? &to : NULL, address_family(&to));
+		ssize_t sent = datagram_put(f, &d);
 
 		if (sent != -EAGAIN && sent != -ENOBUFS)
 			return sent;

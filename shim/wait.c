@@ -122,6 +122,8 @@ static uint32_t datagram_ready(const struct cv_sock *rec, uint32_t status)
 		ready |= READABLE;
 	if (wait_has_room(rec))
 		ready |= WRITABLE | POLLWRBAND;
+	if (status & CV_ST_ERRQUEUE)
+		ready |= POLLERR;
 	return ready;
 }
 

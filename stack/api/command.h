@@ -23,7 +23,7 @@ enum cv_op {
 	CV_CMD_CONNECT,  /* sync. sock, peer -> 0: begun (stream: CV_ST_CONNECTED or an error
 			    follows in the record) or done (datagram). family CV_AF_NONE: dissolve */
 	CV_CMD_SEND,     /* sock, pos, off, len, flags; datagram: peer, or family CV_AF_NONE for the
-			    connected one */
+			    connected one. Sync, if a datagram's sender asks: what became of it */
 	CV_CMD_SHUTDOWN, /* sock, pos: no more data after pos (SHUT_WR) */
 	CV_CMD_CLOSE,    /* sock, pos, flags: this process holds it no longer; the last one closes.
 			    CV_F_ABORT: RST instead of FIN */
@@ -46,7 +46,27 @@ enum cv_cmd_flags {
 	CV_F_URGENT = 1u << 2, /* MSG_OOB: the last byte is urgent */
 	CV_F_READ = 1u << 3,   /* SHUTDOWN: of reading, which is the program's affair (rx_shut): all
 				  who watch are told, nothing else */
+	CV_F_WITH = 1u << 4,   /* SEND of a datagram: struct cv_send_with lies at off, the bytes behind it */
 };
+
+/* What one datagram is sent with (cmsg(3): IP_PKTINFO, IP_TTL, UDP_SEGMENT ...); `what` says which fields hold. */
+enum cv_with {
+	CV_WITH_SOURCE = 1u << 0,
+	CV_WITH_IFINDEX = 1u << 1,
+	CV_WITH_TTL = 1u << 2,
+	CV_WITH_TOS = 1u << 3,
+	CV_WITH_SEGMENT = 1u << 4,
+	CV_WITH_DONTFRAG = 1u << 5, /* dontfrag says */
+};
+struct cv_send_with {
+	uint8_t source[16];
+	uint16_t ifindex;
+	uint16_t segment;
+	uint8_t ttl, tos;
+	uint8_t what;
+	uint8_t dontfrag;
+};
+static_assert(sizeof(struct cv_send_with) == 24, "cv_send_with is 24 bytes");
 
 enum cv_bind_flags {
 	CV_BIND_REUSEADDR = 1u << 0,

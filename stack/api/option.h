@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "segment.h"
+
 enum cv_option {
 	CV_OPT_NONE = 0,
 #define X(name, level, option, type) CV_OPT_##name,
@@ -20,6 +22,23 @@ struct cv_mreq {
 	uint8_t group[16], source[16]; /* network order, IPv4 mapped */
 	uint32_t ifindex;
 };
+
+#define CV_DEVICE_NAME_BYTES 16 /* CV_OPT_BINDTODEVICE: a port's name, zero-terminated; empty: any */
+
+/* CV_OPT_ERRQUEUE, which takes the oldest error out of a datagram socket's queue (-CV_EAGAIN: there is none): what
+ * Linux gives by MSG_ERRQUEUE (ip(7), IP_RECVERR). Behind it follow `quoted` bytes of the datagram. */
+enum cv_error_origin { CV_ORIGIN_LOCAL = 1, CV_ORIGIN_ICMP = 2, CV_ORIGIN_ICMP6 = 3 };
+struct cv_error_report {
+	struct cv_endpoint to;       /* of the datagram that the error is about */
+	struct cv_endpoint offender; /* who says so; not with CV_ORIGIN_LOCAL */
+	uint32_t error;              /* enum cv_error */
+	uint32_t info;               /* as the ICMP message has it: the MTU, the pointer */
+	uint16_t quoted;
+	uint8_t origin, type, code;
+	uint8_t more; /* another ICMP error is in the queue: it is the pending one now */
+	uint8_t spare[2];
+};
+#define CV_ERROR_QUOTED_MAX 1208u /* an ICMPv6 error has at most 1184 */
 
 /* CV_OPT_TCP_INFO. Times in microseconds, sizes in bytes unless named otherwise; the meaning of each
  * field is that of the same name in Linux's struct tcp_info. state is enum cv_tcp_state. */

@@ -63,6 +63,7 @@ enum cv_status {
 				      are acknowledged */
 	CV_ST_URGENT = 1u << 7,    /* urgent data is pending: POLLPRI */
 	CV_ST_SYN_WAITS = 1u << 8, /* Fast Open: may be written to, and the first data goes with the SYN */
+	CV_ST_ERRQUEUE = 1u << 9,  /* errors can be read (CV_OPT_ERRQUEUE): POLLERR */
 };
 
 /*
@@ -130,7 +131,9 @@ struct cv_sock {
 	uint64_t sndtimeo_ns;
 	uint32_t linger_on;
 	uint32_t linger_s;
-	uint64_t spare3[4];
+	uint32_t wants; /* the library's own: what its recvmsg and sendmsg must do besides (SO_TIMESTAMP ...) */
+	uint32_t spare4;
+	uint64_t spare3[3];
 };
 static_assert(sizeof(struct cv_sock) == 256, "cv_sock is 256 bytes");
 static_assert(offsetof(struct cv_sock, local) == 64, "line 1");
@@ -144,18 +147,26 @@ static_assert(offsetof(struct cv_sock, flags) == 192, "line 3");
 /* Received unit. The engine writes; the program reads. */
 enum cv_rxd_flags {
 	CV_RXD_TRUNC = 1u << 0,  /* a datagram that was cut to fit */
+	CV_RXD_EXTRA = 1u << 1,  /* struct cv_rxd_extra lies in front of its bytes */
+};
+/* With datagrams of a socket that asked for it (SO_RXQ_OVFL, SO_TIMESTAMP). */
+struct cv_rxd_extra {
+	uint64_t time_ns; /* CLOCK_MONOTONIC */
+	uint32_t drops;   /* of this socket, until now */
+	uint32_t spare;
 };
 struct cv_rxd {
 	uint32_t next;  /* following descriptor, CV_RXD_NONE while there is none */
 	uint32_t len;   /* bytes at off; a stream's last descriptor may grow */
 	uint64_t off;   /* of the first byte, from the segment's start; with CV_RXD_INSIDE an address */
-	uint32_t sock;  /* on a listener: the handle of the new connection */
+	uint32_t sock;  /* on a listener: the handle of the new connection; datagram: it is several of so many
+			   bytes each (UDP_GRO), 0: one */
 	uint32_t flags; /* enum cv_rxd_flags */
 	struct cv_endpoint peer;  /* datagram: who sent it */
 	uint8_t local_addr[16];   /* datagram: to which address (PKTINFO) */
 	uint8_t tos;
 	uint8_t ttl;
-	uint8_t spare[2];
+	uint16_t ifindex; /* datagram: of the port that it came by */
 };
 static_assert(sizeof(struct cv_rxd) == 64, "cv_rxd is 64 bytes");
 
@@ -168,7 +179,7 @@ static_assert(sizeof(struct cv_rxd) == 64, "cv_rxd is 64 bytes");
  * Behind the struct lie `cmd_entries` struct cv_command, then `comp_entries` uint64_t.
  * A lane's waiting set has the lane's own index.
  */
-#define CV_REPLY_BYTES 320
+#define CV_REPLY_BYTES 1280
 struct cv_lane {
 	/* The engine writes. */
 	uint32_t cmd_head CV_ALIGNED; /* commands taken */

@@ -19,7 +19,8 @@ struct pkt {
 	uint8_t fin;           /* TCP: a FIN follows the payload */
 	uint8_t again;         /* non-zero: from and to the same addresses as the packet before it in its burst */
 	struct cv_endpoint src, dst; /* ports filled by the L4 protocol */
-	uint32_t seq;          /* TCP: of the first byte of payload */
+	uint32_t seq;          /* TCP: of the first byte of payload; UDP: the size of the datagrams that were put
+				  together (UDP_GRO), 0: it is one */
 };
 #define PORT_LOOPBACK UINT16_MAX
 

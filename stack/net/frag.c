@@ -51,23 +51,45 @@ static bool fragment_header(
 	return true;
 }
 
+/* Identifications that repeat as late as they can for one destination, and that nobody else can guess from those that
+ * he gets (RFC7739:5.3, RFC6864:4.3): a counter of the destination, from a place of its own for each pair of ends. */
+static uint32_t id_next(struct engine *e, const struct ip_emit *how)
+{
+	struct net *net = e->net;
+	uint64_t words[4], hash;
+
+	memcpy(words, how->dst, 16);
+	memcpy(words + 2, how->src, 16);
+	hash = siphash(&net->frag_key, words, 4);
+	return net->frag_ids[siphash13(&net->frag_key, words, 2, 0) % FRAG_IDS]++ + (uint32_t)hash;
+}
+
+void frag_init(struct engine *e)
+{
+	struct net *net = e->net;
+
+	net->frag_key.k0 = e->env.random64(e->env.ctx);
+	net->frag_key.k1 = e->env.random64(e->env.ctx);
+	for (unsigned i = 0; i < FRAG_IDS; i++)
+		net->frag_ids[i] = (uint32_t)e->env.random64(e->env.ctx);
+}
+
 int frag_output(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
 {
 	bool v4 = addr_is_v4(how->dst);
 	uint32_t each = piece_bytes(e, how->path, v4), len = rte_pktmbuf_pkt_len(m);
-	uint32_t id6 = v4 ? 0 : e->net->ip6_id++;
+	uint32_t id = id_next(e, how);
 	struct ip_emit one = *how;
 	int ret = 0;
 
-	one.id4 = e->net->ip_id;
-	e->net->ip_id = (uint16_t)(e->net->ip_id + v4);
+	one.id4 = (uint16_t)id;
 	if (!v4)
 		one.next = IPPROTO_FRAGMENT;
 	for (uint32_t off = 0; off < len && ret == 0; off += each) {
 		bool more = len - off > each;
 		struct rte_mbuf *piece = piece_copy(e, m, off, more ? each : len - off);
 
-		if (piece == NULL || (!v4 && !fragment_header(piece, how->next, off, more, id6))) {
+		if (piece == NULL || (!v4 && !fragment_header(piece, how->next, off, more, id))) {
 			rte_pktmbuf_free(piece);
 			ret = -CV_ENOBUFS;
 			break;

@@ -53,7 +53,8 @@ void icmp_input(struct engine *e, struct rte_mbuf *m)
 		echo_reply(e, m);
 		return;
 	}
-	if (h->icmp_type == ICMP_UNREACHABLE || h->icmp_type == ICMP_TIME_EXCEEDED)
+	if (h->icmp_type == ICMP_UNREACHABLE || h->icmp_type == ICMP_TIME_EXCEEDED ||
+		h->icmp_type == ICMP_PARAMETER)
 		icmp_error_input(e, m);
 	rte_pktmbuf_free(m);
 }

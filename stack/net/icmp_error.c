@@ -32,6 +32,10 @@ static enum cv_error unreachable_v4(uint8_t type, uint8_t code, bool *hard)
 	*hard = false;
 	if (type == ICMP_TIME_EXCEEDED)
 		return CV_EHOSTUNREACH;
+	if (type == ICMP_PARAMETER) {
+		*hard = true;
+		return CV_EPROTO;
+	}
 	if (type != ICMP_UNREACHABLE || code >= sizeof(of) / sizeof(of[0]))
 		return CV_OK;
 	*hard = of[code].hard;
@@ -96,7 +100,7 @@ static bool quote_parse(
 			addr_is_v4(h + 24))
 			return false;
 		*proto = h[6];
-		*len = 0;
+		*len = (uint16_t)(IP_HEADER_V6 + (h[4] << 8 | h[5]));
 		endpoint_scoped(&err->local, h + 8, port);
 		endpoint_scoped(&err->peer, h + 24, port);
 		if (*proto == IPPROTO_FRAGMENT) { /* the only extension header that we send */
@@ -115,6 +119,8 @@ static bool quote_parse(
 	err->local.port = (uint16_t)(l4[0] << 8 | l4[1]);
 	err->peer.port = (uint16_t)(l4[2] << 8 | l4[3]);
 	err->seq = (uint32_t)l4[4] << 24 | (uint32_t)l4[5] << 16 | (uint32_t)l4[6] << 8 | l4[7];
+	err->quote = b->at;
+	err->quote_len = (uint16_t)bytes_left(b);
 	return true;
 }
 
@@ -158,12 +164,25 @@ void icmp_error_input(struct engine *e, struct rte_mbuf *m)
 		v4 ? unreachable_v4(type, code, &err.hard) : unreachable_v6(type, code, &err.hard);
 	if (err.error == CV_OK)
 		return;
+	err.port = p->port;
+	err.type = type;
+	err.code = code;
+	memcpy(err.offender, p->src.addr, 16);
+	if (v4) /* of a parameter problem the pointer; of others, only what follows says something */
+		err.info = type == ICMP_PARAMETER ? info >> 24 : 0;
+	else
+		err.info = info;
 	if (err.error == CV_EMSGSIZE) {
-		if (v4) /* the upper half is unused, and not always zero */
-			info = (info & 0xffff) != 0 ? info & 0xffff : plateau_below(len);
+		if (v4) { /* the upper half is unused, and not always zero */
+			err.info = info & 0xffff;
+			info = err.info != 0 ? err.info : plateau_below(len);
+		}
 		err.mtu = info > UINT16_MAX ? UINT16_MAX : (uint16_t)info;
-		if (!v4 && err.mtu < IP6_MTU_MIN) /* RFC8201:4 */
+		/* RFC8201:4; and what would have passed was not refused for its size (RFC5927:7.2). */
+		if ((!v4 && err.mtu < IP6_MTU_MIN) || len <= err.mtu) {
+			e->counters.icmp_errors_refused++;
 			return;
+		}
 	}
 	e->counters.icmp_errors_in++;
 	tell(e, proto, &err);
@@ -176,24 +195,44 @@ void icmp_error_unreachable(struct engine *e, const struct port *port, struct rt
 	uint8_t proto;
 	uint16_t len;
 
-	if (quote_parse(&b, port, &err, &proto, &len))
-		tell(e, proto, &err);
+	if (!quote_parse(&b, port, &err, &proto, &len))
+		return;
+	err.port = port->id;
+	/* As if a router had said it, which we are: host, or address, unreachable. */
+	err.type = addr_is_v4(err.peer.addr) ? ICMP_UNREACHABLE : ICMP6_UNREACHABLE;
+	err.code = addr_is_v4(err.peer.addr) ? 1 : 3;
+	memcpy(err.offender, err.local.addr, 16);
+	tell(e, proto, &err);
 }
 
-static bool icmp_may_send(struct engine *e)
+/* Takes a token of a bucket that gets one every each_ns and holds `most`. */
+static bool token_take(struct icmp_bucket *b, uint64_t now_ns, uint64_t each_ns, uint64_t most)
+{
+	if (b->due_ns > now_ns + (most - 1) * each_ns)
+		return false;
+	b->due_ns = (b->due_ns > now_ns ? b->due_ns : now_ns) + each_ns;
+	return true;
+}
+
+/* Two buckets (RFC4443:2.4 (f), RFC1812:4.3.2.8; the numbers are Linux's): one for each destination, so that one
+ * cannot use up what others are to hear, and one for all. How much the latter takes away is not quite the same
+ * each time: nobody may learn from outside how many errors went to somebody else. */
+static bool icmp_may_send(struct engine *e, const struct pkt *about)
 {
 	struct net *net = e->net;
-	uint64_t second = e->now_ns / 1000000000u;
+	uint64_t words[2];
+	struct icmp_bucket *b;
 
-	if (second != net->icmp_second) {
-		net->icmp_second = second;
-		net->icmp_sent = 0;
-	}
-	if (net->icmp_sent >= NET_ICMP_PER_SECOND) {
+	if (about->port == PORT_LOOPBACK)
+		return true;
+	memcpy(words, about->src.addr, 16);
+	b = &net->icmp_to[siphash13(&net->key, words, 2, 0) % ICMP_BUCKETS];
+	if (!token_take(b, e->now_ns, ICMP_EACH_NS, ICMP_EACH_BURST) ||
+		!token_take(&net->icmp_all, e->now_ns, ICMP_ALL_NS, ICMP_ALL_BURST)) {
 		e->counters.icmp_rate_limited++;
 		return false;
 	}
-	net->icmp_sent++;
+	net->icmp_all.due_ns += e->env.random64(e->env.ctx) % ICMP_ALL_NS;
 	return true;
 }
 
@@ -226,7 +265,7 @@ static bool may_complain(
 		if (is_icmp_error(p->proto, first))
 			return false;
 	}
-	return icmp_may_send(e);
+	return icmp_may_send(e, p);
 }
 
 /* The IP header of m as it was but for what we do not keep (identification, options); its length.

@@ -59,6 +59,13 @@ struct icmp_error {
 	uint16_t mtu;                   /* fragmentation needed: the next hop's MTU, else 0 */
 	struct cv_endpoint local, peer; /* of the packet that we had sent */
 	uint32_t seq;                   /* first 4 bytes behind the ports (TCP's sequence number) */
+	uint16_t port; /* pkt.port of the message */
+	/* As the message has them, for users who read them. */
+	uint8_t type, code;
+	uint16_t quote_len;   /* bytes behind the first 8 of the L4 header */
+	uint32_t info;        /* too big: the MTU; parameter problem: the pointer */
+	uint8_t offender[16]; /* who sent the message */
+	const uint8_t *quote;
 };
 
 int net_init(struct engine *e);
@@ -73,6 +80,7 @@ int net_vlan_add(struct engine *e, struct port *device, struct port *vlan);
 /* By pkt.port; by what programs call it. NULL: there is none. */
 struct port *net_port_by_id(const struct engine *e, uint16_t id);
 struct port *net_port_by_ifindex(const struct engine *e, uint32_t ifindex);
+struct port *net_port_by_name(const struct engine *e, const char *name);
 /* Whether the port speaks IPv6 at all. */
 bool net_port_has_ipv6(const struct port *port);
 /* The port's link came or went (sets port->up). Coming up: addresses are announced and the

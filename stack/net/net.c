@@ -20,7 +20,7 @@ int net_init(struct engine *e)
 	net->neigh_queue = e->config.neigh_queue;
 	net->waiting_max = e->pkt_pool->size / 8;
 	net->ip_id = (uint16_t)e->env.random64(e->env.ctx);
-	net->ip6_id = (uint32_t)e->env.random64(e->env.ctx);
+	frag_init(e);
 	net->key = (struct siphash_key){e->config.secret[0], e->config.secret[1]};
 	if (net->key.k0 == 0 && net->key.k1 == 0)
 		net->key = (struct siphash_key){e->env.random64(e->env.ctx), e->env.random64(e->env.ctx)};
@@ -75,6 +75,15 @@ struct port *net_port_by_ifindex(const struct engine *e, uint32_t ifindex)
 {
 	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
 		if (e->net->ifaces[i].port->ifindex == ifindex)
+			return e->net->ifaces[i].port;
+	}
+	return NULL;
+}
+
+struct port *net_port_by_name(const struct engine *e, const char *name)
+{
+	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
+		if (strcmp(e->net->ifaces[i].port->name, name) == 0)
 			return e->net->ifaces[i].port;
 	}
 	return NULL;

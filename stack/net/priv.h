@@ -13,7 +13,12 @@
 #include "stack/net/mcast_priv.h"
 
 #define NEIGH_BUCKETS 256u
-#define NET_ICMP_PER_SECOND 1000u
+#define ICMP_BUCKETS 256u
+#define ICMP_EACH_NS 1000000000u /* ICMP errors to one destination: one a second, */
+#define ICMP_EACH_BURST 6u       /* after so many at once */
+#define ICMP_ALL_NS 1000000u     /* to all: a thousand a second */
+#define ICMP_ALL_BURST 50u
+#define FRAG_IDS 256u
 #define NET_IFACES_MAX 64 /* devices and VLANs */
 #define NET_ADDRS_MAX 256
 #define NET_PMTUS 256u
@@ -93,6 +98,11 @@ struct iface {
 	struct mcast_iface mcast[2];       /* IPv4's groups, IPv6's */
 };
 
+/* Of tokens: when the next one would fall due if each came just in time (ITU-T I.371's virtual scheduling). */
+struct icmp_bucket {
+	uint64_t due_ns;
+};
+
 struct pmtu {
 	uint8_t addr[16];
 	uint16_t mtu; /* 0: unused */
@@ -136,7 +146,8 @@ struct net {
 	uint32_t locals4[NET_ADDRS_MAX];
 	uint32_t broadcasts4[NET_ADDRS_MAX]; /* 0: that subnet has none */
 	uint16_t ip_id;
-	uint32_t ip6_id; /* of fragments */
+	uint32_t frag_ids[FRAG_IDS]; /* frag.c */
+	struct siphash_key frag_key;
 	struct net_addr addrs[NET_ADDRS_MAX];
 	struct iface ifaces[NET_IFACES_MAX];
 	uint16_t ifaces_n;
@@ -158,8 +169,7 @@ struct net {
 	struct pool mcast_socks, mcast_members, mcast_groups;
 
 	struct pktq loopback;
-	uint64_t icmp_second;
-	uint32_t icmp_sent;
+	struct icmp_bucket icmp_all, icmp_to[ICMP_BUCKETS];
 
 	struct pmtu pmtus[NET_PMTUS];
 	uint32_t pmtus_n;
@@ -336,6 +346,7 @@ bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *
 struct rte_mbuf *ipv6_parse(struct engine *e, const struct port *port, struct rte_mbuf *m);
 
 /* frag.c */
+void frag_init(struct engine *e);
 /* Sends m in fragments; consumes it. */
 int frag_output(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m);
 
@@ -372,6 +383,7 @@ enum {
 	ICMP_PORT = 3,          /* code */
 	ICMP_FRAGMENTATION = 4, /* code */
 	ICMP_TIME_EXCEEDED = 11,
+	ICMP_PARAMETER = 12,
 	ICMP6_UNREACHABLE = 1,
 	ICMP6_TOO_BIG = 2,
 	ICMP6_TIME_EXCEEDED = 3,

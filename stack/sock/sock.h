@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <rte_mbuf.h>
 
+#include "stack/api/command.h"
 #include "stack/api/error.h"
 #include "stack/api/option.h"
 #include "stack/api/segment.h"
@@ -39,6 +40,7 @@ struct txbuf {
 	uint32_t flags; /* enum cv_cmd_flags */
 	struct cv_endpoint peer; /* datagram: destination, when has_peer */
 	bool has_peer;
+	const struct cv_send_with *with; /* datagram: what it alone is sent with, NULL: nothing; during sock_send() only */
 	void (*release)(struct txbuf *b, void *ctx);
 	void *ctx;
 	uint64_t cookie; /* the maker's */
@@ -94,6 +96,8 @@ struct sock_proto {
 	void (*consumed)(struct sock *sk, uint32_t bytes);
 	int (*setopt)(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);
 	int (*getopt)(struct sock *sk, enum cv_option opt, void *value, uint32_t *len);
+	/* What a user wants to know besides of a datagram in its queue; false: nothing. May be NULL. */
+	bool (*rx_extra)(const struct sock *sk, const struct rte_mbuf *m, struct cv_rxd_extra *extra);
 	void (*output)(struct sock *sk); /* end of turn, socket was on engine.output */
 	void *(*listener_copy)(const struct sock *sk);                                     /* may be NULL */
 	int (*listener_mirror)(struct sock *sk, const void *copy, uint32_t backlog); /* same */
@@ -131,6 +135,18 @@ void sock_accept_done(struct sock *listener);
  * against rcvbuf until sock_consumed(). The caller frees the mbuf. */
 struct rte_mbuf *sock_recv_take(struct sock *sk);
 void sock_consumed(struct sock *sk, uint32_t bytes);
+/* Of a datagram that was taken: it is several of so many bytes each (UDP_GRO), 0: one. */
+static inline uint32_t sock_rx_segment(const struct rte_mbuf *m)
+{
+	uint32_t segment = pkt_of((struct rte_mbuf *)(uintptr_t)m)->seq;
+
+	return rte_pktmbuf_pkt_len(m) > segment ? segment : 0;
+}
+static inline bool sock_rx_extra(
+	const struct sock *sk, const struct rte_mbuf *m, struct cv_rxd_extra *extra)
+{
+	return sk->proto->rx_extra != NULL && sk->proto->rx_extra(sk, m, extra);
+}
 /* Copies up to len bytes out and consumes them; returns how many. For tests. */
 uint32_t sock_recv_copy(struct sock *sk, void *buf, uint32_t len);
 int sock_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);

@@ -7,21 +7,65 @@
 #define CULVERT_UDP_UDP_H
 
 #include "stack/net/ip.h"
+#include "stack/net/mcast.h"
 #include "stack/sock/sock.h"
+
+/* Options that are on or off. */
+enum udp_flag {
+	UDP_RECVERR4 = 1u << 0, /* IP_RECVERR: errors about IPv4 packets are queued, with what they quote */
+	UDP_RECVERR6 = 1u << 1,
+	UDP_BROADCAST = 1u << 2,
+	UDP_CORK = 1u << 3,
+	UDP_GRO = 1u << 4,
+	UDP_RXQ_OVFL = 1u << 5,
+	UDP_TIMESTAMP = 1u << 6, /* either of both */
+	UDP_DONTFRAG6 = 1u << 7, /* IPV6_DONTFRAG */
+	UDP_BOUND_ADDR = 1u << 8, /* by bind, not by connect */
+	UDP_BOUND_PORT = 1u << 9,
+	UDP_TIMESTAMPNS = 1u << 10,
+	/* Only told: the library makes these control messages of what every datagram has with it. */
+	UDP_PKTINFO4 = 1u << 16,
+	UDP_PKTINFO6 = 1u << 17,
+	UDP_RECVTTL = 1u << 18,
+	UDP_RECVTOS = 1u << 19,
+	UDP_RECVHOPS = 1u << 20,
+	UDP_RECVTCLASS = 1u << 21,
+	UDP_ORIGDST4 = 1u << 22,
+	UDP_ORIGDST6 = 1u << 23,
+};
+
+/* Everything that one datagram goes out with. */
+struct udp_how {
+	struct cv_endpoint to;
+	uint8_t src[16];
+	struct ip_path *path;
+	uint16_t segment; /* UDP_SEGMENT: the bytes of each datagram that it is cut into, 0: it is one */
+	uint8_t tos, ttl;
+};
 
 struct udp_sock {
 	struct sock sk;        /* first */
 	struct list port_node; /* in its port's bucket while bound */
 	struct ip_path path;   /* to the peer, while there is one */
+	uint32_t flags;        /* enum udp_flag */
+	uint32_t drops;        /* datagrams that found the receive queue full */
+	uint8_t tos, tclass, ttl, hops;
+	uint8_t mtu_discover, mtu_discover6; /* Linux's IP_PMTUDISC_* */
+	uint16_t segment;                    /* UDP_SEGMENT */
+	uint16_t device;                     /* SO_BINDTODEVICE: ifindex, 0: any */
+	struct mcast_sock *mcast;            /* NULL: no memberships, no settings */
 	/* Where the last datagram to an address of its own went: servers often send there again. */
 	struct {
 		uint8_t dst[16], src[16];
+		bool src_chosen; /* by the route, not by the user */
+		uint16_t ifindex;
 		struct ip_path path;
 	} last;
-	uint8_t tos, ttl;
-	uint8_t mtu_discover; /* Linux's IP_PMTUDISC_* */
-	bool broadcast;
-	bool bound_addr, bound_port; /* by bind, not by connect */
+	/* UDP_CORK, MSG_MORE: a datagram that is not complete yet, and how it will leave. */
+	struct list corked; /* txbuf.node */
+	uint32_t corked_bytes;
+	struct udp_how corked_how;
+	struct pktq errors; /* struct cv_error_report and what was quoted, oldest first */
 };
 
 int udp_init(struct engine *e);

@@ -174,8 +174,11 @@ static bool send_is_valid(const struct user_lane *l, const struct user_sock *us,
 	const struct cv_segment *geo = &l->g->geo;
 	uint64_t arena = geo->tx_off + l->index * geo->tx_bytes_lane;
 
-	if (cmd->len > geo->tx_bytes_lane || cmd->off < arena ||
-		cmd->off - arena > geo->tx_bytes_lane - cmd->len)
+	uint64_t bytes = cmd->len + (cmd->flags & CV_F_WITH ? sizeof(struct cv_send_with) : 0);
+
+	if (bytes > geo->tx_bytes_lane || cmd->off < arena ||
+		cmd->off - arena > geo->tx_bytes_lane - bytes ||
+		((cmd->flags & CV_F_WITH) && us->sk->type != CV_DGRAM))
 		return false;
 	return us->sk->type == CV_STREAM ? cmd->len > 0 : cmd->len <= USER_DGRAM_MAX;
 }
@@ -240,7 +243,8 @@ static enum progress held(struct user_lane *l, struct user_sock *us, const struc
 		}
 		if (!user_lane_has_room(l))
 			return CMD_WAIT;
-		user_send(l, us, cmd);
+		result = user_send(l, us, cmd);
+		reply(l, cmd, result, 0);
 		return CMD_DONE;
 	}
 	if (cmd->op == CV_CMD_LISTEN && listen_is_done(l, us)) {

@@ -35,6 +35,7 @@
 #define USER_COPY_MAX 2048u         /* a stream's SEND up to this is copied, see send.c */
 #define USER_CHUNK_BYTES 4096u
 #define USER_CHUNKS_MAX 65536u      /* of a group: 256 MiB, touched as used */
+#define USER_LOOPBACK_IFINDEX 1u /* what the engine's way to itself is called: Linux's lo */
 #define USER_DGRAM_MAX 65527u /* of UDP on IPv6; the protocol knows better */
 #define USER_REUSE_DISTANCE 64u     /* free records before an index is used again: generations
 				       are 12 bits and must not come round while an event waits */
@@ -293,7 +294,7 @@ bool user_lane_ready(const struct user_lane *l);
 /* Allocates a lane's send buffers, once; 0 or -1. */
 int user_txbufs_init(struct user_lane *l);
 /* Carries out a SEND that was checked, on a lane that has room. */
-void user_send(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd);
+int user_send(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd);
 /* The completion ring has room for one more buffer. */
 bool user_lane_has_room(struct user_lane *l);
 void user_completion_post(struct user_lane *l, uint64_t off);
@@ -316,7 +317,7 @@ void user_sock_publish_tx(struct user_sock *us);
 
 /* rx.c */
 /* Fills in who sent a datagram and to which address. */
-void user_rx_addresses(const struct rte_mbuf *m, struct cv_rxd *rxd);
+void user_rx_addresses(const struct engine *e, const struct rte_mbuf *m, struct cv_rxd *rxd);
 /* Moves what waits in the protocol's queue to the program, as far as memory goes. */
 void user_rx_pull(struct user_sock *us);
 /* Reads rx_consumed, frees what lies below. */

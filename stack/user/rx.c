@@ -297,10 +297,12 @@ static void dgram_copy(const struct rte_mbuf *m, uint8_t *to, uint32_t len)
 	}
 }
 
-void user_rx_addresses(const struct rte_mbuf *m, struct cv_rxd *rxd)
+void user_rx_addresses(const struct engine *e, const struct rte_mbuf *m, struct cv_rxd *rxd)
 {
 	const struct pkt *p = rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
+	const struct port *port = p->port == PORT_LOOPBACK ? NULL : net_port_by_id(e, p->port);
 
+	rxd->ifindex = port ? port->ifindex : USER_LOOPBACK_IFINDEX;
 	sock_endpoint_out(&rxd->peer, &p->src);
 	addr_to_wire(rxd->local_addr, p->dst.addr);
 	rxd->tos = p->tos;
@@ -310,21 +312,30 @@ void user_rx_addresses(const struct rte_mbuf *m, struct cv_rxd *rxd)
 static bool dgram_append(struct user_sock *us, const struct rte_mbuf *m)
 {
 	struct user_group *g = us->g;
+	struct cv_rxd_extra said;
+	/* One of the largest has no room for more in its block, and goes without. */
+	uint32_t extra =
+		m->pkt_len + sizeof(said) <= ARENA_SPAN_BYTES && sock_rx_extra(us->sk, m, &said) ? sizeof(said) : 0;
 	uint32_t len = m->pkt_len > ARENA_SPAN_BYTES ? ARENA_SPAN_BYTES : m->pkt_len;
-	uint32_t i = rxd_alloc_block(g, len);
-	struct cv_rxd content = {.next = CV_RXD_NONE, .len = len};
+	uint32_t i = rxd_alloc_block(g, len + extra);
+	struct cv_rxd content = {.next = CV_RXD_NONE, .len = len, .sock = sock_rx_segment(m)};
 
 	if (i == CV_RXD_NONE)
 		return false;
+	if (extra > 0)
+		memcpy(rxd_data(g, i), &said, sizeof(said));
 	if (len > 0)
-		dgram_copy(m, rxd_data(g, i), len);
+		dgram_copy(m, rxd_data(g, i) + extra, len);
 	if (len < m->pkt_len)
-		content.flags = CV_RXD_TRUNC;
-	user_rx_addresses(m, &content);
+		content.flags |= CV_RXD_TRUNC;
+	if (extra > 0)
+		content.flags |= CV_RXD_EXTRA;
+	user_rx_addresses(g->u->e, m, &content);
 	g->rxd_own[i].len = len;
 	g->rxd_own[i].bytes = m->pkt_len;
 	g->rxd_own[i].end = us->rx_produced + 1;
 	rxd_write(g, i, &content);
+	g->rxds[i].off += extra;
 	chain_append(us, i);
 	us->rx_produced++;
 	return true;

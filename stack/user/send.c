@@ -84,11 +84,17 @@ static struct user_txbuf *txbuf_get_free(struct user_lane *l)
 static int txbuf_queue(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
 {
 	struct user_txbuf *ub = txbuf_get_free(l);
+	const uint8_t *bytes = l->g->seg + cmd->off;
+	struct cv_send_with with;
 	int r;
 
 	if (!ub)
 		return -CV_ENOBUFS;
-	ub->b = (struct txbuf){.data = l->g->seg + cmd->off,
+	if (cmd->flags & CV_F_WITH) {
+		memcpy(&with, bytes, sizeof(with));
+		bytes += sizeof(with);
+	}
+	ub->b = (struct txbuf){.data = bytes,
 		.len = cmd->len,
 		.flags = cmd->flags & (CV_F_MORE | CV_F_URGENT),
 		.release = txbuf_released,
@@ -98,11 +104,13 @@ static int txbuf_queue(struct user_lane *l, struct user_sock *us, const struct c
 		ub->b.has_peer = true;
 		ub->b.peer = cmd->peer;
 	}
+	if (cmd->flags & CV_F_WITH)
+		ub->b.with = &with;
 	l->busy++;
 	l->busy_bytes += cmd->len;
 	l->g->busy++;
 	r = sock_send(us->sk, &ub->b);
-	if (r == 0)
+	if (r == 0) /* and perhaps released already */
 		return 0;
 	l->busy--;
 	l->busy_bytes -= cmd->len;
@@ -197,7 +205,7 @@ static void send_failed(struct user_sock *us, int result)
 	sock_set_error(sk, (enum cv_error)-result);
 }
 
-void user_send(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
+int user_send(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
 {
 	int r = us->flags & US_TX_BROKEN ? -CV_EPIPE : -CV_ENOBUFS;
 
@@ -211,9 +219,11 @@ void user_send(struct user_lane *l, struct user_sock *us, const struct cv_comman
 	us->tx_taken += cmd->len;
 	l->g->epoch++;
 	if (r != 0) {
-		send_failed(us, r);
+		if (cmd->seq == 0) /* else the program hears it now */
+			send_failed(us, r);
 		user_completion_post(l, cmd->off);
 	}
 	/* A datagram may have left already, or failed. */
 	user_sock_refresh(us);
+	return r;
 }

@@ -284,7 +284,7 @@ static void unreachable__established_tcp__goes_on(void **state)
 		complain(w, 12, code, 0, quote, sizeof(quote));
 	}
 	world_run(w, 100 * MS, NULL, NULL);
-	assert_int_equal(COUNT(w, 0, icmp_errors_in), 16);
+	assert_int_equal(COUNT(w, 0, icmp_errors_in), 19);
 	assert_true(sk[0]->status & CV_ST_CONNECTED);
 	assert_false(sk[0]->status & CV_ST_DEAD);
 	assert_int_equal(sk[0]->error_seq, 0);

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who has which port: binding (bind(2), socket(7)), and whose a datagram is. */
+#include <string.h>
+
+#include "stack/base/addr.h"
+#include "stack/udp/priv.h"
+
+#define UDP_EPHEMERAL_LOW 32768u /* Linux's ip_local_port_range */
+#define UDP_EPHEMERAL_N 28232u
+
+/* The families that a socket bound to addr takes datagrams of. */
+enum { TAKES_V4 = 1, TAKES_V6 = 2 };
+static unsigned takes(const struct sock *sk, const uint8_t addr[16])
+{
+	if (sk->family == CV_AF_INET || addr_is_v4(addr))
+		return TAKES_V4;
+	return addr_is_any(addr) && !sk->v6only ? TAKES_V4 | TAKES_V6 : TAKES_V6;
+}
+
+static bool overlaps(
+	const struct udp_sock *other, const struct udp_sock *us, const struct cv_endpoint *local)
+{
+	const uint8_t *theirs = other->sk.local.addr;
+
+	if ((takes(&other->sk, theirs) & takes(&us->sk, local->addr)) == 0)
+		return false;
+	if (other->device != 0 && us->device != 0 && other->device != us->device)
+		return false;
+	return addr_is_any(theirs) || addr_is_any(local->addr) || addr_equal(theirs, local->addr);
+}
+
+/* Two sockets may share an address when both ask for it: socket(7), SO_REUSEADDR and SO_REUSEPORT.
+ */
+static bool port_is_free(struct udp *udp, const struct udp_sock *us, const struct cv_endpoint *local)
+{
+	list_for_each (node, udp_bucket(udp, local->port)) {
+		const struct udp_sock *other = list_entry(node, struct udp_sock, port_node);
+		const struct sock *a = &other->sk, *b = &us->sk;
+
+		if (other == us || a->local.port != local->port || !overlaps(other, us, local))
+			continue;
+		if ((a->reuseaddr && b->reuseaddr) || (a->reuseport && b->reuseport))
+			continue;
+		return false;
+	}
+	return true;
+}
+
+static int bind_check(const struct sock *sk, const uint8_t addr[16])
+{
+	const struct engine *e = sk->engine;
+
+	if (sk->status & CV_ST_BOUND)
+		return -CV_EINVAL;
+	if (addr_is_any(addr))
+		return 0;
+	if (sk->family == CV_AF_INET && !addr_is_v4(addr))
+		return -CV_EAFNOSUPPORT;
+	if (sk->v6only && addr_is_v4(addr))
+		return -CV_EINVAL;
+	if (!ip_is_local(e, addr) && !addr_is_multicast(addr) && !ip_is_broadcast(e, addr))
+		return -CV_EADDRNOTAVAIL;
+	return 0;
+}
+
+static int port_choose(const struct udp_sock *us, struct cv_endpoint *at)
+{
+	struct engine *e = us->sk.engine;
+	uint32_t start = (uint32_t)e->env.random64(e->env.ctx);
+
+	for (uint32_t i = 0; i < UDP_EPHEMERAL_N; i++) {
+		at->port = (uint16_t)(UDP_EPHEMERAL_LOW + (start + i) % UDP_EPHEMERAL_N);
+		if (port_is_free(e->udp, us, at))
+			return 0;
+	}
+	return -CV_EADDRINUSE;
+}
+
+int udp_bind(struct sock *sk, const struct cv_endpoint *local)
+{
+	struct udp *udp = sk->engine->udp;
+	struct udp_sock *us = udp_of(sk);
+	struct cv_endpoint at = *local;
+	int ret = bind_check(sk, at.addr);
+
+	if (ret != 0)
+		return ret;
+	if (sk->family == CV_AF_INET && addr_is_any(at.addr))
+		addr_from_v4(at.addr, (const uint8_t[4]){0});
+	us->flags &= ~(uint32_t)(UDP_BOUND_ADDR | UDP_BOUND_PORT);
+	us->flags |= (addr_is_any(at.addr) ? 0 : UDP_BOUND_ADDR) | (at.port == 0 ? 0 : UDP_BOUND_PORT);
+	if (at.port == 0)
+		ret = port_choose(us, &at);
+	else if (!port_is_free(udp, us, &at))
+		ret = -CV_EADDRINUSE;
+	if (ret != 0)
+		return ret;
+	sk->local = at;
+	sk->status |= CV_ST_BOUND;
+	list_add_head(udp_bucket(udp, at.port), &us->port_node);
+	sock_event(sk);
+	return 0;
+}
+
+int udp_autobind(struct sock *sk)
+{
+	const struct cv_endpoint any = {0};
+
+	return sk->status & CV_ST_BOUND ? 0 : udp_bind(sk, &any);
+}
+
+/* SO_BINDTODEVICE: pkt.port is the port that it came by. */
+static bool device_fits(struct engine *e, const struct udp_sock *us, uint16_t port)
+{
+	const struct port *came;
+
+	if (us->device == 0)
+		return true;
+	came = port == PORT_LOOPBACK ? NULL : net_port_by_id(e, port);
+	return came != NULL && came->ifindex == us->device;
+}
+
+/* How well a socket fits a datagram: 0 not at all; a peer counts more than an address. */
+static unsigned score(struct engine *e, const struct udp_sock *us, uint16_t port,
+	const struct cv_endpoint *src, const struct cv_endpoint *dst)
+{
+	const struct sock *sk = &us->sk;
+	unsigned points = 1;
+
+	if (sk->local.port != dst->port)
+		return 0;
+	if (!addr_is_any(sk->local.addr)) {
+		if (!addr_equal(sk->local.addr, dst->addr))
+			return 0;
+		points += 1;
+	}
+	if (sk->status & CV_ST_CONNECTED) {
+		if (sk->peer.port != src->port || !addr_equal(sk->peer.addr, src->addr))
+			return 0;
+		points += 2;
+	}
+	if ((takes(sk, sk->local.addr) & (addr_is_v4(dst->addr) ? TAKES_V4 : TAKES_V6)) == 0)
+		return 0;
+	if (us->device != 0) {
+		if (!device_fits(e, us, port))
+			return 0;
+		points += 4;
+	}
+	return points;
+}
+
+/* Among equals that share by SO_REUSEPORT the flow's keyed hash decides, so that a sender's datagrams stay together
+ * and no sender can aim at one of them. */
+static struct udp_sock *twin_choose(struct engine *e, uint16_t port, const struct cv_endpoint *src,
+	const struct cv_endpoint *dst, unsigned most, unsigned twins)
+{
+	uint64_t words[4];
+	uint32_t hash;
+	unsigned nth;
+
+	memcpy(words, src->addr, 16);
+	memcpy(words + 2, dst->addr, 16);
+	hash = (uint32_t)siphash13(&e->udp->key, words, 4, (uint32_t)src->port << 16 | dst->port);
+	nth = (unsigned)((uint64_t)hash * twins >> 32);
+	list_for_each (node, udp_bucket(e->udp, dst->port)) {
+		struct udp_sock *us = list_entry(node, struct udp_sock, port_node);
+
+		if (us->sk.reuseport && score(e, us, port, src, dst) == most && nth-- == 0)
+			return us;
+	}
+	return NULL;
+}
+
+struct udp_sock *udp_find(
+	struct engine *e, uint16_t port, const struct cv_endpoint *src, const struct cv_endpoint *dst)
+{
+	struct udp_sock *best = NULL;
+	unsigned most = 0, twins = 0;
+
+	list_for_each (node, udp_bucket(e->udp, dst->port)) {
+		struct udp_sock *us = list_entry(node, struct udp_sock, port_node);
+		unsigned points = score(e, us, port, src, dst);
+
+		if (points == 0 || points < most)
+			continue;
+		if (points > most) {
+			best = us;
+			twins = 0;
+		}
+		most = points;
+		twins += us->sk.reuseport;
+	}
+	/* One that does not share and was bound last is the one (Linux). */
+	if (cv_unlikely(twins > 1 && best->sk.reuseport))
+		best = twin_choose(e, port, src, dst, most, twins);
+	return best;
+}
+
+bool udp_gets_copy(struct engine *e, const struct udp_sock *us, const struct pkt *p)
+{
+	return score(e, us, p->port, &p->src, &p->dst) > 0 &&
+	       mcast_wants(us->mcast, p->port, p->dst.addr, p->src.addr);
+}
