@@ -48,7 +48,7 @@
 #define TCP_PIECES_MAX 6u
 #define TCP_CHAIN_MAX 32u /* pieces of a super-segment */
 #define TCP_SEGS_PER_TURN 64u
-#define TCP_CHALLENGES_PER_SECOND 1000u
+#define TCP_CHALLENGES_PER_SECOND 1000u /* on the average; of the engine */
 #define TCP_REFUSED_ACK (500 * MS) /* between ACKs that answer what is not acceptable and has no data */
 #define TCP_MSS_DEFAULT 536u
 #define TCP_MSS_DEFAULT_V6 1220u
@@ -277,7 +277,7 @@ struct tcp {
 	struct siphash_key secret; /* of what strangers see */
 	struct tcp_fastopen_peer fastopen_peers[TCP_FASTOPEN_PEERS];
 	uint64_t challenge_second;
-	uint32_t challenges;
+	uint32_t challenges; /* left of this second */
 	uint32_t ooo_n, ooo_max; /* packets that wait for gaps, all connections */
 	uint8_t wscale; /* that we offer */
 	uint32_t send_epoch, senders, senders_before; /* tcp_sndbuf.c */
@@ -562,7 +562,8 @@ uint16_t tcp_mss_offer(const struct ip_path *path, const uint8_t peer[16], uint1
 uint16_t tcp_mss_default(const uint8_t peer[16]);
 /* RFC5961: an ACK that asks the peer to prove itself; rate limited (7). */
 void tcp_challenge_ack(struct tcp_sock *tp);
-bool tcp_challenge_allowed(struct engine *e);
+/* *last: when the connection was answered so last, 0 never. */
+bool tcp_challenge_allowed(struct engine *e, uint64_t *last);
 static inline uint32_t tcp_eff_mss(const struct tcp_sock *tp)
 {
 	return tp->mss;

@@ -167,9 +167,9 @@ static void ack_send(struct engine *e, const struct tcp_embryo *r)
 	tcp_raw_send(e, &r->flow.local, &r->flow.peer, &h);
 }
 
-static void challenge(struct engine *e, const struct tcp_embryo *r)
+static void challenge(struct engine *e, struct tcp_embryo *r)
 {
-	if (tcp_challenge_allowed(e))
+	if (tcp_challenge_allowed(e, &r->refused_ack_ns))
 		ack_send(e, r);
 }
 

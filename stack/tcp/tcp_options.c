@@ -11,6 +11,8 @@
 #define KEEP_TIME_MAX 32767
 #define KEEP_CNT_MAX 127
 #define SYNCNT_MAX 127
+#define LINGER2_MAX 120 /* seconds: Linux's TCP_FIN_TIMEOUT_MAX */
+#define WINDOW_CLAMP_MIN 1152 /* half of the least receive buffer */
 #define MAXSEG_MIN 88
 #define MAXSEG_MAX 32767
 
@@ -119,6 +121,14 @@ static int set_maxseg(struct tcp_sock *tp, int v)
 	return 0;
 }
 
+static int set_window_clamp(struct tcp_sock *tp, int v)
+{
+	if (v == 0 && tp->state != TCP_CLOSED)
+		return -CV_EINVAL;
+	tp->window_clamp = v == 0 ? 0 : v < WINDOW_CLAMP_MIN ? WINDOW_CLAMP_MIN : (uint32_t)v;
+	return 0;
+}
+
 /* What held segments back has gone: look again. */
 static int set_flag_and_push(struct tcp_sock *tp, bool push)
 {
@@ -183,13 +193,13 @@ static int set_tcp(struct tcp_sock *tp, enum cv_option opt, int v)
 			tp->syncnt = (uint8_t)u;
 		return ret;
 	case CV_OPT_LINGER2:
-		tp->linger2_s = v < 0 ? -1 : v;
+		tp->linger2_s = v < 0 ? -1 : v < LINGER2_MAX ? v : LINGER2_MAX;
 		return 0;
 	case CV_OPT_DEFER_ACCEPT:
 		tp->defer_accept = retransmits_in(v);
 		return 0;
 	case CV_OPT_WINDOW_CLAMP:
-		return set_in_range(&tp->window_clamp, v, 0, INT32_MAX);
+		return set_window_clamp(tp, v);
 	case CV_OPT_FASTOPEN:
 		if (v < 0 || tp->state > TCP_LISTEN)
 			return -CV_EINVAL;
@@ -326,7 +336,7 @@ static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		*v = tp->syncnt;
 		return 0;
 	case CV_OPT_LINGER2:
-		*v = tp->linger2_s;
+		*v = tp->linger2_s != 0 ? tp->linger2_s : (int)TCP_FIN_TIMEOUT;
 		return 0;
 	case CV_OPT_DEFER_ACCEPT:
 		*v = retransmits_take(tp->defer_accept);

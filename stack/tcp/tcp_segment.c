@@ -360,24 +360,32 @@ void tcp_rst_send(struct tcp_sock *tp)
 	(void)emit(tp, &h, 0);
 }
 
-bool tcp_challenge_allowed(struct engine *e)
+bool tcp_challenge_allowed(struct engine *e, uint64_t *last)
 {
 	struct tcp *t = e->tcp;
 	uint64_t second = e->now_ns / SEC;
 
+	/* As many as one connection may have are no more than what others see too: or who counts those that are left of a
+	 * known number learns of connections that are not his (CVE-2016-5696). As Linux: both limits, and a number
+	 * that is drawn. */
+	if (*last != 0 && e->now_ns - *last < TCP_REFUSED_ACK)
+		return false;
+	*last = e->now_ns;
 	if (second != t->challenge_second) {
 		t->challenge_second = second;
-		t->challenges = 0;
+		t->challenges = TCP_CHALLENGES_PER_SECOND / 2 +
+			(uint32_t)e->env.random64(e->env.ctx) % TCP_CHALLENGES_PER_SECOND;
 	}
-	if (t->challenges++ >= TCP_CHALLENGES_PER_SECOND)
+	if (t->challenges == 0)
 		return false;
+	t->challenges--;
 	e->counters.tcp_challenges++;
 	return true;
 }
 
 void tcp_challenge_ack(struct tcp_sock *tp)
 {
-	if (tcp_challenge_allowed(tp->sk.engine))
+	if (tcp_challenge_allowed(tp->sk.engine, &tp->refused_ack_ns))
 		tcp_ack_send(tp);
 }
 

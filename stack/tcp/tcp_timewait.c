@@ -3,6 +3,7 @@
  * TIME_WAIT (RFC9293:3.10.7.4, RFC6191, RFC1337): a small object of its own, so that the
  * connection's can go.
  */
+#include "stack/base/addr.h"
 #include "stack/tcp/tcp.h"
 
 void tcp_tw_free(struct engine *e, struct tcp_tw *tw)
@@ -91,11 +92,14 @@ bool tcp_tw_input(struct engine *e, struct tcp_tw *tw, struct tcp_seg *s)
 
 bool tcp_tw_yield(struct engine *e, struct tcp_flow *f)
 {
+	uint32_t reuse = e->tcp->config.tw_reuse;
 	struct tcp_tw *tw;
 
 	if (f->kind != TCP_FLOW_TW)
 		return false;
 	tw = cv_container_of(f, struct tcp_tw, flow);
+	if (reuse == 0 || (reuse == 2 && !addr_is_loopback(f->peer.addr)))
+		return false;
 	if (!tw->ts_ok || (uint32_t)(e->now_ns / MS) - tw->since_ms < TCP_TW_REUSE_MS)
 		return false;
 	tcp_tw_free(e, tw);
