@@ -134,7 +134,7 @@ static void info_print(const json_t *row)
 
 	if (i == NULL)
 		return;
-	printf("\n\t rtt:%.3f/%.3f mss:%d cwnd:%d", (double)number_of(i, "rtt_us") / 1000,
+	printf("\n\t worker:%d rtt:%.3f/%.3f mss:%d cwnd:%d", (int)number_of(row, "worker"), (double)number_of(i, "rtt_us") / 1000,
 		(double)number_of(i, "rttvar_us") / 1000, (int)number_of(i, "mss"),
 		(int)number_of(i, "cwnd"));
 	if (number_of(i, "ssthresh") != 0)

@@ -66,6 +66,22 @@ static void pair_print(const json_t *all, const char *key, const char *title)
 	printf("%-10s %lld of %lld in use\n", title, number_of(o, "used"), number_of(o, "total"));
 }
 
+/* Each worker's share, when there are several. */
+static void workers_print(const json_t *all)
+{
+	json_t *list = json_object_get(all, "worker"), *w;
+	size_t i;
+
+	if (json_array_size(list) < 2)
+		return;
+	json_array_foreach(list, i, w)
+		printf("worker %-3lld core %lld: %lld connections, %lld packets in, %lld out, %lld handed over,"
+		       " %lld dropped there\n",
+			number_of(w, "worker"), number_of(w, "core"), number_of(w, "connections"),
+			number_of(w, "rx_packets"), number_of(w, "tx_packets"), number_of(w, "handed_over"),
+			number_of(w, "drop_handover"));
+}
+
 static void programs_print(const json_t *all)
 {
 	json_t *g;
@@ -88,6 +104,7 @@ static void stat_print(const struct options *o, json_t *all)
 
 	printf("engine     %s, pid %lld\n", json_string_value(json_object_get(all, "name")),
 		number_of(all, "pid"));
+	workers_print(all);
 	json_array_foreach(json_object_get(all, "ports"), i, p)
 		printf("port       %s (%s), %s, mtu %lld\n",
 			json_string_value(json_object_get(p, "name")),

@@ -11,6 +11,7 @@
 #   served SPACE ENGINE COMMAND...  runs a program under `culvert run`
 #   served_inline SPACE ENGINE COMMAND...   with the configured engine inside the program
 #   engine_name WORD                this run's name for an engine
+# ENGINE_WORKERS in the environment: so many workers for each of them.
 
 ENGINE_ADDR=10.88.0.2
 ENGINE_ADDR6=fd88::2
@@ -132,6 +133,7 @@ engine_tap_configure() {
 		cat <<-END
 		[engine]
 		name=$engine
+		workers=${ENGINE_WORKERS:-1}
 		hugepages=no
 		idle=adaptive
 		[port tap]
@@ -164,6 +166,7 @@ engine_pair() {
 	engine_configure "$one" "$dir" <<-END
 	[engine]
 	name=$one
+	workers=${ENGINE_WORKERS:-1}
 	hugepages=no
 	idle=adaptive
 	[port memif]
@@ -174,6 +177,7 @@ engine_pair() {
 	engine_configure "$two" "$dir" <<-END
 	[engine]
 	name=$two
+	workers=${ENGINE_WORKERS:-1}
 	hugepages=no
 	idle=adaptive
 	[port memif]

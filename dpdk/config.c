@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <rte_cfgfile.h>
 
+#include "stack/api/page.h"
 #include "stack/base/addr.h"
 
 #define LINES_MAX 512
@@ -344,10 +345,9 @@ static int engine_key(struct parser *p, const char *key, const char *value)
 		return name_check(p, "name", value);
 	}
 	if (strcmp(key, "workers") == 0) {
-		if (number(p, key, value, 1, 16, &v) != 0)
+		if (number(p, key, value, 1, CV_WORKERS_MAX, &v) != 0)
 			return -1;
-		if (v != 1)
-			return fail(p, "workers=%s: this version runs one worker; must be 1", value);
+		c->workers = (uint32_t)v;
 		return 0;
 	}
 	if (strcmp(key, "cores") == 0) {

@@ -152,7 +152,8 @@ static void fds_of_group(struct exchange *x, const struct group *g)
 {
 	x->out[x->out_n++] = g->segment_fd;
 	x->out[x->out_n++] = x->c->s->page_fd;
-	x->out[x->out_n++] = g->doorbell;
+	for (uint16_t k = 0; k < x->c->s->workers; k++)
+		x->out[x->out_n++] = g->doorbell[k];
 	x->reply.size = g->size;
 	memcpy(x->reply.token, g->token, sizeof(x->reply.token));
 }
@@ -243,7 +244,7 @@ static int on_set_open(struct exchange *x, bool lane)
 	if (!x->conn->group || x->in < 0 || (lane && x->req.arg >= x->c->s->page->workers) ||
 		!is_eventfd(x->in) || fcntl(x->in, F_SETFL, O_NONBLOCK) != 0)
 		return -CV_EINVAL;
-	index = group_set_open(x->conn->group, x->conn->proc, x->in, lane);
+	index = group_set_open(x->conn->group, x->conn->proc, x->in, lane ? (int)x->req.arg : -1);
 	if (index < 0)
 		return index;
 	x->in = -1; /* the group's now */
@@ -462,16 +463,16 @@ static void accept_one(struct control *c)
 }
 
 struct count {
-	struct service *s;
-	uint32_t *n;
+	const struct engine *e;
+	uint32_t n;
 };
 
 static void count_connections(void *arg)
 {
-	const struct count *count = arg;
+	struct count *count = arg;
 	uint32_t waits;
 
-	tcp_count(count->s->engine, count->n, &waits);
+	tcp_count(count->e, &count->n, &waits);
 }
 
 static void conns_forget(struct control *c)
@@ -489,7 +490,12 @@ static bool is_over(struct control *c)
 
 	if (c->s->until_idle == 0 || c->starter >= 0 || c->conns_n > 0 || c->groups.n > 0)
 		return false;
-	worker_call(c->s, count_connections, &(struct count){c->s, &connections});
+	for (uint16_t k = 0; k < c->s->workers; k++) {
+		struct count count = {.e = c->s->worker[k].engine};
+
+		worker_call(&c->s->worker[k], count_connections, &count);
+		connections += count.n;
+	}
 	return connections == 0;
 }
 
@@ -524,7 +530,7 @@ static void control_loop(struct control *c)
 				conn_ready(c, who);
 		}
 		conns_forget(c);
-		worker_watch(c->s);
+		workers_watch(c->s);
 		stop = stop || is_over(c);
 	}
 }
@@ -540,7 +546,6 @@ static void *control_main(void *arg)
 {
 	struct service *s = arg;
 	struct control c = {.s = s, .starter = -1};
-	const uint64_t one = 1;
 	sigset_t ends;
 
 	prctl(PR_SET_NAME, "culvert-control");
@@ -569,8 +574,8 @@ static void *control_main(void *arg)
 		conn_end(&c, list_entry(list_first(&c.conns), struct conn, node));
 	conns_forget(&c);
 	atomic_store(&s->stop, true);
-	if (write(s->kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		log_line(LOG_ERR, "the worker's bell: %s", strerror(errno));
+	for (uint16_t k = 0; k < s->workers; k++)
+		worker_kick(&s->worker[k]);
 	return NULL;
 }
 

@@ -14,67 +14,109 @@
 #include "dpdk/log.h"
 #include "stack/api/error.h"
 
-/* --- what runs on the worker ------------------------------------------------------------------- */
+/* --- what runs on the workers ------------------------------------------------------------------ */
 
 /* One request to stack/user/, its arguments and answer. */
 struct request {
 	struct group *g;
-	const struct user_limits *limits;
+	struct user_limits *limits;
 	const uint32_t *handles;
 	uint32_t number;
 	int proc, bell, result;
 	int32_t pid;
 	bool lane;
+	int lane_worker;
+	uint32_t opened; /* workers that have the new process, a bit each */
+	uint16_t worker; /* that it is carried out on now */
 };
+
+/* On one worker after the other, each time between two of its turns. */
+static void call_all(struct request *r, void (*fn)(void *arg))
+{
+	struct service *s = r->g->s;
+
+	for (r->worker = 0; r->worker < s->workers; r->worker++)
+		worker_call(&s->worker[r->worker], fn, r);
+}
+
+static struct user_group *group_here(const struct request *r)
+{
+	return r->g->user[r->worker];
+}
 
 static void on_group_done(void *arg)
 {
 	struct group *g = arg;
 
-	atomic_store(&g->done, true);
+	atomic_fetch_add(&g->done, 1);
 }
 
+/* A worker that cannot, after others could: the result says so, and undo_open() follows. */
 static void do_open(void *arg)
 {
 	struct request *r = arg;
+	struct user_group **g = &r->g->user[r->worker];
+	int proc = -CV_ENOMEM;
 
-	r->g->user = user_group_open(r->g->s->user, r->g->segment, r->g->size, r->limits);
-	r->result = r->g->user ? user_proc_open(r->g->user, -1, r->pid) : -CV_ENOMEM;
-	if (r->result < 0 && r->g->user) {
-		user_group_close(r->g->user, NULL, NULL);
-		r->g->user = NULL;
-	}
+	r->limits->worker = r->worker;
+	*g = user_group_open(r->g->s->worker[r->worker].user, r->g->segment, r->g->size, r->limits);
+	if (*g)
+		proc = user_proc_open(*g, -1, r->pid);
+	if (r->result >= 0)
+		r->result = proc;
+}
+
+static void undo_open(void *arg)
+{
+	struct request *r = arg;
+
+	if (group_here(r))
+		user_group_close(group_here(r), NULL, NULL);
 }
 
 static void do_fork(void *arg)
 {
 	struct request *r = arg;
+	int proc = r->result < 0 ? r->result : user_proc_open(group_here(r), r->proc, r->pid);
 
-	r->result = user_proc_open(r->g->user, r->proc, r->pid);
+	if (proc >= 0) {
+		r->opened |= 1u << r->worker;
+		r->number = (uint32_t)proc;
+	}
+	r->result = proc;
 }
 
+static void undo_fork(void *arg)
+{
+	struct request *r = arg;
+
+	if (r->opened & 1u << r->worker)
+		(void)user_proc_close(group_here(r), (int)r->number);
+}
+
+/* The number may be another worker's last one already. */
 static void do_proc_close(void *arg)
 {
 	struct request *r = arg;
 
-	if (user_proc_close(r->g->user, r->proc) > 0)
+	if (user_proc_close(group_here(r), r->proc) > 0)
 		return;
-	user_group_close(r->g->user, on_group_done, r->g);
-	r->g->user = NULL;
+	user_group_close(group_here(r), on_group_done, r->g);
+	r->g->user[r->worker] = NULL;
 }
 
 static void do_exec(void *arg)
 {
 	struct request *r = arg;
 
-	user_proc_exec(r->g->user, r->proc);
+	user_proc_exec(group_here(r), r->proc);
 }
 
 static void do_pid(void *arg)
 {
 	struct request *r = arg;
 
-	user_proc_pid_set(r->g->user, r->proc, r->pid);
+	user_proc_pid_set(group_here(r), r->proc, r->pid);
 }
 
 static void do_retain(void *arg)
@@ -82,25 +124,49 @@ static void do_retain(void *arg)
 	struct request *r = arg;
 
 	if (r->handles)
-		user_proc_retain(r->g->user, r->proc, r->handles, r->number);
+		user_proc_retain(group_here(r), r->proc, r->handles, r->number);
 	else
-		user_proc_retain_done(r->g->user, r->proc);
+		user_proc_retain_done(group_here(r), r->proc);
 }
 
+static void do_lane_open(void *arg)
+{
+	struct request *r = arg;
+
+	r->result = user_lane_open(group_here(r), r->proc, r->bell);
+}
+
+static void do_lane_mirror(void *arg)
+{
+	struct request *r = arg;
+
+	if (r->worker != r->lane_worker)
+		user_lane_mirror(group_here(r), r->proc, (uint32_t)r->result, r->bell);
+}
+
+/* Each gives it the same number, or none has one. */
 static void do_set_open(void *arg)
 {
 	struct request *r = arg;
 
-	r->result = r->lane ? user_lane_open(r->g->user, r->proc, r->bell)
-			    : user_set_open(r->g->user, r->proc, r->bell);
+	r->result = user_set_open(group_here(r), r->proc, r->bell);
 }
 
 static void do_set_close(void *arg)
 {
 	struct request *r = arg;
 
-	r->result = r->lane ? user_lane_close(r->g->user, r->proc, r->number)
-			    : user_set_close(r->g->user, r->proc, r->number);
+	if (!r->lane)
+		r->result = user_set_close(group_here(r), r->proc, r->number);
+	else if (user_lane_close(group_here(r), r->proc, r->number) == 0)
+		r->result = 0;
+}
+
+static void do_lane_unmirror(void *arg)
+{
+	struct request *r = arg;
+
+	user_lane_mirror_close(group_here(r), r->proc, r->number);
 }
 
 /* --- memory ------------------------------------------------------------------------------------ */
@@ -138,14 +204,26 @@ static void group_free(struct group *g)
 		munmap(g->segment, g->size);
 	if (g->segment_fd >= 0)
 		close(g->segment_fd);
-	if (g->doorbell >= 0)
-		close(g->doorbell);
+	for (unsigned k = 0; k < CV_WORKERS_MAX; k++) {
+		if (g->doorbell[k] >= 0)
+			close(g->doorbell[k]);
+	}
 	for (uint32_t i = 0; g->bells && i < g->sets_max; i++) {
 		if (g->bells[i].fd >= 0)
 			close(g->bells[i].fd);
 	}
 	free(g->bells);
 	free(g);
+}
+
+static int doorbells_make(struct group *g)
+{
+	for (uint16_t k = 0; k < g->s->workers; k++) {
+		g->doorbell[k] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (g->doorbell[k] < 0 || worker_doorbell_add(&g->s->worker[k], g->doorbell[k]) != 0)
+			return -1;
+	}
+	return 0;
 }
 
 static struct group *group_make(struct service *s, const struct user_limits *limits)
@@ -157,8 +235,9 @@ static struct group *group_make(struct service *s, const struct user_limits *lim
 	g->s = s;
 	g->size = user_segment_size(limits);
 	g->segment_fd = -1;
-	g->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (g->doorbell < 0 || worker_doorbell_add(s, g->doorbell) != 0 || segment_make(g) != 0 ||
+	for (unsigned k = 0; k < CV_WORKERS_MAX; k++)
+		g->doorbell[k] = -1;
+	if (doorbells_make(g) != 0 || segment_make(g) != 0 ||
 		getrandom(g->token, sizeof(g->token), 0) != (ssize_t)sizeof(g->token)) {
 		log_line(LOG_WARNING, "no segment for a program: %s", strerror(errno));
 		group_free(g);
@@ -200,13 +279,16 @@ struct group *group_open(struct group_list *l, int32_t pid, bool inside, int *pr
 		return NULL;
 	limits_fill(&l->s->config.limits, &limits);
 	limits.inside = inside;
+	limits.workers = l->s->workers;
+	limits.number = ++l->numbers;
 	*result = -CV_ENOMEM;
 	r.g = group_make(l->s, &limits);
 	if (!r.g)
 		return NULL;
-	worker_call(l->s, do_open, &r);
+	call_all(&r, do_open);
 	*result = r.result;
 	if (r.result < 0) {
+		call_all(&r, undo_open);
 		group_free(r.g);
 		return NULL;
 	}
@@ -239,7 +321,9 @@ int group_fork(struct group *g, uint32_t parent, int32_t pid)
 
 	if (parent > INT32_MAX)
 		return -CV_EINVAL;
-	worker_call(g->s, do_fork, &r);
+	call_all(&r, do_fork);
+	if (r.result < 0)
+		call_all(&r, undo_fork);
 	return r.result;
 }
 
@@ -257,9 +341,9 @@ void group_proc_close(struct group_list *l, struct group *g, int proc)
 {
 	struct request r = {.g = g, .proc = proc};
 
-	worker_call(g->s, do_proc_close, &r);
+	call_all(&r, do_proc_close);
 	bells_close(g, proc);
-	if (g->user)
+	if (g->user[0])
 		return;
 	list_del(&g->node);
 	list_add_tail(&l->closing, &g->node);
@@ -270,7 +354,7 @@ void group_proc_exec(struct group *g, int proc)
 {
 	struct request r = {.g = g, .proc = proc};
 
-	worker_call(g->s, do_exec, &r);
+	call_all(&r, do_exec);
 	bells_close(g, proc);
 }
 
@@ -278,21 +362,28 @@ void group_proc_pid(struct group *g, int proc, int32_t pid)
 {
 	struct request r = {.g = g, .proc = proc, .pid = pid};
 
-	worker_call(g->s, do_pid, &r);
+	call_all(&r, do_pid);
 }
 
 void group_retain(struct group *g, int proc, const uint32_t *handles, uint32_t n)
 {
 	struct request r = {.g = g, .proc = proc, .handles = handles, .number = n};
 
-	worker_call(g->s, do_retain, &r);
+	call_all(&r, do_retain);
 }
 
-int group_set_open(struct group *g, int proc, int bell, bool lane)
+int group_set_open(struct group *g, int proc, int bell, int lane_worker)
 {
-	struct request r = {.g = g, .proc = proc, .bell = bell, .lane = lane};
+	struct request r = {.g = g, .proc = proc, .bell = bell, .lane_worker = lane_worker};
 
-	worker_call(g->s, do_set_open, &r);
+	if (lane_worker < 0) {
+		call_all(&r, do_set_open);
+	} else {
+		r.worker = (uint16_t)lane_worker;
+		worker_call(&g->s->worker[lane_worker], do_lane_open, &r);
+		if (r.result >= 0)
+			call_all(&r, do_lane_mirror);
+	}
 	if (r.result >= 0)
 		g->bells[r.result] = (struct group_bell){.fd = bell, .proc = proc};
 	return r.result;
@@ -300,14 +391,16 @@ int group_set_open(struct group *g, int proc, int bell, bool lane)
 
 int group_set_close(struct group *g, int proc, uint32_t set, bool lane)
 {
-	struct request r = {.g = g, .proc = proc, .number = set, .lane = lane};
+	struct request r = {.g = g, .proc = proc, .number = set, .lane = lane, .result = -CV_EINVAL};
 
-	worker_call(g->s, do_set_close, &r);
-	if (r.result == 0) {
-		close(g->bells[set].fd);
-		g->bells[set].fd = -1;
-	}
-	return r.result;
+	call_all(&r, do_set_close);
+	if (r.result != 0)
+		return r.result;
+	if (lane)
+		call_all(&r, do_lane_unmirror);
+	close(g->bells[set].fd);
+	g->bells[set].fd = -1;
+	return 0;
 }
 
 bool group_reap(struct group_list *l)
@@ -316,7 +409,7 @@ bool group_reap(struct group_list *l)
 	{
 		struct group *g = list_entry(node, struct group, node);
 
-		if (!atomic_load(&g->done))
+		if (atomic_load(&g->done) < g->s->workers)
 			continue;
 		list_del(&g->node);
 		group_free(g);

@@ -24,20 +24,23 @@ struct group_bell {
 struct group {
 	struct list node;
 	struct service *s;
-	struct user_group *user; /* NULL once closed */
+	struct user_group *user[CV_WORKERS_MAX]; /* by worker; the first one's is NULL once it is closed */
+	uint32_t number;
 	uint8_t token[CV_TOKEN_BYTES];
-	int segment_fd, doorbell;
+	int segment_fd;
+	int doorbell[CV_WORKERS_MAX]; /* by worker */
 	void *segment;
 	uint64_t size;
 	uint32_t sets_max;
 	struct group_bell *bells; /* by set; a lane's set has the lane's index */
-	atomic_bool done;         /* nothing of the engine refers to the segment any more */
+	_Atomic uint32_t done;    /* workers of which nothing refers to the segment any more */
 };
 
 struct group_list {
 	struct service *s;
 	struct list open, closing;
 	uint32_t n;
+	uint32_t numbers; /* given out */
 };
 
 void group_list_init(struct group_list *l, struct service *s);
@@ -53,8 +56,8 @@ void group_proc_exec(struct group *g, int proc);
 void group_proc_pid(struct group *g, int proc, int32_t pid);
 /* handles == NULL: no more come, the others are dropped. */
 void group_retain(struct group *g, int proc, const uint32_t *handles, uint32_t n);
-/* Index or -CV_E...; takes bell over in the first case. */
-int group_set_open(struct group *g, int proc, int bell, bool lane);
+/* lane_worker: -1 for a set, else the worker of the lane. Index or -CV_E...; takes bell over in the first case. */
+int group_set_open(struct group *g, int proc, int bell, int lane_worker);
 int group_set_close(struct group *g, int proc, uint32_t set, bool lane);
 /* Frees what closed groups left, as far as the engine has let go. True when some are left. */
 bool group_reap(struct group_list *l);

@@ -78,17 +78,15 @@ static bool sleeps_beyond(_Atomic uint64_t *until, uint64_t deadline)
 /* Who sleeps went to sleep before this turn set a timer. */
 static void sleepers_hurry(void)
 {
-	const uint64_t one = 1;
 	uint64_t deadline;
 
 	if (atomic_load_explicit(&word.watch_until, memory_order_relaxed) == 0 &&
 		atomic_load_explicit(&word.own_until, memory_order_relaxed) == 0)
 		return;
-	deadline = engine_deadline_ns(s.engine);
+	deadline = engine_deadline_ns(s.worker[0].engine);
 	if (!sleeps_beyond(&word.watch_until, deadline) && !sleeps_beyond(&word.own_until, deadline))
 		return;
-	if (write(s.kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		log_line(LOG_ERR, "the worker's bell: %s", strerror(errno));
+	worker_kick(&s.worker[0]);
 }
 
 /* DPDK keeps a cache of buffers for each lcore; the baton's holder has the engine's. */
@@ -98,7 +96,7 @@ static uint32_t run(uint64_t now)
 	uint32_t work;
 
 	RTE_PER_LCORE(_lcore_id) = 0;
-	work = worker_turn(&s, now);
+	work = worker_turn(&s.worker[0], now);
 	RTE_PER_LCORE(_lcore_id) = lcore;
 	atomic_store_explicit(
 		&word.turns, atomic_load_explicit(&word.turns, memory_order_relaxed) + 1, memory_order_relaxed);
@@ -138,11 +136,11 @@ static void post(void)
 	do {
 		again_clear();
 		tick = coarse_ns();
-		if (tick != word.tick || s.engine->now_ns < tick) {
+		if (tick != word.tick || s.worker[0].engine->now_ns < tick) {
 			word.tick = tick;
 			run(worker_now_ns());
 		} else {
-			run(s.engine->now_ns);
+			run(s.worker[0].engine->now_ns);
 		}
 		sleepers_hurry();
 	} while (baton_give());
@@ -160,12 +158,12 @@ static bool may_defer(void)
 /* With the baton: until when the caller may sleep for all, in *until; false: a turn is due. */
 static bool sleep_begin(_Atomic uint64_t *until)
 {
-	uint64_t ns = worker_sleep_until(&s);
+	uint64_t ns = worker_sleep_until(&s.worker[0]);
 
 	if (ns <= worker_now_ns())
 		return false;
 	atomic_store(until, ns);
-	if (!worker_is_called(&s))
+	if (!worker_is_called(&s.worker[0]))
 		return true;
 	atomic_store(until, 0);
 	return false;
@@ -189,7 +187,7 @@ static int watch_begin(uint64_t *until_ns)
 		sleeps = false;
 	}
 	if (sleeps)
-		return s.epoll;
+		return s.worker[0].epoll;
 	atomic_store(&word.watch_until, 0);
 	atomic_store(&word.watching, 0);
 	return -2;
@@ -200,7 +198,7 @@ static void watch_end(void)
 	struct epoll_event ev[8];
 
 	atomic_store(&word.watch_until, 0);
-	(void)epoll_wait(s.epoll, ev, 8, 0);
+	(void)epoll_wait(s.worker[0].epoll, ev, 8, 0);
 	atomic_store(&word.watching, 0);
 }
 
@@ -243,11 +241,11 @@ static void work_alone(uint64_t *seen)
 			work = run(worker_now_ns());
 			*seen += 1;
 			sleeps = work == 0 &&
-				s.engine->now_ns - s.idle.since >= (uint64_t)s.config.spin_us * 1000 &&
+				s.worker[0].engine->now_ns - s.worker[0].idle.since >= (uint64_t)s.config.spin_us * 1000 &&
 				sleep_begin(&word.own_until);
 		} while (baton_give());
 		if (sleeps)
-			worker_wait(&s, s.engine->now_ns, atomic_load(&word.own_until));
+			worker_wait(&s.worker[0], s.worker[0].engine->now_ns, atomic_load(&word.own_until));
 		else if (work == 0)
 			sched_yield();
 		atomic_store(&word.own_until, 0);
@@ -309,7 +307,7 @@ static uint32_t connections_alive(void)
 {
 	uint32_t connections, time_waits;
 
-	tcp_count(s.engine, &connections, &time_waits);
+	tcp_count(s.worker[0].engine, &connections, &time_waits);
 	return connections;
 }
 
@@ -326,8 +324,8 @@ static void finish(uint64_t wait_ns)
 		do {
 			again_clear();
 			run(worker_now_ns());
-			idle_ns = s.engine->now_ns - s.idle.since;
-			over = connections_alive() == 0 || s.engine->now_ns >= end;
+			idle_ns = s.worker[0].engine->now_ns - s.worker[0].idle.since;
+			over = connections_alive() == 0 || s.worker[0].engine->now_ns >= end;
 		} while (baton_give());
 		if (idle_ns > FINISH_NAP_NS)
 			nap(FINISH_NAP_NS);

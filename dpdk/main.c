@@ -181,7 +181,7 @@ int main(int argc, char **argv)
 	code = service_start(&s, o.verbose, error);
 	if (code != 0) {
 		log_line(LOG_ERR, "%s", error);
-		if (s.control_fd >= 0 && s.engine)
+		if (s.control_fd >= 0 && s.worker[0].engine)
 			unlink(s.config.control);
 		say_ready(ready, (char)code);
 		return code;
@@ -190,10 +190,9 @@ int main(int argc, char **argv)
 	if (!o.foreground)
 		become_daemon();
 	say_ready(ready, 0);
-	worker_run(&s);
+	worker_run(&s.worker[0]);
 	control_stop(&s);
-	engine_free(s.engine);
-	user_free(s.user);
+	workers_end(&s);
 	ports_close(&s.ports);
 	rte_eal_cleanup();
 	return 0;

@@ -84,7 +84,7 @@ int page_make(struct service *s)
 	p->magic = CV_PAGE_MAGIC;
 	p->version = CV_API_VERSION;
 	p->pid = (uint32_t)getpid();
-	p->workers = 1;
+	p->workers = s->config.workers;
 	strncpy(p->name, s->config.name, sizeof(p->name) - 1);
 	for (int i = 0; i < s->config.ports_n; i++)
 		port_routes(p, &s->config.ports[i]);

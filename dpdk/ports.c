@@ -21,11 +21,15 @@
 
 #include "dpdk/callbacks.h"
 #include "dpdk/log.h"
+#include "stack/core/crew.h"
 #include "stack/core/pkt.h"
 #include "stack/net/ip.h"
 
 #define RX_DESC 512
 #define TX_DESC 512
+#define RSS_KEY_MOST 64
+#define LENT_FRAMES 1024u
+#define LENT_BURST 32u
 #define CONNECT_NS 1000000000ull /* a memif's peer has so long to answer */
 #define BUFFERS_MOST 32768u
 #define BUFFERS_LEAST 8192u
@@ -285,8 +289,69 @@ static void tso_choose(struct ports_port *q, const struct rte_eth_dev_info *info
 	}
 }
 
-static int device_start(struct ports_port *q, struct rte_mempool *pool, const char **step)
+/* As many as there are workers, if the device has them. A memif's other end gives out its frames as it likes, and a
+ * queue that it has not made must not be polled. */
+static uint16_t queues_choose(const struct ports *p, const struct ports_port *q, const struct rte_eth_dev_info *info)
 {
+	uint16_t n = memif_is(q->config->device) ? 1 : p->workers;
+
+	n = n < info->max_rx_queues ? n : info->max_rx_queues;
+	n = n < info->max_tx_queues ? n : info->max_tx_queues;
+	return n > 0 ? n : 1;
+}
+
+/* The key of crew.h: then a device's queue is mostly its flow's owner's. The TAP driver would do it by rules for the
+ * kernel's traffic control; the kernel by itself brings a flow's frames by the queue that its answers go by. */
+static void rss_choose(struct ports_port *q, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf, uint8_t *key)
+{
+	const uint64_t kinds = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+
+	if (q->queues == 1 || q->tap || (info->flow_type_rss_offloads & kinds) == 0 ||
+		info->hash_key_size > RSS_KEY_MOST)
+		return;
+	for (unsigned i = 0; i < RSS_KEY_MOST; i++)
+		key[i] = i & 1 ? CREW_KEY_LO : CREW_KEY_HI;
+	conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+	conf->rx_adv_conf.rss_conf = (struct rte_eth_rss_conf){.rss_key = key,
+		.rss_key_len = info->hash_key_size,
+		.rss_hf = info->flow_type_rss_offloads & kinds};
+}
+
+/* What the device will not do the workers do by handing over. */
+static void rss_table(const struct ports_port *q, const struct rte_eth_dev_info *info)
+{
+	struct rte_eth_rss_reta_entry64 table[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
+
+	if (q->queues == 1 || q->tap || info->reta_size == 0 || info->reta_size > RTE_ETH_RSS_RETA_SIZE_512)
+		return;
+	memset(table, 0, sizeof(table));
+	for (unsigned i = 0; i < info->reta_size; i++) {
+		table[i / RTE_ETH_RETA_GROUP_SIZE].mask |= 1ull << (i % RTE_ETH_RETA_GROUP_SIZE);
+		table[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] =
+			(uint16_t)(i % CREW_TABLE % q->queues);
+	}
+	if (rte_eth_dev_rss_reta_update(q->ethdev, table, info->reta_size) != 0)
+		log_line(LOG_DEBUG, "port %s: its table of queues is its own", q->stack.name);
+}
+
+static int queues_setup(struct ports_port *q, struct rte_mempool *pool, uint16_t rxd, uint16_t txd, const char **step)
+{
+	int status = 0;
+
+	for (uint16_t k = 0; status == 0 && k < q->queues; k++) {
+		*step = "receive queue";
+		status = rte_eth_rx_queue_setup(q->ethdev, k, rxd, SOCKET_ID_ANY, NULL, pool);
+		if (status != 0)
+			break;
+		*step = "transmit queue";
+		status = rte_eth_tx_queue_setup(q->ethdev, k, txd, SOCKET_ID_ANY, NULL);
+	}
+	return status;
+}
+
+static int device_start(struct ports *p, struct ports_port *q, struct rte_mempool *pool, const char **step)
+{
+	uint8_t key[RSS_KEY_MOST];
 	struct rte_eth_conf conf = {0};
 	struct rte_eth_dev_info info;
 	struct rte_ether_addr mac;
@@ -310,15 +375,13 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	/* The TAP driver (22.11) claims to tell, keeps its state by netlink, and calls nobody. */
 	q->link_told = !q->tap && info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
 	conf.intr_conf.lsc = q->link_told;
+	q->queues = queues_choose(p, q, &info);
+	rss_choose(q, &info, &conf, key);
 	*step = "configuration";
-	if ((status = rte_eth_dev_configure(q->ethdev, 1, 1, &conf)) != 0)
+	if ((status = rte_eth_dev_configure(q->ethdev, q->queues, q->queues, &conf)) != 0)
 		return status;
 	rte_eth_dev_adjust_nb_rx_tx_desc(q->ethdev, &rxd, &txd);
-	*step = "receive queue";
-	if ((status = rte_eth_rx_queue_setup(q->ethdev, 0, rxd, SOCKET_ID_ANY, NULL, pool)) != 0)
-		return status;
-	*step = "transmit queue";
-	if ((status = rte_eth_tx_queue_setup(q->ethdev, 0, txd, SOCKET_ID_ANY, NULL)) != 0)
+	if ((status = queues_setup(q, pool, rxd, txd, step)) != 0)
 		return status;
 	*step = "mtu";
 	status = rte_eth_dev_set_mtu(q->ethdev, q->stack.mtu);
@@ -330,6 +393,7 @@ static int device_start(struct ports_port *q, struct rte_mempool *pool, const ch
 	q->waits_for_peer = status != 0 && q->connects;
 	if (status != 0 && !q->waits_for_peer)
 		return status;
+	rss_table(q, &info);
 	rte_eth_promiscuous_enable(q->ethdev);
 	rte_eth_allmulticast_enable(q->ethdev); /* groups are sorted out by the stack; some devices have no other mode */
 	rte_eth_macaddr_get(q->ethdev, &mac);
@@ -395,12 +459,29 @@ void ports_link_look(struct ports *p, struct engine *e)
 
 static void waiting_prepare(struct ports_port *q)
 {
-	q->rx_fd = rte_eth_dev_rx_intr_ctl_q_get_fd(q->ethdev, 0);
-	if (q->tap && q->rx_fd >= 0) {
-		int flags = fcntl(q->rx_fd, F_GETFL);
+	for (uint16_t k = 0; k < q->queues; k++) {
+		int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(q->ethdev, k), flags;
+
+		q->rx_fd[k] = fd;
+		if (!q->tap || fd < 0)
+			continue;
+		flags = fcntl(fd, F_GETFL);
 		if (flags >= 0)
-			fcntl(q->rx_fd, F_SETFL, flags & ~O_ASYNC);
+			fcntl(fd, F_SETFL, flags & ~O_ASYNC);
 	}
+}
+
+/* Frames of workers without a queue. */
+static int lent_prepare(struct ports *p, struct ports_port *q)
+{
+	if (q->queues == p->workers)
+		return 0;
+	q->lent = aligned_alloc(64, p->workers * sizeof(*q->lent));
+	for (uint16_t k = 0; q->lent != NULL && k < p->workers; k++) {
+		if (spsc_init(&q->lent[k], LENT_FRAMES, 1) != 0)
+			return -1;
+	}
+	return q->lent != NULL ? 0 : -1;
 }
 
 static int port_open(struct ports *p, uint16_t i, const struct config *c, char *error)
@@ -433,13 +514,17 @@ static int port_open(struct ports *p, uint16_t i, const struct config *c, char *
 	q->stack.id = i;
 	addresses_fill(&q->stack, q->config);
 	sizes_fill(&q->stack, q->config);
-	status = device_start(q, p->pool, &step);
+	status = device_start(p, q, p->pool, &step);
 	if (status != 0) {
 		snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: device=%.200s: %s fails: %s", c->path,
 			q->config->device_line, q->config->device, step, rte_strerror(-status));
 		return -1;
 	}
 	waiting_prepare(q);
+	if (lent_prepare(p, q) != 0) {
+		snprintf(error, CONFIG_ERROR_BYTES, "no memory for port %s", q->stack.name);
+		return -1;
+	}
 	if (q->link_told)
 		rte_eth_dev_callback_register(
 			q->ethdev, RTE_ETH_EVENT_INTR_LSC, link_event, q);
@@ -480,6 +565,7 @@ static void vlan_make(struct ports *p, const struct config_port *o)
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES])
 {
 	memset(p, 0, sizeof(*p));
+	p->workers = (uint16_t)c->workers;
 	p->callbacks_fd = callbacks_start();
 	if (p->callbacks_fd < 0) {
 		snprintf(error, CONFIG_ERROR_BYTES, "the drivers' callbacks: %s", strerror(-p->callbacks_fd));
@@ -496,7 +582,8 @@ int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_
 		if (c->ports[i].parent_port != NULL)
 			continue;
 		p->port[p->n].config = &c->ports[i];
-		p->port[p->n].rx_fd = -1;
+		for (unsigned k = 0; k < CV_WORKERS_MAX; k++)
+			p->port[p->n].rx_fd[k] = -1;
 		if (port_open(p, p->n, c, error) != 0)
 			return -1;
 		p->n++;
@@ -508,20 +595,20 @@ int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_
 	return 0;
 }
 
-static struct port *stack_port(struct ports *p, const struct config_port *o)
+static struct port *stack_port(const struct ports_view *v, const struct config_port *o)
 {
-	for (uint16_t i = 0; i < p->n; i++) {
-		if (p->port[i].config == o)
-			return &p->port[i].stack;
+	for (uint16_t i = 0; i < v->ports->n; i++) {
+		if (v->ports->port[i].config == o)
+			return v->stack[i];
 	}
-	for (uint16_t i = 0; i < p->vlans_n; i++) {
-		if (p->vlan[i].config == o)
-			return &p->vlan[i].stack;
+	for (uint16_t i = 0; i < v->ports->vlans_n; i++) {
+		if (v->ports->vlan[i].config == o)
+			return v->vlan[i];
 	}
 	return NULL;
 }
 
-static int route_give(struct ports *p, struct engine *e, const struct config_route *r)
+static int route_give(const struct ports_view *v, struct engine *e, const struct config_route *r)
 {
 	static const enum ip_route_kind kinds[] = {[ROUTE_VIA] = IP_ROUTE_VIA,
 		[ROUTE_UNREACHABLE] = IP_ROUTE_UNREACHABLE,
@@ -529,7 +616,7 @@ static int route_give(struct ports *p, struct engine *e, const struct config_rou
 		[ROUTE_PROHIBIT] = IP_ROUTE_PROHIBIT};
 	struct ip_route to = {.bits = (uint8_t)(r->to.prefix + (r->v6 ? 0 : 96)),
 		.kind = kinds[r->kind],
-		.port = r->port != NULL ? stack_port(p, r->port) : NULL,
+		.port = r->port != NULL ? stack_port(v, r->port) : NULL,
 		.has_gateway = r->gateway.set,
 		.mtu = r->mtu};
 
@@ -538,26 +625,25 @@ static int route_give(struct ports *p, struct engine *e, const struct config_rou
 	return net_route_add(e, &to);
 }
 
-int ports_engine_add(struct ports *p, struct engine *e, const struct config *c, char error[CONFIG_ERROR_BYTES])
+int ports_engine_add(struct ports_view *v, struct engine *e, const struct config *c, char error[CONFIG_ERROR_BYTES])
 {
+	const struct ports *p = v->ports;
 	const struct config_port *o = NULL;
 
 	for (uint16_t i = 0; i < p->n && o == NULL; i++) {
-		if (net_port_add(e, &p->port[i].stack) != 0)
+		if (net_port_add(e, v->stack[i]) != 0)
 			o = p->port[i].config;
 	}
 	for (uint16_t i = 0; i < p->vlans_n && o == NULL; i++) {
-		struct ports_vlan *v = &p->vlan[i];
-
-		if (net_vlan_add(e, &p->port[v->parent].stack, &v->stack) != 0)
-			o = v->config;
+		if (net_vlan_add(e, v->stack[p->vlan[i].parent], v->vlan[i]) != 0)
+			o = p->vlan[i].config;
 	}
 	if (o != NULL) {
 		snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: too many ports or addresses", c->path, o->line);
 		return -1;
 	}
 	for (uint16_t i = 0; i < c->routes_n; i++) {
-		if (route_give(p, e, &c->routes[i]) != 0) {
+		if (route_give(v, e, &c->routes[i]) != 0) {
 			snprintf(error, CONFIG_ERROR_BYTES, "%s:%d: too many routes", c->path, c->routes[i].line);
 			return -1;
 		}
@@ -580,15 +666,6 @@ uint32_t ports_callbacks(struct ports *p)
 	return p->callbacks_fd < 0 ? 0 : callbacks_run();
 }
 
-uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
-{
-	struct ports *p = ctx;
-
-	if (p->port[port].waits_for_peer)
-		return 0;
-	return rte_eth_rx_burst(p->port[port].ethdev, 0, pkts, max);
-}
-
 /* For drivers that take no chains. Headers are made in buffers that have room for a whole frame. */
 static void flatten(struct rte_mbuf **pkts, uint16_t n)
 {
@@ -599,13 +676,126 @@ static void flatten(struct rte_mbuf **pkts, uint16_t n)
 	}
 }
 
+static uint16_t queue_send(const struct ports_port *q, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+{
+	if (q->one_segment)
+		flatten(pkts, n);
+	if (q->offloads) /* some drivers want headers otherwise than others, and see to it here */
+		n = rte_eth_tx_prepare(q->ethdev, queue, pkts, n);
+	return rte_eth_tx_burst(q->ethdev, queue, pkts, n);
+}
+
+/* --- workers without a queue ---------------------------------------------------------------------- */
+
+/* What refers to a program's memory is given back by its own worker only: others send a copy. */
+static struct rte_mbuf *frame_lend(const struct ports_view *v, struct rte_mbuf *m)
+{
+	for (const struct rte_mbuf *s = m; s != NULL; s = s->next) {
+		if (!RTE_MBUF_DIRECT(s))
+			return rte_pktmbuf_copy(m, v->ports->pool, 0, UINT32_MAX);
+	}
+	return m;
+}
+
+static uint16_t frames_lend(struct ports_view *v, struct ports_port *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct spsc *r = &q->lent[v->worker];
+	uint16_t done = 0;
+
+	for (; done < n; done++) {
+		uint64_t *word = spsc_put(r);
+		struct rte_mbuf *m = word != NULL ? frame_lend(v, pkts[done]) : NULL;
+
+		if (m == NULL)
+			break;
+		if (m != pkts[done])
+			rte_pktmbuf_free(pkts[done]);
+		*word = (uintptr_t)m;
+		spsc_put_done(r);
+	}
+	if (done > 0)
+		v->told |= 1u << (v->worker % q->queues);
+	return done;
+}
+
+static void lent_send(const struct ports_port *q, uint16_t queue, struct spsc *r)
+{
+	struct rte_mbuf *pkts[LENT_BURST];
+	uint32_t tail = spsc_tail(r), have = tail - r->head;
+	uint16_t n = 0, sent;
+
+	while (n < LENT_BURST && n < have) {
+		pkts[n] = (void *)(uintptr_t)*spsc_at(r, n);
+		n++;
+	}
+	sent = n > 0 ? queue_send(q, queue, pkts, n) : 0;
+	while (sent-- > 0)
+		spsc_take_done(r);
+}
+
+bool ports_lent(const struct ports_view *v)
+{
+	for (uint16_t i = 0; i < v->ports->n; i++) {
+		const struct ports_port *q = &v->ports->port[i];
+
+		for (uint16_t k = q->queues; k < v->ports->workers; k++) {
+			if (k % q->queues == v->worker && !spsc_is_empty(&q->lent[k]))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* --- a worker's ------------------------------------------------------------------------------------ */
+
+int ports_view_init(struct ports_view *v, struct ports *p, uint16_t worker)
+{
+	struct port *copy = worker > 0 ? calloc((size_t)p->n + p->vlans_n, sizeof(*copy)) : NULL;
+
+	*v = (struct ports_view){.ports = p, .worker = worker};
+	if (worker > 0 && copy == NULL)
+		return -1;
+	for (uint16_t i = 0; i < p->n; i++) {
+		v->stack[i] = worker > 0 ? copy + i : &p->port[i].stack;
+		*v->stack[i] = p->port[i].stack;
+	}
+	for (uint16_t i = 0; i < p->vlans_n; i++) {
+		v->vlan[i] = worker > 0 ? copy + p->n + i : &p->vlan[i].stack;
+		*v->vlan[i] = p->vlan[i].stack;
+	}
+	return 0;
+}
+
+void ports_link_follow(struct ports_view *v, struct engine *e)
+{
+	for (uint16_t i = 0; i < v->ports->n; i++) {
+		bool up = __atomic_load_n(&v->ports->port[i].stack.up, __ATOMIC_RELAXED);
+
+		if (up)
+			net_port_up(e, v->stack[i]);
+		else
+			net_port_down(e, v->stack[i]);
+	}
+}
+
+uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
+{
+	struct ports_view *v = ctx;
+	struct ports_port *q = &v->ports->port[port];
+
+	if (v->worker >= q->queues || q->waits_for_peer)
+		return 0;
+	for (uint16_t k = v->worker + q->queues; k < v->ports->workers; k = (uint16_t)(k + q->queues))
+		lent_send(q, v->worker, &q->lent[k]);
+	return rte_eth_rx_burst(q->ethdev, v->worker, pkts, max);
+}
+
 uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct ports *p = ctx;
+	struct ports_view *v = ctx;
+	struct ports_port *q = &v->ports->port[port];
 
-	if (p->port[port].one_segment)
-		flatten(pkts, n);
-	if (p->port[port].offloads) /* some drivers want headers otherwise than others, and see to it here */
-		n = rte_eth_tx_prepare(p->port[port].ethdev, 0, pkts, n);
-	return rte_eth_tx_burst(p->port[port].ethdev, 0, pkts, n);
+	if (v->worker >= q->queues)
+		return frames_lend(v, q, pkts, n);
+	return queue_send(q, v->worker, pkts, n);
 }

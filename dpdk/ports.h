@@ -12,13 +12,17 @@
 #include <stdatomic.h>
 
 #include "dpdk/config.h"
+#include "stack/api/page.h"
+#include "stack/base/spsc.h"
 #include "stack/core/engine.h"
 
 struct ports_port {
 	const struct config_port *config;
 	struct port stack; /* as the stack sees it */
 	uint16_t ethdev;
-	int rx_fd;         /* readable when a frame waits; -1: the driver has none */
+	uint16_t queues;   /* pairs of them: worker k has the k-th; what is beyond sends by worker k % queues and receives by others */
+	struct spsc *lent; /* [worker]: frames of one without a queue, for the worker that sends them */
+	int rx_fd[CV_WORKERS_MAX]; /* by queue: readable when a frame waits; -1: the driver has none */
 	bool tap;
 	bool connects;             /* a memif's client: */
 	bool waits_for_peer;       /* not started, its server is not there; */
@@ -38,7 +42,7 @@ struct ports_vlan {
 };
 
 struct ports {
-	uint16_t n, vlans_n;
+	uint16_t n, vlans_n, workers;
 	struct rte_mempool *pool;
 	int callbacks_fd; /* readable when a driver's callback is due (callbacks.h) */
 	struct ports_port port[CONFIG_PORTS_MAX];
@@ -52,13 +56,27 @@ int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
 void ports_close(struct ports *p);
-/* Gives an engine the ports, their VLANs and the configured routes. As ports_open(). */
-int ports_engine_add(struct ports *p, struct engine *e, const struct config *c, char error[CONFIG_ERROR_BYTES]);
 /* Runs drivers' callbacks that are due; how many. Often, on the worker. */
 uint32_t ports_callbacks(struct ports *p);
 /* Looks at links that may have changed and tells the engine. Now and then, on the worker, and after callbacks. */
 void ports_link_look(struct ports *p, struct engine *e);
-/* struct engine_env's rx and tx; ctx is the struct ports. */
+/* A worker's ports: what its engine knows of them, and the queues that are its. */
+struct ports_view {
+	struct ports *ports;
+	uint16_t worker;
+	/* Worker 0's are those that were opened, the others' copies. */
+	struct port *stack[CONFIG_PORTS_MAX], *vlan[CONFIG_SECTIONS_MAX];
+	uint32_t told; /* workers that have frames of ours to send, a bit each; whoever wakes them clears it */
+};
+/* After ports_open(), before any engine is made. 0, -1: no memory. */
+int ports_view_init(struct ports_view *v, struct ports *p, uint16_t worker);
+/* Gives an engine the ports, their VLANs and the configured routes. As ports_open(). */
+int ports_engine_add(struct ports_view *v, struct engine *e, const struct config *c, char error[CONFIG_ERROR_BYTES]);
+/* Takes links over that worker 0 found changed. */
+void ports_link_follow(struct ports_view *v, struct engine *e);
+/* Whether frames of another worker wait to be sent by this one. */
+bool ports_lent(const struct ports_view *v);
+/* struct engine_env's rx and tx; ctx is the struct ports_view. */
 uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max);
 uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
 

@@ -16,6 +16,7 @@
 #include "stack/udp/udp.h"
 
 struct row {
+	uint16_t worker;
 	struct tcp_snapshot t;
 	bool udp;
 	int32_t pid;
@@ -27,6 +28,7 @@ struct row {
 
 struct facts {
 	struct service *s;
+	struct worker *w; /* whose facts are being taken */
 	struct row *rows;
 	size_t n, room;
 	struct engine_counters counters;
@@ -34,6 +36,10 @@ struct facts {
 	size_t groups_n, groups_room;
 	uint32_t listeners, connections, time_waits, udp_socks, tcp_socks;
 	uint32_t rx_held;
+	struct worker_facts {
+		struct engine_counters counters;
+		uint32_t connections, cpu;
+	} of[CV_WORKERS_MAX];
 	bool broken; /* memory was short */
 };
 
@@ -57,7 +63,7 @@ static struct row *row_new(struct facts *f)
 		return NULL;
 	}
 	f->rows = rows;
-	memset(&rows[f->n], 0, sizeof(*rows));
+	rows[f->n] = (struct row){.worker = f->w->number};
 	return &rows[f->n++];
 }
 
@@ -72,6 +78,10 @@ static void on_tcp(void *ctx, const struct tcp_snapshot *t)
 	r->t = *t;
 	if (t->sk == NULL)
 		return;
+	if (user_sock_info(t->sk, &info) && info.replica) {
+		f->n--; /* its listener is worker 0's */
+		return;
+	}
 	if (user_sock_info(t->sk, &info)) {
 		r->is_user = true;
 		r->pid = info.pid;
@@ -110,15 +120,17 @@ static void take_rows(void *arg)
 {
 	struct facts *f = arg;
 
-	tcp_foreach(f->s->engine, on_tcp, f);
-	user_group_foreach(f->s->user, on_group_socks, f);
+	tcp_foreach(f->w->engine, on_tcp, f);
+	user_group_foreach(f->w->user, on_group_socks, f);
 }
 
 static void count_tcp(void *ctx, const struct tcp_snapshot *t)
 {
 	struct facts *f = ctx;
 
-	if (t->state == CV_TCP_LISTEN)
+	if (t->state == CV_TCP_LISTEN && f->w->number > 0)
+		f->tcp_socks--; /* a replica */
+	else if (t->state == CV_TCP_LISTEN)
 		f->listeners++;
 	else if (t->state == CV_TCP_TIME_WAIT)
 		f->time_waits++;
@@ -126,31 +138,82 @@ static void count_tcp(void *ctx, const struct tcp_snapshot *t)
 		f->connections++;
 }
 
+/* What is counted on each worker; processes and sets are the same on all. */
+static void group_add(struct user_group_info *sum, const struct user_group_info *more)
+{
+	sum->lanes += more->lanes;
+	sum->socks += more->socks;
+	sum->rxds_used += more->rxds_used;
+	sum->watches += more->watches;
+	sum->rx_bytes_used += more->rx_bytes_used;
+	sum->tx_bytes_used += more->tx_bytes_used;
+	sum->txbufs_used += more->txbufs_used;
+	sum->starved += more->starved;
+	sum->violations += more->violations;
+	sum->refused += more->refused;
+	sum->closing |= more->closing;
+}
+
 static void on_group(struct user_group *g, void *arg)
 {
 	struct facts *f = arg;
-	struct user_group_info *groups =
-		grown(f->groups, &f->groups_room, f->groups_n, sizeof(*groups));
+	struct user_group_info info;
+	struct user_group_info *groups;
+
+	user_group_info(g, &info);
+	for (size_t i = 0; i < f->groups_n; i++) {
+		if (f->groups[i].number == info.number) {
+			group_add(&f->groups[i], &info);
+			return;
+		}
+	}
+	groups = grown(f->groups, &f->groups_room, f->groups_n, sizeof(*groups));
 
 	if (!groups) {
 		f->broken = true;
 		return;
 	}
 	f->groups = groups;
-	user_group_info(g, &groups[f->groups_n++]);
+	groups[f->groups_n++] = info;
+}
+
+static void counters_add(struct engine_counters *sum, const struct engine_counters *more)
+{
+	for (unsigned i = 0; i < ENGINE_COUNTERS_N; i++) {
+		uint64_t a, b;
+
+		memcpy(&a, (const char *)sum + i * sizeof(a), sizeof(a));
+		memcpy(&b, (const char *)more + i * sizeof(b), sizeof(b));
+		a += b;
+		memcpy((char *)sum + i * sizeof(a), &a, sizeof(a));
+	}
 }
 
 static void take_stat(void *arg)
 {
 	struct facts *f = arg;
-	uint32_t waits;
+	struct engine *e = f->w->engine;
+	struct worker_facts *mine = &f->of[f->w->number];
+	uint32_t waits, socks, before = f->connections;
 
-	f->counters = f->s->engine->counters;
-	f->rx_held = f->s->engine->rx_held;
-	f->udp_socks = udp_count(f->s->engine);
-	tcp_count(f->s->engine, &f->tcp_socks, &waits);
-	tcp_foreach(f->s->engine, count_tcp, f);
-	user_group_foreach(f->s->user, on_group, f);
+	mine->counters = e->counters;
+	mine->cpu = f->s->page->worker[f->w->number].cpu;
+	counters_add(&f->counters, &e->counters);
+	f->rx_held += e->rx_held;
+	f->udp_socks += udp_count(e);
+	tcp_count(e, &socks, &waits);
+	f->tcp_socks += socks;
+	tcp_foreach(e, count_tcp, f);
+	mine->connections = f->connections - before;
+	user_group_foreach(f->w->user, on_group, f);
+}
+
+static void take_all(struct facts *f, void (*take)(void *arg))
+{
+	for (uint16_t k = 0; k < f->s->workers; k++) {
+		f->w = &f->s->worker[k];
+		worker_call(f->w, take, f);
+	}
 }
 
 /* --- on the control thread --------------------------------------------------------------------- */
@@ -195,11 +258,11 @@ static json_t *row_json(const struct row *r)
 	address_text(&r->t.peer, peer);
 	if (addr_is_any(r->t.peer.addr)) /* nobody: in the words of the socket's own family */
 		strcpy(peer, addr_is_v4(r->t.local.addr) ? "0.0.0.0" : "::");
-	o = json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:i, s:i, s:i}", "proto",
+	o = json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:i, s:i, s:i, s:i}", "proto",
 		r->udp ? "udp" : "tcp", "state", state_name(r), "rx_queued",
 		(json_int_t)r->t.recvq, "tx_queued", (json_int_t)r->t.sendq, "local", local,
 		"local_port", r->t.local.port, "peer", peer, "peer_port", r->t.peer.port, "pid",
-		r->pid, "holders", (int)r->holders);
+		r->pid, "holders", (int)r->holders, "worker", (int)r->worker);
 	if (!o || r->udp || r->t.state == CV_TCP_LISTEN || r->t.state == CV_TCP_TIME_WAIT)
 		return o;
 	if (r->t.timer < TCP_TIMERS)
@@ -251,6 +314,24 @@ static json_t *group_json(const struct user_group_info *g)
 		(int)g->starved, "closing", (int)g->closing);
 }
 
+static json_t *workers_json(const struct facts *f)
+{
+	json_t *list = json_array();
+
+	for (uint16_t k = 0; k < f->s->workers; k++) {
+		const struct worker_facts *w = &f->of[k];
+
+		json_array_append_new(list,
+			json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "worker", (int)k, "core", (int)w->cpu,
+				"connections", (int)w->connections, "rx_packets",
+				(json_int_t)w->counters.rx_packets, "tx_packets",
+				(json_int_t)w->counters.tx_packets, "handed_over",
+				(json_int_t)w->counters.handed_over, "drop_handover",
+				(json_int_t)w->counters.drop_handover));
+	}
+	return list;
+}
+
 static json_t *stat_json(struct facts *f)
 {
 	const struct service *s = f->s;
@@ -269,7 +350,7 @@ static json_t *stat_json(struct facts *f)
 				(int)s->ports.port[i].stack.up, "mtu",
 				(int)s->ports.port[i].stack.mtu));
 	return json_pack("{s:s, s:i, s:i, s:I, s:I, s:{s:i, s:i, s:i, s:i}, s:{s:i},"
-			 " s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o, s:o}",
+			 " s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o, s:o, s:o}",
 		"name", s->config.name, "pid", (int)s->page->pid, "workers", (int)s->page->workers,
 		"groups", (json_int_t)f->groups_n, "processes", procs, "tcp", "connections",
 		(int)f->connections, "listeners", (int)f->listeners, "time_wait",
@@ -278,7 +359,7 @@ static json_t *stat_json(struct facts *f)
 		(json_int_t)s->ports.pool->size, "packets", "used",
 		(json_int_t)rte_mempool_in_use_count(s->ports.pool), "total",
 		(json_int_t)s->ports.pool->size, "counters", counters_json(&f->counters), "programs",
-		groups, "ports", ports);
+		groups, "ports", ports, "worker", workers_json(f));
 }
 
 static json_t *config_json(const struct service *s)
@@ -313,10 +394,10 @@ char *report_make(struct service *s, const char *what)
 	char *text = NULL;
 
 	if (strcmp(what, "ss") == 0) {
-		worker_call(s, take_rows, &f);
+		take_all(&f, take_rows);
 		text = f.broken ? NULL : text_of(rows_json(&f));
 	} else if (strcmp(what, "stat") == 0) {
-		worker_call(s, take_stat, &f);
+		take_all(&f, take_stat);
 		text = f.broken ? NULL : text_of(stat_json(&f));
 	} else if (strcmp(what, "config") == 0) {
 		text = text_of(config_json(s));

@@ -46,25 +46,39 @@ struct worker_idle {
 	bool asleep;     /* it slept since the last work */
 };
 
+struct service;
+
+/* One engine and its thread. */
+struct worker {
+	struct service *s;
+	uint16_t number;
+	struct engine *engine;
+	struct user *user;
+	struct ports_view ports;
+	int epoll; /* device and program doorbells; what a sleeping worker waits for */
+	int kick;  /* eventfd: the control thread or another worker calls */
+	_Atomic(struct worker_call *) call;
+	pthread_t thread;
+	_Atomic uint32_t ringing; /* odd: inside a program's doorbell */
+	struct worker_idle idle;
+	struct worker_look look;
+	uint64_t random[64];
+	unsigned random_left;
+};
+
 struct service {
 	struct config config;
 	uint64_t secret[2]; /* engine.h's */
 	bool inside; /* a program's process: its signals and limits are not ours */
 	struct ports ports;
-	struct engine *engine;
-	struct user *user;
+	struct crew *crew; /* NULL: one worker */
+	uint16_t workers;
+	struct worker worker[CV_WORKERS_MAX]; /* the first one is the thread that made them all */
 	struct cv_page *page; /* mapped writable here, sealed against it elsewhere */
 	int page_fd;
-	/* worker */
-	int epoll; /* device and program doorbells; what a sleeping worker waits for */
-	int kick;  /* eventfd: the control thread calls */
-	_Atomic(struct worker_call *) call;
+	/* all workers */
 	atomic_bool stop;
-	pthread_t worker;
-	_Atomic uint32_t ringing; /* odd: inside a program's doorbell */
-	int silence;              /* /dev/null */
-	struct worker_idle idle;
-	struct worker_look look;
+	int silence; /* /dev/null */
 	/* control */
 	pthread_t control;
 	int control_fd; /* listening */
@@ -72,7 +86,7 @@ struct service {
 	int until_idle; /* the engine ends when this process is gone and no program is left; 0: never */
 };
 
-/* service.c: the calling thread becomes the worker. 0, or the exit code with one line in error: 1 it cannot run, 2
+/* service.c: the calling thread becomes worker 0. 0, or the exit code with one line in error: 1 it cannot run, 2
  * the configuration asks for what is not there. */
 int service_start(struct service *s, bool verbose, char error[CONFIG_ERROR_BYTES]);
 
@@ -80,27 +94,33 @@ int service_start(struct service *s, bool verbose, char error[CONFIG_ERROR_BYTES
 int page_make(struct service *s);
 
 /* worker.c */
-/* Engine and user side; 0 or -1 with one line in error. */
-int worker_prepare(struct service *s, char error[CONFIG_ERROR_BYTES]);
+/* Engines and user sides of all workers; 0 or -1 with one line in error. */
+int workers_prepare(struct service *s, char error[CONFIG_ERROR_BYTES]);
+/* Starts the threads of all but the first worker; 0 or -1 with one line in error. */
+int workers_start(struct service *s, char error[CONFIG_ERROR_BYTES]);
+/* After the first one has ended: waits for the others, and frees all. */
+void workers_end(struct service *s);
 /* Runs until stop; the calling thread is the worker. */
-void worker_run(struct service *s);
+void worker_run(struct worker *w);
 uint64_t worker_now_ns(void);
 /* Whether a turn is to be run now: there is work, or it is time to look at timers again. */
-bool worker_look(struct service *s);
+bool worker_look(struct worker *w);
 /* One turn and what belongs to it; how much work there was. */
-uint32_t worker_turn(struct service *s, uint64_t now);
+uint32_t worker_turn(struct worker *w, uint64_t now);
 /* After a turn without work: when the next one is due at the latest. */
-uint64_t worker_sleep_until(struct service *s);
+uint64_t worker_sleep_until(struct worker *w);
 /* Whether somebody wants a turn: looked at after saying that we sleep. */
-bool worker_is_called(struct service *s);
-/* Sleeps until a device, a doorbell or the control thread wants a turn. */
-void worker_wait(struct service *s, uint64_t now, uint64_t until);
+bool worker_is_called(struct worker *w);
+/* Sleeps until a device, a doorbell, the control thread or another worker wants a turn. */
+void worker_wait(struct worker *w, uint64_t now, uint64_t until);
 /* Runs fn(arg) between two turns and returns when it is done. Control thread only. */
-void worker_call(struct service *s, void (*fn)(void *arg), void *arg);
-/* Once a tick: frees a worker that a program's doorbell holds. Control thread only. */
-void worker_watch(struct service *s);
+void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
+/* Once a tick: frees workers that a program's doorbell holds. Control thread only. */
+void workers_watch(struct service *s);
+/* Ends a worker's sleep. Any thread. */
+void worker_kick(struct worker *w);
 /* A doorbell of a program: wakes the worker from its sleep. 0 or -errno. */
-int worker_doorbell_add(struct service *s, int fd);
+int worker_doorbell_add(struct worker *w, int fd);
 
 /* control.c */
 /* Whether an engine answers on a control socket. */

@@ -71,6 +71,12 @@ static inline const uint64_t *spsc_front(const struct spsc *r, uint32_t tail)
 	return r->head == tail ? NULL : r->words + (size_t)(r->head & (r->entries - 1)) * r->width;
 }
 
+/* The i-th entry from the oldest one; there must be as many before spsc_tail(). */
+static inline const uint64_t *spsc_at(const struct spsc *r, uint32_t i)
+{
+	return r->words + (size_t)((r->head + i) & (r->entries - 1)) * r->width;
+}
+
 /* The entry of spsc_front() is the other side's again. */
 static inline void spsc_take_done(struct spsc *r)
 {

@@ -165,7 +165,8 @@ static int32_t first_pid(const struct user_group *g, const struct user_sock *us)
 
 void user_group_info(const struct user_group *g, struct user_group_info *info)
 {
-	*info = (struct user_group_info){.pid = first_pid(g, NULL),
+	*info = (struct user_group_info){.number = g->number,
+		.pid = first_pid(g, NULL),
 		.procs = g->procs_n,
 		.lanes = g->lanes_n,
 		.sets = g->sets_n,
@@ -178,6 +179,11 @@ void user_group_info(const struct user_group *g, struct user_group_info *info)
 		.violations = g->violations,
 		.refused = g->refused,
 		.closing = g->closing};
+	list_for_each(node, &g->replicas)
+	{
+		(void)node;
+		info->socks--; /* worker 0's */
+	}
 	for (uint32_t i = 0; i < g->active_n; i++)
 		info->tx_bytes_used += g->lanes[g->active[i]].busy_bytes;
 }
@@ -193,8 +199,9 @@ static void sock_info(const struct user_sock *us, struct user_sock_info *info)
 		.sendq = (uint32_t)(us->tx_taken - us->tx_acked),
 		.sk = sk};
 	if (sk->status & CV_ST_LISTENING) {
-		info->recvq = sk->acceptq_len + sk->accept_lent;
-		info->sendq = sk->backlog;
+		/* Those in its chain, whichever worker's they are, and those not yet there. */
+		info->recvq = sk->acceptq_len + (uint32_t)(us->rx_produced - us->rx_consumed);
+		info->sendq = us->backlog;
 		info->replica = (us->flags & US_REPLICA) != 0;
 	}
 }

@@ -89,6 +89,7 @@ bool user_pending(const struct user *u);
 
 /* For `culvert ss` and `culvert stat`; worker context. */
 struct user_group_info {
+	uint32_t number; /* the same on all workers */
 	int32_t pid; /* of the first process alive, 0 if none */
 	uint32_t procs, lanes, sets, socks;
 	uint32_t rxds_used, watches;
@@ -105,7 +106,7 @@ struct user_sock_info {
 	uint32_t handle;
 	int32_t pid;            /* of the first process that holds it, 0 if none */
 	uint32_t holders;       /* processes; 0: waits in a listener's queue */
-	uint32_t recvq, sendq;  /* bytes; on a listener: connections waiting, backlog, this worker's part of both */
+	uint32_t recvq, sendq;  /* bytes; on a listener: connections waiting, backlog */
 	bool replica;           /* of a listener of worker 0 */
 	const struct sock *sk;
 };
