@@ -121,7 +121,7 @@ static void every_key__arrives(void **state)
 {
 	(void)state;
 	taken("# a comment\n"
-	      "[engine]\nname=web-1\nworkers=1\ncores=0,2-3\nhugepages=yes\nidle=poll\nspin=7\n"
+	      "[engine]\nname=web-1\nworkers=3\ncores=0,2-3\nhugepages=yes\nidle=poll\nspin=7\n"
 	      "control=/srv/x.sock ; another\n\n"
 	      "[port out]\ndevice = 0000:01:00.0\naddress=192.0.2.2/25\naddress6=2001:db8::2/64\n"
 	      "gateway=192.0.2.1\ngateway6=2001:db8::1\nmtu=9000\nvlan=4094\nchecksum=trusted-link\n"
@@ -238,7 +238,7 @@ static void engine__says_what_would_be_right(void **state)
 	refused("[engine]\nname=..\n" GOOD, 2, "1 to 31 letters");
 	refused("[engine]\nname=0123456789012345678901234567890x\n" GOOD, 2, "1 to 31 letters");
 	refused("[engine]\nworkers=0\n" GOOD, 2, "number from 1");
-	refused("[engine]\nworkers=2\n" GOOD, 2, "must be 1");
+	refused("[engine]\nworkers=17\n" GOOD, 2, "to 16");
 	refused("[engine]\ncores=all\n" GOOD, 2, "as 1 or 0,2-3");
 	refused("[engine]\nhugepages=maybe\n" GOOD, 2, "auto|yes|no");
 	refused("[engine]\nidle=never\n" GOOD, 2, "adaptive|poll");
