@@ -406,8 +406,8 @@ static bool steer(struct engine *e, const struct port *port, struct rte_mbuf *m)
 	return true;
 }
 
-/* The same of a frame that one worker must see the whole of its datagram's. */
-static bool steer_fragment(struct engine *e, const struct port *port, struct rte_mbuf *m)
+/* The same of a frame as it came, for the first worker. */
+static bool steer_frame(struct engine *e, const struct port *port, struct rte_mbuf *m)
 {
 	if (e->worker == 0)
 		return false;
@@ -425,16 +425,17 @@ static inline struct l4_batch *l4_deliver(
 	return l4_deliver_here(e, port, b, m);
 }
 
-/* Of which header it is seen at once; a fragment header behind others is met later, and its datagram put together
- * where it is met. */
-static inline bool is_fragment(const struct rte_mbuf *m, int type, uint16_t at)
+/* What one worker must see all of: fragments, and what is sent to groups, whose members are its sockets. A fragment header
+ * behind other extension headers is met later, and its datagram put together where it is met. */
+static inline bool is_first_workers(const struct rte_mbuf *m, int type, uint16_t at)
 {
 	const uint8_t *h = rte_pktmbuf_mtod_offset(m, const uint8_t *, at);
 	uint32_t len = rte_pktmbuf_data_len(m);
 
 	if (type == RTE_ETHER_TYPE_IPV4)
-		return len >= at + (uint32_t)IP_HEADER_V4 && ((h[6] & 0x3f) | h[7]) != 0;
-	return type == RTE_ETHER_TYPE_IPV6 && len >= at + (uint32_t)IP_HEADER_V6 && h[6] == IPPROTO_FRAGMENT;
+		return len >= at + (uint32_t)IP_HEADER_V4 && (((h[6] & 0x3f) | h[7]) != 0 || h[16] >> 4 == 0xe);
+	return type == RTE_ETHER_TYPE_IPV6 && len >= at + (uint32_t)IP_HEADER_V6 &&
+		(h[6] == IPPROTO_FRAGMENT || h[24] == 0xff);
 }
 
 /* m: the Ethernet header of `bytes` was taken off. */
@@ -461,7 +462,7 @@ static void frame_input(struct engine *e, struct port *port, struct l4_batch *ba
 	model->frame = NULL;
 	if (type == -1)
 		return;
-	if (cv_unlikely(e->crew != NULL) && is_fragment(m, type, bytes) && steer_fragment(e, port, m))
+	if (cv_unlikely(e->crew != NULL) && is_first_workers(m, type, bytes) && steer_frame(e, port, m))
 		return;
 	if (cv_likely(type == RTE_ETHER_TYPE_IPV4)) {
 		m = ipv4_parse(e, port, m, bytes, &plain);
@@ -516,15 +517,6 @@ void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint
 		batch_flush(e, batch, i);
 }
 
-static struct port *port_by_id(const struct engine *e, uint16_t id)
-{
-	for (uint16_t i = 0; i < e->ports_n; i++) {
-		if (e->ports[i]->id == id)
-			return e->ports[i];
-	}
-	return NULL;
-}
-
 /* Of a frame only what was not done yet: ARP was told everybody. */
 static void crew_frame_input(
 	struct engine *e, struct port *port, struct l4_batch *batch, struct rte_mbuf *m)
@@ -538,7 +530,7 @@ static void crew_frame_input(
 		arp_input(e, port, m);
 		return;
 	}
-	frame_input(e, port, batch, &model, m);
+	frame_input(e, port->device, batch, &model, m); /* the tag says again which of its VLANs */
 }
 
 void net_crew_input(struct engine *e, const uint64_t *words, uint32_t n)
@@ -549,7 +541,7 @@ void net_crew_input(struct engine *e, const uint64_t *words, uint32_t n)
 		batch[i].n = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = (void *)(uintptr_t)(words[i] & ~(uint64_t)CREW_KINDS_MASK);
-		struct port *port = port_by_id(e, pkt_of(m)->port);
+		struct port *port = net_port_by_id(e, pkt_of(m)->port);
 
 		if ((words[i] & CREW_KINDS_MASK) == CREW_PARSED)
 			(void)l4_deliver_here(e, port, batch, m);
