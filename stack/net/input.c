@@ -119,7 +119,7 @@ static bool ipv4_is_group_of_ours(const struct port *port, uint32_t dst)
 
 	addr_from_v4(group, &dst);
 	return addr_is_multicast(group) &&
-		(dst == rte_cpu_to_be_32(RTE_IPV4(224, 0, 0, 1)) || mcast_is_member(port, group));
+		(dst == rte_cpu_to_be_32(0xe0000001) /* 224.0.0.1 */ || mcast_is_member(port, group));
 }
 
 /* Of a header of any length; nearly all have 20 bytes. A sum that is 0 in ones' complement is a multiple of

@@ -106,7 +106,7 @@ T(connect__socket_with_a_range__a_port_of_it)
 {
 	struct world *w = world();
 	const struct cv_endpoint to = peer(2, 80);
-	int range = 40000 | 40001 << 16, wrong = 40001 | 40000 << 16, got = 0;
+	int range = (int)(40000u | 40001u << 16), wrong = (int)(40001u | 40000u << 16), got = 0;
 	uint32_t len = sizeof(got);
 
 	(void)state;
