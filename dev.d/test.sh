@@ -8,7 +8,8 @@
 #   fuzz      the fuzz targets on a fixed number of inputs, release and sanitizer builds; then each for 10 s by
 #             libFuzzer (FUZZ_SECONDS)
 #   docs      what is generated from the code is up to date, and docs/rfc.md names tests that exist
-#   diff      the differential cases, on the kernel and under the preload in both hostings
+#   diff      the differential cases, on the kernel and under the preload: an engine of one worker, of two, and inside
+#             the program
 #   programs  real programs on engines: tests/programs/*.sh (`programs/NAME` runs one)
 
 test_groups=(build unit world fuzz docs diff programs)
@@ -174,6 +175,7 @@ group_diff() {
 		[[ -f $test && -x $test ]] || continue
 		area=${test##*/diff_}
 		run_cases diff "$area" 200 "$CULVERT_ROOT/tests/diff/run.sh" "$area"
+		run_cases diff-workers "$area" 200 env ENGINE_WORKERS=2 "$CULVERT_ROOT/tests/diff/run.sh" "$area"
 		run_cases diff-inline "$area" 200 "$CULVERT_ROOT/tests/diff/run.sh" --inline "$area"
 		spaces_of_run_remove "$CULVERT_RUN_ID"
 	done

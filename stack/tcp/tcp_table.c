@@ -188,10 +188,10 @@ static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
 	return false;
 }
 
-/* Connections whose listener is gone, and TIME_WAITs, hold their port too, on their own address. */
-static bool port_is_used(const struct tcp_sock *tp, const struct cv_endpoint *local)
+/* t: ours, or another worker's, whose counts are read as they are being written: bind may see them a moment late. */
+static bool port_is_used_in(const struct tcp *t, const struct tcp_sock *tp, const struct cv_endpoint *local)
 {
-	const struct tcp_port *port = &tp->sk.engine->tcp->ports[local->port];
+	const struct tcp_port *port = &t->ports[local->port];
 	unsigned families = takes(&tp->sk, local->addr);
 
 	for (unsigned slot = 0; slot < TCP_PORT_SLOTS; slot++) {
@@ -200,11 +200,24 @@ static bool port_is_used(const struct tcp_sock *tp, const struct cv_endpoint *lo
 		if (!(families & (slot < TCP_PORT_SLOTS / 2 ? TAKES_V4 : TAKES_V6)) ||
 			(!addr_is_any(local->addr) && slot != use_slot(local->addr)))
 			continue;
-		if (use->all > 0 && !(tp->sk.reuseaddr && use->no_reuseaddr == 0) &&
-			!(tp->sk.reuseport && use->no_reuseport == 0))
+		if (__atomic_load_n(&use->all, __ATOMIC_RELAXED) > 0 &&
+			!(tp->sk.reuseaddr && __atomic_load_n(&use->no_reuseaddr, __ATOMIC_RELAXED) == 0) &&
+			!(tp->sk.reuseport && __atomic_load_n(&use->no_reuseport, __ATOMIC_RELAXED) == 0))
 			return true;
 	}
 	return false;
+}
+
+/* Connections whose listener is gone, and TIME_WAITs, hold their port too, on their own address; on any worker. */
+static bool port_is_used(const struct tcp_sock *tp, const struct cv_endpoint *local)
+{
+	const struct crew *c = tp->sk.engine->crew;
+
+	for (unsigned k = 0; c != NULL && k < c->n; k++) {
+		if (port_is_used_in(c->engines[k]->tcp, tp, local))
+			return true;
+	}
+	return c == NULL && port_is_used_in(tp->sk.engine->tcp, tp, local);
 }
 
 bool tcp_port_is_listened(const struct tcp_sock *tp)

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Programs on hosts of several workers: one listener takes connections on all of them, one set hears of all, and what ends
+ * a socket ends it wherever it is (docs/decisions/0015-workers.md). What holds for any number of workers is in user.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "stack/tcp/tcp.h"
+#include "tests/world/program.h"
+
+#define WORKERS 2
+#define MANY 24u
+
+static const struct world_link quick = {.delay_ns = MS};
+static const struct user_limits small = {.socks_max = 2048,
+	.rxds_max = 1024,
+	.lanes_max = 8,
+	.sets_max = 64,
+	.cmd_entries = 64,
+	.comp_entries = 512,
+	.set_entries = 64,
+	.rx_bytes = 4 << 20,
+	.tx_bytes_lane = 2 << 20};
+
+/* A server program on host 1, a client program on host 0. */
+struct pair {
+	struct world *w;
+	struct program_host ha, hb;
+	struct program_group *ga, *gb;
+	struct program a, b;
+	uint32_t listener, client[MANY], server[MANY];
+};
+
+static void pair_start(struct pair *t, uint64_t seed, enum world_rss rss)
+{
+	t->w = world_new_crew(seed, &quick, WORKERS, rss);
+	program_host_init(&t->ha, t->w, 0);
+	program_host_init(&t->hb, t->w, 1);
+	t->ga = program_group_new(&t->ha, &small);
+	t->gb = program_group_new(&t->hb, &small);
+	program_start(&t->a, t->ga, NULL);
+	program_start(&t->b, t->gb, NULL);
+}
+
+/* Sockets of TCP on all workers of a host, TIME_WAITs included. */
+static uint32_t socks_of(const struct pair *t, int host)
+{
+	uint32_t sum = 0;
+
+	for (uint16_t k = 0; k < WORKERS; k++) {
+		uint32_t socks, waits;
+
+		tcp_count(world_engine(&t->w->host[host], k), &socks, &waits);
+		sum += socks + waits;
+	}
+	return sum;
+}
+
+static void pair_end(struct pair *t)
+{
+	program_group_free(t->ga);
+	program_group_free(t->gb);
+	world_run(t->w, 400 * SEC, NULL, NULL);
+	assert_int_equal(socks_of(t, 0), 0);
+	assert_int_equal(socks_of(t, 1), 0);
+	world_free(t->w);
+	program_host_fini(&t->ha);
+	program_host_fini(&t->hb);
+}
+
+static void run_ms(struct pair *t, unsigned ms)
+{
+	world_run(t->w, ms * MS, NULL, NULL);
+}
+
+/* Returns how many of the server's ends are on worker 1. */
+static unsigned connect_many(struct pair *t)
+{
+	unsigned far = 0;
+
+	t->listener = program_listener(&t->b, 1, 80);
+	for (unsigned i = 0; i < MANY; i++)
+		t->client[i] = program_connect(&t->a, 1, 80);
+	run_ms(t, 20);
+	for (unsigned i = 0; i < MANY; i++) {
+		t->server[i] = program_accept(&t->b, t->listener, true);
+		assert_int_not_equal(t->server[i], CV_SOCK_NONE);
+		far += program_record(&t->b, t->server[i])->worker == 1;
+	}
+	assert_int_equal(program_accept(&t->b, t->listener, true), CV_SOCK_NONE);
+	run_ms(t, 1);
+	return far;
+}
+
+static void listener__on_all_workers__gives_every_connection_to_its_program(void **state)
+{
+	static const enum world_rss kinds[] = {WORLD_RSS_HASH, WORLD_RSS_ONE, WORLD_RSS_TURN};
+
+	(void)state;
+	for (unsigned k = 0; k < 3; k++) {
+		struct pair t;
+		unsigned far;
+
+		pair_start(&t, k, kinds[k]);
+		far = connect_many(&t);
+		assert_in_range(far, 1, MANY - 1);
+		for (unsigned i = 0; i < MANY; i++) {
+			const struct cv_endpoint *peer = &program_record(&t.b, t.server[i])->peer;
+			char text[8];
+			unsigned from = 0;
+
+			assert_int_equal(program_send(&t.b, t.server[i], "hello", 5, NULL), 5);
+			run_ms(&t, 5);
+			/* To the client that has this port, and nobody else. */
+			while (program_record(&t.a, t.client[from])->local.port != peer->port)
+				from++;
+			assert_int_equal(program_recv(&t.a, t.client[from], text, sizeof(text), NULL), 5);
+			assert_memory_equal(text, "hello", 5);
+		}
+		assert_int_equal(program_info(t.ga).violations + program_info(t.gb).violations, 0);
+		pair_end(&t);
+	}
+}
+
+static const struct cv_segment *geo_of(const struct program_group *g)
+{
+	return (const void *)g->seg;
+}
+
+static uint32_t events(const struct program_group *g, int set, uint16_t worker)
+{
+	const struct cv_segment *geo = geo_of(g);
+	const struct cv_set *ring = (const void *)(g->seg + geo->sets_off +
+		((uint64_t)worker * geo->sets_max + (uint32_t)set) * geo->set_stride);
+
+	return ring->tail;
+}
+
+/* One set watches sockets of both workers: each posts into its own ring, either rings the one bell for the one armed word. */
+static void set__with_sockets_of_all_workers__hears_of_each(void **state)
+{
+	struct pair t;
+	struct cv_set *first;
+	uint32_t before[WORKERS], rings;
+	int set;
+
+	(void)state;
+	pair_start(&t, 7, WORLD_RSS_HASH);
+	assert_in_range(connect_many(&t), 1, MANY - 1);
+	set = program_set_open(&t.b, 55);
+	first = (void *)(t.gb->seg + geo_of(t.gb)->sets_off + (uint32_t)set * geo_of(t.gb)->set_stride);
+	for (unsigned i = 0; i < MANY; i++)
+		program_post(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = t.server[i],
+					   .arg = (uint32_t)set, .len = i});
+	run_ms(&t, 1);
+	for (uint16_t k = 0; k < WORKERS; k++)
+		before[k] = events(t.gb, set, k);
+	assert_int_equal(before[0] + before[1], MANY);
+	for (uint16_t worker = 0; worker < WORKERS; worker++) {
+		unsigned i = 0;
+
+		while (program_record(&t.b, t.server[i])->worker != worker)
+			i++;
+		first->head = events(t.gb, set, 0);
+		((struct cv_set *)(void *)((char *)first +
+			geo_of(t.gb)->sets_max * geo_of(t.gb)->set_stride))->head = events(t.gb, set, 1);
+		first->armed = 1u + worker;
+		rings = t.hb.rings;
+		for (unsigned c = 0; c < MANY; c++) {
+			if (program_record(&t.a, t.client[c])->local.port ==
+				program_record(&t.b, t.server[i])->peer.port)
+				program_send(&t.a, t.client[c], "x", 1, NULL);
+		}
+		run_ms(&t, 10);
+		assert_int_equal(events(t.gb, set, worker), before[worker] + 1);
+		assert_int_equal(events(t.gb, set, 1 - worker), before[1 - worker]);
+		assert_int_equal(t.hb.rings, rings + 1);
+		assert_int_equal(t.hb.last_bell, 55);
+		before[worker]++;
+	}
+	pair_end(&t);
+}
+
+/* Nobody took them: they end with the listener, on both workers; the peers see it. */
+static void listener_closed__with_connections_waiting__they_are_reset_everywhere(void **state)
+{
+	struct pair t;
+
+	(void)state;
+	pair_start(&t, 8, WORLD_RSS_ONE);
+	t.listener = program_listener(&t.b, 1, 80);
+	for (unsigned i = 0; i < MANY; i++)
+		t.client[i] = program_connect(&t.a, 1, 80);
+	run_ms(&t, 20);
+	program_close(&t.b, t.listener);
+	run_ms(&t, 20);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_true(program_record(&t.a, t.client[i])->status & CV_ST_DEAD);
+	assert_int_equal(socks_of(&t, 1), 0);
+	assert_int_equal(program_info(t.gb).socks, 0);
+	/* And the port is nobody's: a connect is refused whatever worker it comes to. */
+	for (unsigned i = 0; i < 4; i++)
+		t.client[i] = program_connect(&t.a, 1, 80);
+	run_ms(&t, 10);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(program_record(&t.a, t.client[i])->error, CV_ECONNREFUSED);
+	pair_end(&t);
+}
+
+static void process_killed__its_connections_end_on_all_workers(void **state)
+{
+	struct pair t;
+
+	(void)state;
+	pair_start(&t, 9, WORLD_RSS_HASH);
+	assert_in_range(connect_many(&t), 1, MANY - 1);
+	program_end(&t.b);
+	run_ms(&t, 20);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_true(program_record(&t.a, t.client[i])->status & CV_ST_RX_EOF);
+	assert_int_equal(program_info(t.gb).socks, 0);
+	pair_end(&t);
+}
+
+/* The child of a fork takes connections of either worker, and holds them. */
+static void fork__the_child_accepts_from_all_workers(void **state)
+{
+	struct pair t;
+	struct program child;
+	unsigned far = 0;
+
+	(void)state;
+	pair_start(&t, 10, WORLD_RSS_HASH);
+	t.listener = program_listener(&t.b, 1, 80);
+	program_start(&child, t.gb, &t.b);
+	program_close(&t.b, t.listener);
+	for (unsigned i = 0; i < MANY; i++)
+		t.client[i] = program_connect(&t.a, 1, 80);
+	run_ms(&t, 20);
+	for (unsigned i = 0; i < MANY; i++) {
+		t.server[i] = program_accept(&child, t.listener, true);
+		assert_int_not_equal(t.server[i], CV_SOCK_NONE);
+		far += program_record(&child, t.server[i])->worker == 1;
+	}
+	run_ms(&t, 1);
+	assert_in_range(far, 1, MANY - 1);
+	program_end(&t.b);
+	run_ms(&t, 10);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_false(program_record(&t.a, t.client[i])->status & CV_ST_RX_EOF);
+	program_end(&child);
+	run_ms(&t, 10);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_true(program_record(&t.a, t.client[i])->status & CV_ST_RX_EOF);
+	pair_end(&t);
+}
+
+/* What is set on a listener after listen() holds for connections of all workers (accept(2)). */
+static void listener__options_set_later__are_every_connections(void **state)
+{
+	struct pair t;
+	const int on = 1;
+	struct cv_command set = {.op = CV_CMD_SETOPT, .arg = CV_OPT_KEEPALIVE, .len = sizeof(on)};
+
+	(void)state;
+	pair_start(&t, 11, WORLD_RSS_HASH);
+	t.listener = program_listener(&t.b, 1, 80);
+	set.sock = t.listener;
+	memcpy(set.value, &on, sizeof(on));
+	assert_int_equal(program_call(&t.b, set), 0);
+	run_ms(&t, 1);
+	for (unsigned i = 0; i < MANY; i++)
+		t.client[i] = program_connect(&t.a, 1, 80);
+	run_ms(&t, 20);
+	for (unsigned i = 0; i < MANY; i++) {
+		struct program *lane;
+		int value = 0;
+
+		t.server[i] = program_accept(&t.b, t.listener, true);
+		lane = program_of(&t.b, t.server[i]);
+		assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_GETOPT,
+							   .sock = t.server[i], .arg = CV_OPT_KEEPALIVE}), 0);
+		memcpy(&value, lane->shared->reply, sizeof(value));
+		assert_int_equal(value, 1);
+	}
+	pair_end(&t);
+}
+
+/* All workers together take what one would: the backlog and one more. */
+static void backlog__is_one_for_all_workers(void **state)
+{
+	struct pair t;
+	unsigned connected = 0;
+
+	(void)state;
+	pair_start(&t, 12, WORLD_RSS_HASH);
+	t.listener = program_listener(&t.b, 1, 80);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_LISTEN, .sock = t.listener,
+						 .arg = 7}), 0);
+	for (unsigned i = 0; i < MANY; i++)
+		t.client[i] = program_connect(&t.a, 1, 80);
+	run_ms(&t, 500);
+	for (unsigned i = 0; i < MANY; i++)
+		connected += program_accept(&t.b, t.listener, false) != CV_SOCK_NONE;
+	assert_int_equal(connected, 8);
+	pair_end(&t);
+}
+
+/* A port that only another worker's TIME_WAITs still have (bind(2)). */
+static void bind__with_time_waits_on_another_worker__is_in_use(void **state)
+{
+	struct pair t;
+	uint32_t sock;
+	struct cv_command bind = {.op = CV_CMD_BIND, .peer = world_endpoint(1, 80)};
+
+	(void)state;
+	pair_start(&t, 14, WORLD_RSS_HASH);
+	assert_in_range(connect_many(&t), 1, MANY - 1);
+	/* Who closes first has the TIME_WAIT. */
+	for (unsigned i = 0; i < MANY; i++) {
+		if (program_record(&t.b, t.server[i])->worker == 1)
+			program_close(&t.b, t.server[i]);
+	}
+	run_ms(&t, 10);
+	for (unsigned i = 0; i < MANY; i++)
+		program_close(&t.a, t.client[i]);
+	run_ms(&t, 10);
+	for (unsigned i = 0; i < MANY; i++) {
+		if (program_record(&t.b, t.server[i])->handle == t.server[i])
+			program_close(&t.b, t.server[i]);
+	}
+	program_close(&t.b, t.listener);
+	run_ms(&t, 10);
+	sock = program_open(&t.b, CV_STREAM);
+	bind.sock = sock;
+	assert_int_equal(program_call(&t.b, bind), -CV_EADDRINUSE);
+	world_run(t.w, 120 * SEC, NULL, NULL);
+	assert_int_equal(program_call(&t.b, bind), 0);
+	pair_end(&t);
+}
+
+/* Only worker 0 knows which ports are taken. */
+static void bind__of_another_workers_socket__is_refused(void **state)
+{
+	struct pair t;
+	int sock;
+
+	(void)state;
+	pair_start(&t, 13, WORLD_RSS_HASH);
+	sock = program_call(t.a.more[0], (struct cv_command){.op = CV_CMD_OPEN, .family = CV_AF_INET,
+						 .type = CV_STREAM});
+	assert_true(sock > 0);
+	assert_int_equal(program_record(&t.a, (uint32_t)sock)->worker, 1);
+	assert_int_equal(program_call(&t.a, (struct cv_command){.op = CV_CMD_BIND, .sock = (uint32_t)sock,
+						 .peer = world_endpoint(0, 90)}), -CV_EINVAL);
+	assert_int_equal(program_call(&t.a, (struct cv_command){.op = CV_CMD_LISTEN, .sock = (uint32_t)sock,
+						 .arg = 5}), -CV_EINVAL);
+	assert_int_equal(program_call(t.a.more[0], (struct cv_command){.op = CV_CMD_OPEN,
+						 .family = CV_AF_INET, .type = CV_DGRAM}), -CV_EINVAL);
+	pair_end(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(listener__on_all_workers__gives_every_connection_to_its_program),
+		cmocka_unit_test(set__with_sockets_of_all_workers__hears_of_each),
+		cmocka_unit_test(listener_closed__with_connections_waiting__they_are_reset_everywhere),
+		cmocka_unit_test(process_killed__its_connections_end_on_all_workers),
+		cmocka_unit_test(fork__the_child_accepts_from_all_workers),
+		cmocka_unit_test(listener__options_set_later__are_every_connections),
+		cmocka_unit_test(backlog__is_one_for_all_workers),
+		cmocka_unit_test(bind__with_time_waits_on_another_worker__is_in_use),
+		cmocka_unit_test(bind__of_another_workers_socket__is_refused),
+	};
+
+	world_eal_init("user_crew");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
