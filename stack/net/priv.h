@@ -23,6 +23,7 @@
 #define NET_ADDRS_MAX 256
 #define NET_PMTUS 256u
 #define REASS_BUCKETS 64u
+#define REASS_SOURCES 256u
 #define IP6_MTU_MIN 1280u
 #define NET_ROUTES_MAX 1024u /* of a family */
 #define NET_ROUTERS_MAX 16u
@@ -179,6 +180,9 @@ struct net {
 	struct list reass_buckets[REASS_BUCKETS];
 	struct list reass_age; /* oldest first */
 	uint32_t reass_mbufs, reass_mbufs_max;
+	struct {
+		uint32_t datagrams, mbufs;
+	} reass_of[REASS_SOURCES]; /* of each source, by hash */
 };
 
 /* local.c */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Putting fragments together (RFC791:3.2, RFC8200:4.5), both families. Bounded in datagrams, in
- * fragments of one and in packet buffers of all; the oldest goes first. Overlapping fragments end
+ * fragments of one and in packet buffers, of all and of each source, so that one that only begins datagrams costs
+ * nobody else his; the oldest goes first. Overlapping fragments end
  * their datagram and what still comes of it (RFC5722; for IPv4 as Linux does since FragmentSmack);
- * an exact repetition is ignored.
+ * an exact repetition is ignored. A fragment that is the whole datagram has nothing to do with others (RFC6946).
  *
  * Invariant: a datagram's fragments are linked by offset, and no two overlap.
  */
@@ -14,6 +15,8 @@
 
 #define REASS_MAX 256u
 #define REASS_FRAGS_MAX 256u
+#define REASS_SOURCE_MAX 64u    /* datagrams of one source, */
+#define REASS_SOURCE_SHARE 2u   /* and its part of the buffers */
 #define REASS_NS_V4 30000000000ull
 #define REASS_NS_V6 60000000000ull
 
@@ -26,6 +29,7 @@ struct reass {
 	uint8_t proto;  /* IPv4's only: IPv6 tells datagrams apart by the id alone */
 	bool dead;      /* overlapped: swallows the rest */
 	uint8_t ce;     /* one of them met congestion (RFC3168:5.3) */
+	uint8_t source; /* in net.reass_of */
 	uint32_t total; /* bytes, 0: the last fragment is not here yet */
 	uint32_t have, frags, mbufs;
 	struct rte_mbuf *head, *tail; /* by pkt.next, ascending; pkt.seq is the offset */
@@ -43,20 +47,34 @@ static struct list *bucket(struct net *net, const struct pkt *p, uint32_t id)
 	return &net->reass_buckets[(h >> 16) % REASS_BUCKETS];
 }
 
+static void buffers_count(struct engine *e, struct reass *r, uint32_t n)
+{
+	r->mbufs += n;
+	e->net->reass_mbufs += n;
+	e->net->reass_of[r->source].mbufs += n;
+}
+
+static void buffers_forget(struct engine *e, struct reass *r)
+{
+	e->net->reass_mbufs -= r->mbufs;
+	e->net->reass_of[r->source].mbufs -= r->mbufs;
+	r->mbufs = 0;
+}
+
 static void buffers_free(struct engine *e, struct reass *r)
 {
 	for (struct rte_mbuf *m = r->head, *next; m != NULL; m = next) {
 		next = pkt_of(m)->next;
 		rte_pktmbuf_free(m);
 	}
-	e->net->reass_mbufs -= r->mbufs;
-	r->mbufs = 0;
+	buffers_forget(e, r);
 	r->head = r->tail = NULL;
 }
 
 static void reass_free(struct engine *e, struct reass *r)
 {
 	buffers_free(e, r);
+	e->net->reass_of[r->source].datagrams--;
 	list_del(&r->hash_node);
 	list_del(&r->age_node);
 	timer_del(&e->wheel, &r->timer);
@@ -81,12 +99,35 @@ static void evict_oldest(struct engine *e)
 	reass_free(e, list_entry(list_first(&e->net->reass_age), struct reass, age_node));
 }
 
+/* Which of the counts is this source's; several may share one. */
+static uint8_t source_slot(const struct net *net, const uint8_t src[16])
+{
+	uint64_t words[2];
+
+	memcpy(words, src, 16);
+	return (uint8_t)(siphash13(&net->frag_key, words, 2, 1) % REASS_SOURCES);
+}
+
+static void evict_oldest_of(struct engine *e, uint8_t source)
+{
+	list_for_each (node, &e->net->reass_age) {
+		struct reass *r = list_entry(node, struct reass, age_node);
+
+		if (r->source != source)
+			continue;
+		e->counters.reass_evicted++;
+		reass_free(e, r);
+		return;
+	}
+}
+
 static struct reass *reass_get(struct engine *e, const struct pkt *p, uint32_t id)
 {
 	struct net *net = e->net;
 	struct list *b = bucket(net, p, id);
 	bool v4 = addr_is_v4(p->src.addr);
 	uint8_t proto = v4 ? p->proto : 0;
+	uint8_t source = source_slot(net, p->src.addr);
 	struct reass *r;
 
 	list_for_each (node, b) {
@@ -95,6 +136,8 @@ static struct reass *reass_get(struct engine *e, const struct pkt *p, uint32_t i
 			addr_equal(r->src, p->src.addr) && addr_equal(r->dst, p->dst.addr))
 			return r;
 	}
+	if (net->reass_of[source].datagrams == REASS_SOURCE_MAX)
+		evict_oldest_of(e, source);
 	if (net->reass.used == REASS_MAX)
 		evict_oldest(e);
 	r = pool_get(&net->reass);
@@ -104,6 +147,8 @@ static struct reass *reass_get(struct engine *e, const struct pkt *p, uint32_t i
 	r->id = id;
 	r->proto = proto;
 	r->port = p->port;
+	r->source = source;
+	net->reass_of[source].datagrams++;
 	list_add_head(b, &r->hash_node);
 	list_add_tail(&net->reass_age, &r->age_node);
 	timer_init(&r->timer, reass_timer);
@@ -149,8 +194,7 @@ static void insert(struct engine *e, struct reass *r, struct rte_mbuf *m, struct
 		r->tail = m;
 	r->have += rte_pktmbuf_pkt_len(m);
 	r->frags++;
-	r->mbufs += m->nb_segs;
-	e->net->reass_mbufs += m->nb_segs;
+	buffers_count(e, r, m->nb_segs);
 	r->ce |= (p->tos & 3) == 3;
 }
 
@@ -169,8 +213,7 @@ static struct rte_mbuf *join(struct engine *e, struct reass *r)
 	if (r->ce)
 		pkt_of(first)->tos |= 3;
 	first->ol_flags &= ~RTE_MBUF_F_RX_L4_CKSUM_MASK; /* that verdict was about a piece */
-	e->net->reass_mbufs -= r->mbufs;
-	r->mbufs = 0;
+	buffers_forget(e, r);
 	r->head = NULL;
 	reass_free(e, r);
 	e->counters.reass_done++;
@@ -199,11 +242,20 @@ struct rte_mbuf *reass_input(struct engine *e, struct rte_mbuf *m, const struct 
 	struct pkt *p = pkt_of(m);
 	uint32_t len = rte_pktmbuf_pkt_len(m), end = f->off + len;
 	uint32_t max = addr_is_v4(p->src.addr) ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6;
+	uint8_t source = source_slot(net, p->src.addr);
 	struct rte_mbuf *before;
 	struct reass *r;
 
+	if (f->off == 0 && !f->more) { /* RFC6946:4 */
+		m->ol_flags &= ~RTE_MBUF_F_RX_L4_CKSUM_MASK;
+		p->seq = 0;
+		return m;
+	}
 	if (len == 0 || (f->more && len % 8 != 0) || end > max)
 		return refuse(e, m);
+	while (net->reass_of[source].mbufs + m->nb_segs > net->reass_mbufs_max / REASS_SOURCE_SHARE &&
+		net->reass_of[source].datagrams > 0)
+		evict_oldest_of(e, source);
 	while (net->reass_mbufs + m->nb_segs > net->reass_mbufs_max && !list_empty(&net->reass_age))
 		evict_oldest(e);
 	r = reass_get(e, p, f->id);

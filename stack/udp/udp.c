@@ -18,11 +18,12 @@ static int udp_connect(struct sock *sk, const struct cv_endpoint *to)
 		ret = udp_autobind(sk);
 	if (ret != 0)
 		return ret;
-	memset(&us->path, 0, sizeof(us->path));
+	memset(&us->peer, 0, sizeof(us->peer));
+	memset(&us->last, 0, sizeof(us->last));
 	udp_source_of(sk, src);
 	if (ifindex == 0 && addr_is_multicast(peer.addr))
 		ifindex = mcast_out(us->mcast, addr_is_v4(peer.addr)).ifindex;
-	ret = ip_path_resolve_via(sk->engine, &us->path, peer.addr, src, ifindex);
+	ret = ip_path_resolve_via(sk->engine, &us->peer.path, peer.addr, src, ifindex);
 	if (ret != 0)
 		return ret;
 	memcpy(sk->local.addr, src, 16);
@@ -39,7 +40,8 @@ static int udp_disconnect(struct sock *sk)
 
 	sk->status &= ~(uint32_t)CV_ST_CONNECTED;
 	memset(&sk->peer, 0, sizeof(sk->peer));
-	memset(&us->path, 0, sizeof(us->path));
+	memset(&us->peer, 0, sizeof(us->peer));
+	memset(&us->last, 0, sizeof(us->last));
 	if (!(us->flags & UDP_BOUND_ADDR)) {
 		memset(sk->local.addr, 0, 16);
 		if (sk->family == CV_AF_INET)

@@ -38,15 +38,22 @@ enum udp_flag {
 struct udp_how {
 	struct cv_endpoint to;
 	uint8_t src[16];
-	struct ip_path *path;
+	struct udp_path *by;
 	uint16_t segment; /* UDP_SEGMENT: the bytes of each datagram that it is cut into, 0: it is one */
+	uint8_t tos, ttl;
+};
+
+/* A path that a datagram took, and how; kept for the next one to the same address. */
+struct udp_path {
+	struct ip_path path;
+	bool plain; /* nothing has to be asked again as long as the path is valid and no option was set */
 	uint8_t tos, ttl;
 };
 
 struct udp_sock {
 	struct sock sk;        /* first */
 	struct list port_node; /* in its port's bucket while bound */
-	struct ip_path path;   /* to the peer, while there is one */
+	struct udp_path peer;  /* while there is one */
 	uint32_t flags;        /* enum udp_flag */
 	uint32_t drops;        /* datagrams that found the receive queue full */
 	uint8_t tos, tclass, ttl, hops;
@@ -59,7 +66,7 @@ struct udp_sock {
 		uint8_t dst[16], src[16];
 		bool src_chosen; /* by the route, not by the user */
 		uint16_t ifindex;
-		struct ip_path path;
+		struct udp_path to;
 	} last;
 	/* UDP_CORK, MSG_MORE: a datagram that is not complete yet, and how it will leave. */
 	struct list corked; /* txbuf.node */

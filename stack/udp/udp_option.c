@@ -77,8 +77,9 @@ static int mtu_option(struct udp_sock *us, int *value, bool set)
 	if (!(sk->status & CV_ST_CONNECTED))
 		return -CV_ENOTCONN;
 	udp_source_of(sk, src);
-	(void)ip_path_resolve_via(sk->engine, &us->path, sk->peer.addr, src, us->device);
-	*value = us->path.pmtu;
+	us->peer.plain = false;
+	(void)ip_path_resolve_via(sk->engine, &us->peer.path, sk->peer.addr, src, us->device);
+	*value = us->peer.path.pmtu;
 	return 0;
 }
 
@@ -139,7 +140,7 @@ static int device_set(struct udp_sock *us, const void *value, uint32_t len)
 	struct port *port;
 
 	memcpy(name, value, len < sizeof(name) - 1 ? len : sizeof(name) - 1);
-	us->path.gen = us->last.path.gen = 0;
+	us->peer.path.gen = us->last.to.path.gen = 0;
 	if (name[0] == '\0') {
 		us->device = 0;
 		return 0;
@@ -182,8 +183,8 @@ int udp_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t 
 	}
 	if (ret == -CV_ENOPROTOOPT)
 		ret = mcast_setopt(sk->engine, &us->mcast, sk->family, opt, value, len);
-	if (ret == 0) /* what it was chosen by may be another one now */
-		us->last.path.gen = 0;
+	/* What datagrams are sent with may be something else now. */
+	us->last.to.path.gen = us->peer.path.gen = 0;
 	return ret;
 }
 

@@ -12,6 +12,7 @@
 #include "stack/udp/priv.h"
 
 #define UDP_CKSUM_OFF 6
+#define UDP_PLAIN_MAX 65507u  /* longer ones are IPv6's, or an error */
 #define UDP_SEGMENTS_MAX 128u /* Linux's UDP_MAX_SEGMENTS */
 
 int udp_peer_check(struct sock *sk, struct cv_endpoint *peer)
@@ -46,15 +47,15 @@ static int path_find(struct udp_sock *us, struct udp_how *how, uint16_t ifindex)
 	bool any = addr_is_any(how->src);
 	int ret;
 
-	how->path = &us->last.path;
-	if (ip_path_is_valid(e, &us->last.path) && addr_equal(us->last.dst, how->to.addr) &&
+	how->by = &us->last.to;
+	if (ip_path_is_valid(e, &us->last.to.path) && addr_equal(us->last.dst, how->to.addr) &&
 		us->last.ifindex == ifindex &&
 		(any ? us->last.src_chosen : addr_equal(us->last.src, how->src))) {
 		memcpy(how->src, us->last.src, 16);
 		return 0;
 	}
-	memset(&us->last.path, 0, sizeof(us->last.path));
-	ret = ip_path_resolve_via(e, &us->last.path, how->to.addr, how->src, ifindex);
+	memset(&us->last.to, 0, sizeof(us->last.to));
+	ret = ip_path_resolve_via(e, &us->last.to.path, how->to.addr, how->src, ifindex);
 	memcpy(us->last.dst, how->to.addr, 16);
 	memcpy(us->last.src, how->src, 16);
 	us->last.src_chosen = any;
@@ -96,7 +97,7 @@ static int group_path(struct udp_sock *us, struct udp_how *how, const struct cv_
 	if (with == NULL || !(with->what & CV_WITH_TTL))
 		how->ttl = out.ttl;
 	ret = path_find(us, how, ifindex != 0 ? ifindex : out.ifindex);
-	how->path->no_loop = !out.loop;
+	how->by->path.no_loop = !out.loop;
 	return ret;
 }
 
@@ -114,8 +115,8 @@ static int how_path(struct udp_sock *us, const struct txbuf *b, struct udp_how *
 		return group_path(us, how, b->with, ifindex);
 	if (b->has_peer || (b->with != NULL && (b->with->what & (CV_WITH_SOURCE | CV_WITH_IFINDEX))))
 		return path_find(us, how, ifindex);
-	how->path = &us->path;
-	return ip_path_resolve_via(us->sk.engine, &us->path, how->to.addr, how->src, ifindex);
+	how->by = &us->peer;
+	return ip_path_resolve_via(us->sk.engine, &us->peer.path, how->to.addr, how->src, ifindex);
 }
 
 /* Where b goes, from which address, and with what in its headers. */
@@ -148,7 +149,7 @@ static int how_make(struct udp_sock *us, const struct txbuf *b, struct udp_how *
 /* Whether a datagram of len bytes, or those that it is cut into, may go along the path, and how the path is used. */
 static int path_prepare(struct udp_sock *us, const struct udp_how *how, const struct txbuf *b, uint32_t len)
 {
-	struct ip_path *path = how->path;
+	struct ip_path *path = &how->by->path;
 	bool v4 = addr_is_v4(how->to.addr);
 	uint8_t discover = v4 ? us->mtu_discover : us->mtu_discover6;
 	uint32_t most = v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6;
@@ -209,21 +210,25 @@ static bool body_attach(struct engine *e, struct rte_mbuf *m, struct txbuf *b, u
 	return true;
 }
 
-/* A header for len bytes. */
-static struct rte_mbuf *header_make(struct engine *e, uint16_t sport, uint16_t dport, uint32_t len)
+static inline void header_fill(struct rte_mbuf *m, uint16_t sport, uint16_t dport, uint32_t len)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(e->pkt_pool);
-	struct rte_udp_hdr *h;
+	struct rte_udp_hdr *h = (void *)rte_pktmbuf_append(m, sizeof(*h));
 
-	if (m == NULL) {
-		e->counters.no_mbuf++;
-		return NULL;
-	}
-	h = (void *)rte_pktmbuf_append(m, sizeof(*h));
 	h->src_port = rte_cpu_to_be_16(sport);
 	h->dst_port = rte_cpu_to_be_16(dport);
 	h->dgram_len = rte_cpu_to_be_16((uint16_t)(sizeof(*h) + len));
 	h->dgram_cksum = 0;
+}
+
+/* A header for len bytes. */
+static struct rte_mbuf *header_make(struct engine *e, uint16_t sport, uint16_t dport, uint32_t len)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(e->pkt_pool);
+
+	if (m == NULL)
+		e->counters.no_mbuf++;
+	else
+		header_fill(m, sport, dport, len);
 	return m;
 }
 
@@ -233,7 +238,7 @@ static void datagram_out(struct udp_sock *us, const struct udp_how *how, struct 
 	struct engine *e = us->sk.engine;
 
 	e->counters.udp_out++;
-	(void)ip_output(e, how->path, m, IPPROTO_UDP, how->tos, how->ttl, how->src, how->to.addr, UDP_CKSUM_OFF);
+	(void)ip_output(e, &how->by->path, m, IPPROTO_UDP, how->tos, how->ttl, how->src, how->to.addr, UDP_CKSUM_OFF);
 }
 
 /* --- several buffers, or several datagrams ----------------------------------------------------- */
@@ -324,7 +329,7 @@ void udp_cork_drop(struct udp_sock *us)
 		txbuf_put(list_entry(node, struct txbuf, node));
 	us->sk.tx_acked += us->corked_bytes;
 	us->corked_bytes = 0;
-	us->corked_how.path = NULL;
+	us->corked_how.by = NULL;
 }
 
 int udp_uncork(struct udp_sock *us)
@@ -333,9 +338,9 @@ int udp_uncork(struct udp_sock *us)
 	uint32_t total = us->corked_bytes;
 	int ret;
 
-	if (how->path == NULL)
+	if (how->by == NULL)
 		return 0;
-	ret = ip_path_resolve_via(us->sk.engine, how->path, how->to.addr, how->src, us->device);
+	ret = ip_path_resolve_via(us->sk.engine, &how->by->path, how->to.addr, how->src, us->device);
 	if (ret == 0)
 		ret = path_prepare(us, how, NULL, total);
 	if (ret == 0)
@@ -373,47 +378,94 @@ static int cork_append(struct udp_sock *us, struct txbuf *b)
 
 /* --- one buffer, one datagram: nearly all -------------------------------------------------------- */
 
-static int whole_out(struct udp_sock *us, const struct udp_how *how, struct txbuf *b)
+/* A header for b's bytes, and the bytes behind it. */
+static inline struct rte_mbuf *whole_build(struct engine *e, struct txbuf *b, uint16_t sport, uint16_t dport)
+{
+	struct rte_mbuf *m[2];
+
+	if (cv_unlikely(b->len == 0))
+		return header_make(e, sport, dport, 0);
+	if (cv_unlikely(rte_pktmbuf_alloc_bulk(e->pkt_pool, m, 2) != 0)) {
+		e->counters.no_mbuf++;
+		return NULL;
+	}
+	header_fill(m[0], sport, dport, b->len);
+	txbuf_begin(b);
+	rte_pktmbuf_attach_extbuf(
+		m[1], (void *)(uintptr_t)b->data, RTE_BAD_IOVA, (uint16_t)b->len, &b->shinfo);
+	m[1]->data_off = 0;
+	m[1]->data_len = (uint16_t)b->len;
+	m[0]->next = m[1];
+	m[0]->nb_segs = 2;
+	m[0]->pkt_len += b->len;
+	return m[0];
+}
+
+static inline int whole_out(struct udp_sock *us, const struct udp_path *by, const uint8_t src[16],
+	const struct cv_endpoint *to, struct txbuf *b)
 {
 	struct engine *e = us->sk.engine;
 	uint32_t len = b->len;
-	struct rte_mbuf *m = header_make(e, us->sk.local.port, how->to.port, len);
+	struct rte_mbuf *m = whole_build(e, b, us->sk.local.port, to->port);
 
 	if (m == NULL)
 		return -CV_ENOBUFS;
-	if (len > 0) {
-		txbuf_begin(b);
-		if (!body_attach(e, m, b, 0, len)) {
-			rte_pktmbuf_free(m);
-			return -CV_ENOBUFS;
-		}
-	}
 	taken(us, len);
-	datagram_out(us, how, m);
+	e->counters.udp_out++;
+	(void)ip_output(e, &by->path, m, IPPROTO_UDP, by->tos, by->ttl, src, to->addr, UDP_CKSUM_OFF);
 	if (len == 0)
 		b->release(b, b->ctx);
 	return 0;
 }
 
-int udp_send(struct sock *sk, struct txbuf *b)
+/* The way that the last datagram to the same address took, when nothing is to be asked again; NULL: it is. */
+static inline const struct udp_path *way_known(const struct udp_sock *us, const struct txbuf *b)
 {
-	struct udp_sock *us = udp_of(sk);
+	const struct udp_path *by = b->has_peer ? &us->last.to : &us->peer;
+
+	if (!by->plain || !ip_path_is_valid(us->sk.engine, &by->path) || b->with != NULL ||
+		(b->flags & CV_F_MORE) || b->len > UDP_PLAIN_MAX || (us->sk.status & CV_ST_TX_SHUT))
+		return NULL;
+	if (b->has_peer && (!addr_equal(us->last.dst, b->peer.addr) || b->peer.port == 0))
+		return NULL;
+	return by;
+}
+
+static int send_asking(struct udp_sock *us, struct txbuf *b)
+{
 	struct udp_how how;
 	int ret;
 
-	if (cv_unlikely(us->corked_how.path != NULL))
+	if (us->corked_how.by != NULL)
 		return cork_append(us, b);
 	ret = how_make(us, b, &how);
 	if (ret != 0)
 		return ret;
-	if (cv_unlikely((us->flags & UDP_CORK) || (b->flags & CV_F_MORE))) {
+	how.by->plain = false;
+	if ((us->flags & UDP_CORK) || (b->flags & CV_F_MORE)) {
 		us->corked_how = how;
 		return cork_append(us, b);
 	}
 	ret = path_prepare(us, &how, b, b->len);
 	if (ret != 0)
 		return ret;
-	if (cv_unlikely(how.segment != 0 && b->len > how.segment))
+	how.by->tos = how.tos;
+	how.by->ttl = how.ttl;
+	if (how.segment != 0 && b->len > how.segment)
 		return segments_out(us, &how, b);
-	return whole_out(us, &how, b);
+	how.by->plain = how.by->path.may_fragment && how.segment == 0 && b->with == NULL &&
+		!(us->flags & UDP_DONTFRAG6) && !addr_is_multicast(how.to.addr);
+	return whole_out(us, how.by, how.src, &how.to, b);
+}
+
+int udp_send(struct sock *sk, struct txbuf *b)
+{
+	struct udp_sock *us = udp_of(sk);
+	const struct udp_path *by = way_known(us, b);
+
+	if (cv_unlikely(by == NULL))
+		return send_asking(us, b);
+	if (b->has_peer)
+		return whole_out(us, by, us->last.src, &b->peer, b);
+	return whole_out(us, by, sk->local.addr, &sk->peer, b);
 }

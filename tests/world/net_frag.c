@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Fragments, both families and both ways: whole datagrams over bad wires, overlaps, limits, time.
  */
-#include "tests/world/net_common.h"
+#include "tests/world/wire.h"
 
 #define MF 0x2000
 
@@ -325,11 +325,107 @@ static void many_unfinished__the_oldest_goes(void **state)
 		cut_init(&c, w, v6, 2000);
 		for (uint16_t id = 0; id < 300; id++)
 			frag(&c, id, 0, 1000);
-		assert_int_equal(COUNT(w, 0, reass_evicted), 300 - 256);
+		assert_int_equal(COUNT(w, 0, reass_evicted), 300 - 64);
 		frag(&c, 299, 1000, 1008);
 		arrived(sk, &c);
 		frag(&c, 0, 1000, 1008);
 		assert_int_equal(sk->rxq.n, 0);
+		sock_close(sk, false);
+		world_free(w);
+	}
+}
+
+/* The first half of a datagram from another source, "10.0.0.9", or its second. */
+static void other_half(struct world *w, bool second)
+{
+	uint8_t udp[2048], payload[1008], frame[2048];
+
+	pattern(payload, sizeof(payload), 9);
+	udp_bytes(udp, "10.0.0.9", 5, "10.0.0.1", 9, payload, sizeof(payload));
+	world_inject(w, 0, frame,
+		frame4(frame, w, 0, "10.0.0.9", "10.0.0.1", IPPROTO_UDP, 77, second ? 512 / 8 : MF,
+			udp + (second ? 512 : 0), second ? 1016 - 512 : 512));
+	world_run(w, 0, NULL, NULL);
+}
+
+static void many_unfinished_of_one_source__cost_others_nothing(void **state)
+{
+	struct sock *sk;
+	struct world *w = frag_world(7, &sk);
+	struct cut c;
+
+	(void)state;
+	cut_init(&c, w, false, 2000);
+	other_half(w, false);
+	for (uint16_t id = 0; id < 2000; id++)
+		frag(&c, id, 0, 1000);
+	other_half(w, true);
+	assert_int_equal(sk->rxq.n, 1);
+	assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 1008);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+/* RFC6946:4: it is the whole datagram, whatever else has its identification. */
+static void ipv6__atomic_fragment__has_nothing_to_do_with_others(void **state)
+{
+	struct sock *sk;
+	struct world *w = frag_world(12, &sk);
+	struct cut c, whole;
+
+	(void)state;
+	cut_init(&whole, w, true, 300);
+	cut_init(&c, w, true, 2000);
+	frag(&c, 5, 0, 800);
+	frag_raw(&whole, 5, 0, whole.len, false);
+	assert_int_equal(sk->rxq.n, 1);
+	assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 300);
+	frag(&c, 5, 800, 1208);
+	arrived(sk, &c);
+	assert_int_equal(COUNT(w, 0, reass_overlaps), 0);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+/* The identification of the first fragment that host 0 sends of a datagram to there. */
+static uint32_t id_of(struct world *w, struct sock *sk, const char *there, bool v6)
+{
+	const struct wire_frame *f;
+
+	wire_forget(w);
+	send_at(sk, there, 9, data, 3000);
+	f = v6 ? wire_next(w, SECOND, RTE_ETHER_TYPE_IPV6, IPPROTO_FRAGMENT, -1) : wire_udp4(w, SECOND);
+	assert_non_null(f);
+	return v6 ? (uint32_t)f->f[58] << 24 | (uint32_t)f->f[59] << 16 | (uint32_t)f->f[60] << 8 | f->f[61]
+		  : (uint32_t)f->f[18] << 8 | f->f[19];
+}
+
+/* RFC7739:5.3: what one destination sees says nothing about what another one will. */
+static void identifications__of_each_destination__not_to_be_guessed(void **state)
+{
+	(void)state;
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct world *w = wire_new(13, v6);
+		const char *one = v6 ? "2001:db8::2" : "10.0.0.2", *two = v6 ? "2001:db8::9" : "10.0.0.9";
+		struct sock *sk;
+		uint32_t a, b, c;
+
+		wire_wait(w, 5 * SECOND);
+		sk = udp_at(w, 0, families[v6].a, 5);
+		for (unsigned i = 0; i < 2; i++) { /* both neighbours are known then */
+			const char *text = i ? two : one;
+
+			if (v6)
+				nd_from(w, text, "2001:db8::1", 135, 0, "2001:db8::1", wire_mac);
+			else
+				arp(w, wire_mac, 1, text, "10.0.0.1");
+		}
+		a = id_of(w, sk, one, v6);
+		b = id_of(w, sk, two, v6);
+		c = id_of(w, sk, one, v6);
+		assert_int_equal((c - a) & (v6 ? UINT32_MAX : UINT16_MAX), 1);
+		assert_true(((b - a) & (v6 ? UINT32_MAX : UINT16_MAX)) > 16);
+		assert_true(((a - b) & (v6 ? UINT32_MAX : UINT16_MAX)) > 16);
 		sock_close(sk, false);
 		world_free(w);
 	}
@@ -435,6 +531,9 @@ int main(void)
 		cmocka_unit_test(malformed__is_refused),
 		cmocka_unit_test(not_all__in_time__is_forgotten_and_reported),
 		cmocka_unit_test(many_unfinished__the_oldest_goes),
+		cmocka_unit_test(many_unfinished_of_one_source__cost_others_nothing),
+		cmocka_unit_test(ipv6__atomic_fragment__has_nothing_to_do_with_others),
+		cmocka_unit_test(identifications__of_each_destination__not_to_be_guessed),
 		cmocka_unit_test(tiny_fragments__buffers_are_bounded),
 		cmocka_unit_test(ping__larger_than_a_frame__is_answered_whole),
 		cmocka_unit_test(ipv6__headers_behind_the_fragment_header),

@@ -534,6 +534,78 @@ static void burst__frame_differs_from_the_one_before__is_judged_as_if_alone(void
 	}
 }
 
+/* A datagram to a port that nobody has, from an address on the link. */
+static void knock(struct world *w, const char *src)
+{
+	uint8_t udp[16], frame[80];
+
+	udp_bytes(udp, src, 5, "10.0.0.1", 9, "x", 1);
+	world_inject(w, 0, frame,
+		frame4(frame, w, 0, src, "10.0.0.1", IPPROTO_UDP, 1, 0, udp, 9));
+	world_run(w, 0, NULL, NULL);
+}
+
+/* RFC1812:4.3.2.8, RFC4443:2.4 (f): a bucket for each destination, and one for all. */
+static void errors_sent__to_one_destination_and_to_all__are_limited(void **state)
+{
+	struct world *w = world_new(30, &perfect);
+	char src[32];
+	uint64_t before;
+
+	(void)state;
+	acquaint(w);
+	for (unsigned i = 0; i < 100; i++)
+		knock(w, "10.0.0.2");
+	assert_int_equal(COUNT(w, 0, icmp_errors_out), 6);
+	assert_int_equal(COUNT(w, 0, icmp_rate_limited), 94);
+	world_run(w, SECOND, NULL, NULL);
+	for (unsigned i = 0; i < 100; i++)
+		knock(w, "10.0.0.2");
+	assert_int_equal(COUNT(w, 0, icmp_errors_out), 7);
+	before = COUNT(w, 0, icmp_errors_out);
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(src, sizeof(src), "10.0.0.%u", 10 + i);
+		knock(w, src);
+	}
+	assert_in_range(COUNT(w, 0, icmp_errors_out) - before, 20, 50);
+	world_run(w, 10 * SECOND, NULL, NULL);
+	world_free(w);
+}
+
+/* RFC5927:7.2: a packet that would have passed was not refused for its size. */
+static void fragmentation_needed__about_a_packet_that_fits__is_not_believed(void **state)
+{
+	struct world *w = world_new(31, &perfect);
+	struct sock *sk = udp_at(w, 0, "10.0.0.1", 5);
+	struct cv_endpoint to = at("10.0.0.2", 9);
+	uint8_t data[900], quote[28];
+	const uint8_t *sent;
+	uint16_t len;
+	int mtu = 0;
+	uint32_t size = sizeof(mtu);
+
+	(void)state;
+	acquaint(w);
+	pattern(data, sizeof(data), 1);
+	assert_int_equal(sock_connect(sk, &to), 0);
+	assert_int_equal(try_send(sk, NULL, data, sizeof(data)), 0);
+	world_run(w, 0, NULL, NULL);
+	sent = on_the_wire(w, 1, IPPROTO_UDP, &len);
+	assert_non_null(sent);
+	memcpy(quote, sent, sizeof(quote));
+	complain(w, 3, 4, 1000, quote, sizeof(quote));
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(COUNT(w, 0, icmp_errors_refused), 1);
+	assert_int_equal(sock_getopt(sk, CV_OPT_MTU, &mtu, &size), 0);
+	assert_int_equal(mtu, 1500);
+	complain(w, 3, 4, 600, quote, sizeof(quote)); /* this may be true */
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sock_getopt(sk, CV_OPT_MTU, &mtu, &size), 0);
+	assert_int_equal(mtu, 600);
+	sock_close(sk, false);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +624,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(neighbour__unknown_then_known__the_same_frame),
 		cmocka_unit_test(burst__frame_differs_from_the_one_before__is_judged_as_if_alone),
 		cmocka_unit_test(broadcast__of_the_subnet__needs_leave_and_reaches_all),
+		cmocka_unit_test(errors_sent__to_one_destination_and_to_all__are_limited),
+		cmocka_unit_test(fragmentation_needed__about_a_packet_that_fits__is_not_believed),
 	};
 
 	world_eal_init("world-net-ip");
