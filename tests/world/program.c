@@ -86,6 +86,12 @@ void program_group_free(struct program_group *g)
 	for (uint16_t k = 0; k < g->host->workers; k++)
 		user_group_close(group_at(g, k), group_done, g);
 	assert_true(g->done || world_run(g->host->w, 4000 * 1000 * MS, group_is_done, g));
+	while (g->lanes != NULL) {
+		struct program *lane = g->lanes;
+
+		g->lanes = lane->next_lane;
+		free(lane);
+	}
 	free(g->seg);
 	free(g);
 }
@@ -126,8 +132,12 @@ void program_lane_open(struct program *p)
 	for (uint16_t k = 1; k < p->group->host->workers; k++) {
 		struct program *m = p->more[k - 1];
 
-		if (m == NULL)
+		if (m == NULL) {
 			m = p->more[k - 1] = calloc(1, sizeof(*m));
+			assert_non_null(m);
+			m->next_lane = p->group->lanes;
+			p->group->lanes = m;
+		}
 		m->group = p->group;
 		m->proc = p->proc;
 		lane_locate(m, lane_open(p->group, p->proc, k));

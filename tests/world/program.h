@@ -29,6 +29,7 @@ struct program_group {
 	struct user_group *g; /* as above */
 	struct user_group *more[WORLD_WORKERS_MAX - 1];
 	unsigned done_n;
+	struct program *lanes; /* of its processes, to the other workers */
 	uint8_t *seg;
 	uint64_t size;
 	bool done; /* user_group_close() said so */
@@ -45,6 +46,7 @@ struct program {
 	unsigned slots_used;
 	/* The same for its lanes to the other workers. */
 	struct program *more[WORLD_WORKERS_MAX - 1];
+	struct program *next_lane; /* in the group's list */
 	uint16_t connects; /* to be spread over the workers */
 };
 
