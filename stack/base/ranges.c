@@ -8,18 +8,17 @@
 
 bool ranges_add(struct ranges *s, uint32_t lo, uint32_t hi)
 {
-	uint32_t first = 0, last;
+	uint32_t first, last;
 
 	if (!seq_lt(lo, hi))
 		return false;
-	while (first < s->n && seq_lt(s->r[first].hi, lo))
-		first++;
+	first = ranges_behind(s, lo - 1);
 	/* [first, last) overlap or touch the new one. */
 	for (last = first; last < s->n && seq_leq(s->r[last].lo, hi); last++) {
 		lo = seq_min(lo, s->r[last].lo);
 		hi = seq_max(hi, s->r[last].hi);
 	}
-	if (last == first && s->n == RANGES_MAX)
+	if (last == first && s->n == s->max)
 		return false;
 	memmove(&s->r[first + 1], &s->r[last], (s->n - last) * sizeof(s->r[0]));
 	s->r[first] = (struct range){lo, hi};
@@ -39,13 +38,26 @@ void ranges_drop_below(struct ranges *s, uint32_t lo)
 		s->r[0].lo = seq_max(s->r[0].lo, lo);
 }
 
+uint32_t ranges_behind(const struct ranges *s, uint32_t x)
+{
+	uint32_t lo = 0, hi = s->n;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (seq_gt(s->r[mid].hi, x))
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
 const struct range *ranges_find(const struct ranges *s, uint32_t x)
 {
-	for (uint32_t i = 0; i < s->n; i++) {
-		if (seq_in(x, s->r[i].lo, s->r[i].hi))
-			return &s->r[i];
-	}
-	return NULL;
+	uint32_t i = ranges_behind(s, x);
+
+	return i < s->n && seq_leq(s->r[i].lo, x) ? &s->r[i] : NULL;
 }
 
 uint32_t ranges_count(const struct ranges *s)

@@ -33,6 +33,8 @@ struct tcp_xmit {
 };
 
 #define TCP_SACKS_SEEN 4
+#define TCP_HOLES_MAX 32u
+#define TCP_GAPS_MAX 256u /* of the peer's segments that are noted, and told; more may wait */
 
 enum tcp_sample {
 	TCP_SAMPLE_NONE,
@@ -83,9 +85,10 @@ struct tcp_loss {
 	bool again;        /* something was */
 
 	/* without records: holes (RFC6675) */
-	struct ranges sacked; /* what the peer has beyond snd_una */
 	uint32_t high_rxt;    /* holes below it were sent again in this recovery (RFC6675: HighRxt) */
 	uint32_t lost_below;  /* holes below it are lost */
+	struct ranges sacked; /* what the peer has beyond snd_una */
+	struct range sacked_room[TCP_HOLES_MAX];
 };
 
 /* What one ACK did. */
@@ -104,8 +107,9 @@ struct tcp_acked {
 struct tcp_ooo {
 	struct pktq q;         /* ascending sequence; see tcp_receive.c */
 	struct rte_mbuf *hint; /* the one queued last; NULL: none, or gone */
-	struct ranges ranges;  /* what q holds, FINs included: our SACK blocks */
 	uint32_t last;         /* where the latest out-of-order segment begins */
+	struct ranges ranges;  /* what q holds, FINs included: our SACK blocks. What finds no room is in q only */
+	struct range room[TCP_GAPS_MAX];
 };
 
 /* --- tcp_recovery.c: the course of a recovery */

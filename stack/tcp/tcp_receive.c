@@ -184,7 +184,7 @@ static struct tcp_ooo *ooo_get(struct tcp_sock *tp)
 		return NULL;
 	pktq_init(&o->q);
 	o->hint = NULL;
-	ranges_clear(&o->ranges);
+	ranges_init(&o->ranges, o->room, TCP_GAPS_MAX);
 	return tp->ooo = o;
 }
 
@@ -210,7 +210,7 @@ static bool ooo_pull(struct tcp_sock *tp)
 	const struct range *first = &tp->ooo->ranges.r[0];
 	bool fin = false;
 
-	if (seq_lt(first->lo, tp->rcv_nxt)) /* what closed it brought some of it again */
+	if (tp->ooo->ranges.n > 0 && seq_lt(first->lo, tp->rcv_nxt)) /* what closed it brought some of it again */
 		duplicate(tp, first->lo, seq_min(first->hi, tp->rcv_nxt));
 	while (tp->ooo != NULL && seq_leq(pkt_of(tp->ooo->q.head)->seq, tp->rcv_nxt)) {
 		struct rte_mbuf *m = ooo_pop(tp);
@@ -273,18 +273,14 @@ static uint8_t segments_add(const struct tcp_sock *tp, uint8_t count, const stru
 /* True: all of s waits already. The first part of it that does is told. */
 static bool ooo_has(struct tcp_sock *tp, const struct tcp_ooo *o, const struct tcp_seg *s)
 {
-	uint32_t data = s->seq + s->len;
+	uint32_t data = s->seq + s->len, i = ranges_behind(&o->ranges, s->seq);
+	const struct range *r = &o->ranges.r[i];
 
-	for (uint32_t i = 0; i < o->ranges.n; i++) {
-		const struct range *r = &o->ranges.r[i];
-
-		if (seq_leq(r->hi, s->seq))
-			continue;
-		if (seq_lt(r->lo, data))
-			duplicate(tp, seq_max(r->lo, s->seq), seq_min(r->hi, data));
-		return seq_leq(r->lo, s->seq) && seq_geq(r->hi, data + s->fin);
-	}
-	return false;
+	if (i == o->ranges.n)
+		return false;
+	if (seq_lt(r->lo, data))
+		duplicate(tp, seq_max(r->lo, s->seq), seq_min(r->hi, data));
+	return seq_leq(r->lo, s->seq) && seq_geq(r->hi, data + s->fin);
 }
 
 static void ooo_queue(struct tcp_sock *tp, struct tcp_seg *s)
@@ -300,11 +296,12 @@ static void ooo_queue(struct tcp_sock *tp, struct tcp_seg *s)
 		if (ooo_has(tp, o, s))
 			return;
 	}
-	if (o == NULL || o->q.n >= TCP_OOO_MAX || t->ooo_n >= t->ooo_max ||
-		!ranges_add(&o->ranges, s->seq, s->seq + s->len + s->fin)) {
+	if (o == NULL || o->q.n >= TCP_OOO_MAX || t->ooo_n >= t->ooo_max) {
 		tp->sk.engine->counters.tcp_ooo_drop++;
 		return;
 	}
+	/* What finds no room there waits all the same: the peer sends it again, because it is not told of it. */
+	(void)ranges_add(&o->ranges, s->seq, s->seq + s->len + s->fin);
 	pkt_of(s->m)->seq = s->seq;
 	pkt_of(s->m)->fin = s->fin;
 	ooo_link(o, s->m);

@@ -14,6 +14,11 @@
 #include "stack/base/seq.h"
 #include "stack/base/siphash.h"
 
+struct ranges_8 {
+	struct ranges s;
+	struct range room[8];
+};
+
 /* Ranges against a bitmap, over the wrap of the sequence space. */
 static void ranges__random_adds_and_drops__agree_with_a_bitmap(void **state)
 {
@@ -23,47 +28,47 @@ static void ranges__random_adds_and_drops__agree_with_a_bitmap(void **state)
 	(void)state;
 	for (int round = 0; round < 300; round++) {
 		uint32_t base = 0xffffffff - (uint32_t)(rand_r(&seed) % SPAN);
-		struct ranges s;
+		struct ranges_8 set;
 		uint8_t map[SPAN] = {0};
 
-		ranges_clear(&s);
+		ranges_init(&set.s, set.room, 8);
 		for (int step = 0; step < 60; step++) {
 			uint32_t lo = (uint32_t)rand_r(&seed) % SPAN;
 			uint32_t hi = lo + 1 + (uint32_t)rand_r(&seed) % (SPAN - lo);
 			uint32_t n = 0;
 
 			if (rand_r(&seed) % 10 == 0) {
-				ranges_drop_below(&s, base + lo);
+				ranges_drop_below(&set.s, base + lo);
 				memset(map, 0, lo);
-			} else if (ranges_add(&s, base + lo, base + hi)) {
+			} else if (ranges_add(&set.s, base + lo, base + hi)) {
 				memset(map + lo, 1, hi - lo);
 			} else {
-				assert_int_equal(s.n, RANGES_MAX);
+				assert_int_equal(set.s.n, 8);
 			}
 			for (uint32_t i = 0; i < SPAN; i++) {
 				n += map[i];
-				assert_int_equal(ranges_find(&s, base + i) != NULL, map[i]);
+				assert_int_equal(ranges_find(&set.s, base + i) != NULL, map[i]);
 			}
-			assert_int_equal(ranges_count(&s), n);
-			for (uint32_t i = 1; i < s.n; i++)
-				assert_true(seq_lt(s.r[i - 1].hi, s.r[i].lo));
+			assert_int_equal(ranges_count(&set.s), n);
+			for (uint32_t i = 1; i < set.s.n; i++)
+				assert_true(seq_lt(set.s.r[i - 1].hi, set.s.r[i].lo));
 		}
 	}
 }
 
 static void ranges__full__refuses_a_new_one_but_still_merges(void **state)
 {
-	struct ranges s;
+	struct ranges_8 set;
 
 	(void)state;
-	ranges_clear(&s);
-	for (uint32_t i = 0; i < RANGES_MAX; i++)
-		assert_true(ranges_add(&s, i * 10, i * 10 + 5));
-	assert_false(ranges_add(&s, 1000, 1001));
-	assert_false(ranges_add(&s, 7, 7));
-	assert_true(ranges_add(&s, 5, 10));
-	assert_int_equal(s.n, RANGES_MAX - 1);
-	assert_int_equal(ranges_find(&s, 7)->hi, 15);
+	ranges_init(&set.s, set.room, 8);
+	for (uint32_t i = 0; i < 8; i++)
+		assert_true(ranges_add(&set.s, i * 10, i * 10 + 5));
+	assert_false(ranges_add(&set.s, 1000, 1001));
+	assert_false(ranges_add(&set.s, 7, 7));
+	assert_true(ranges_add(&set.s, 5, 10));
+	assert_int_equal(set.s.n, 8 - 1);
+	assert_int_equal(ranges_find(&set.s, 7)->hi, 15);
 }
 
 static void pool__limit_and_reuse(void **state)

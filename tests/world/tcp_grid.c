@@ -11,7 +11,8 @@
  * Padhye, Firoiu, Towsley and Kurose (1998) for Reno with timeouts, which for little loss is
  * Mathis' 1.22 MSS / (RTT sqrt(p)). CUBIC is never below Reno (RFC9438:4.3); for it too, then, the
  * tail   the last segments' losses, of which no ACK tells: a timer that doubles (RFC6298:5.5), so
- * many times that one run in ten thousand needs more.
+ * many times that one segment in a hundred thousand needs more: all cells together send about as
+ * many.
  *
  * SLACK covers what a model of averages leaves out: that the seed's losses are no average. Loss is
  * in both directions, so acknowledgments are lost as well; it begins when the connection stands:
@@ -34,9 +35,10 @@
 
 #define MSS 1448.0
 #define RTO_MIN_S 0.2
+#define RTO_MAX_S 120.0
 #define SLACK 3.0
 #define REORDER_AS_LOSS 0.01
-#define UNLIKELY 0.0001
+#define UNLIKELY 0.00001
 #define STEP_S 0.002 /* users look every 2 ms (transfer.c) */
 
 static const struct {
@@ -56,14 +58,14 @@ struct cell {
 	const char *congestion;
 };
 
-/* Until a segment has arrived of which p are lost, with a timer that doubles from rto. */
+/* Until a segment has arrived and its ACK has, of both of which p are lost, with a timer that doubles from rto. */
 static double tail_s(double p, double rtt, double rto)
 {
-	double waited = rtt;
+	double waited = rtt, both = 1 - (1 - p) * (1 - p);
 
-	for (double again = p; again > UNLIKELY; again *= p) {
+	for (double again = both; again > UNLIKELY; again *= both) {
 		waited += rto;
-		rto *= 2;
+		rto = 2 * rto < RTO_MAX_S ? 2 * rto : RTO_MAX_S;
 	}
 	return waited;
 }

@@ -154,6 +154,43 @@ T(receiver__no_sack__no_dsack)
 	gone(s, sk);
 }
 
+/* --- limited transmit (RFC3042) ------------------------------------------------------------------------ */
+
+/* The window is full, and each of the first two duplicates lets one more segment go: what left the network is counted
+ * once, by the duplicate or by the SACK block that it carries. */
+static void limited_transmit(bool sack)
+{
+	struct script *s = script_new(1);
+	struct sock *sk;
+
+	s->sack_ok = sack;
+	s->mss = N;
+	sk = script_established_passive(s, NULL);
+	script_write(s, sk, 20 * N);
+	for (uint32_t i = 0; i < 10; i++)
+		script_expect(s, TCP_ACK, 1 + i * N, 1, N);
+	for (uint32_t i = 0; i < 2; i++) {
+		told(s, 0, 1, sack ? 2 + i : 0);
+		script_expect_in(s, 0, TCP_ACK, 1 + (10 + i) * N, 1, N);
+		script_quiet(s, 0);
+	}
+	told(s, 0, 1, sack ? 4 : 0);
+	script_expect_in(s, 0, TCP_ACK, 1, 1, N);
+	gone(s, sk);
+}
+
+T(two_duplicates__no_sack__a_new_segment_each)
+{
+	(void)state;
+	limited_transmit(false);
+}
+
+T(two_duplicates__sack__a_new_segment_each)
+{
+	(void)state;
+	limited_transmit(true);
+}
+
 /* --- RACK (RFC8985:6.2) ------------------------------------------------------------------------------ */
 
 T(rack__as_much_sacked_as_three_segments__lost_at_once)
@@ -531,6 +568,31 @@ T(receiver__no_room_for_gaps__dropped_and_counted__goes_on)
 	gone(s, sk);
 }
 
+T(receiver__more_gaps_than_can_be_told__all_is_kept)
+{
+	START;
+	s->sack_ok = true;
+	struct sock *sk = script_established_passive(s, NULL);
+	uint8_t data[2000], got[2000];
+
+	for (uint32_t i = 0; i < sizeof(data); i++)
+		data[i] = script_byte(i);
+	for (uint32_t i = 2; i < 2 * (TCP_GAPS_MAX + 100); i += 2)
+		script_send(s, TCP_ACK, 1 + i, 1, data + i, 1);
+	assert_int_equal(tcp_of(sk)->ooo->q.n, TCP_GAPS_MAX + 99);
+	assert_int_equal(tcp_of(sk)->ooo->ranges.n, TCP_GAPS_MAX);
+	s->head = s->tail;
+	for (uint32_t i = 1; i < 2 * (TCP_GAPS_MAX + 100); i += 2) {
+		script_send(s, TCP_ACK, 1 + i - (i == 1), 1, data + i - (i == 1), 1 + (i == 1));
+		s->head = s->tail;
+	}
+	assert_int_equal(tcp_of(sk)->rcv_nxt - tcp_of(sk)->irs, 1 + 2 * (TCP_GAPS_MAX + 100));
+	assert_null(tcp_of(sk)->ooo);
+	assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 2 * (TCP_GAPS_MAX + 100));
+	assert_memory_equal(got, data, 2 * (TCP_GAPS_MAX + 100));
+	gone(s, sk);
+}
+
 T(sender__no_room_for_recovery__mended_by_timeouts)
 {
 	START;
@@ -669,6 +731,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(receiver__what_waits_comes_again__dsack_then_its_block),
 		cmocka_unit_test(receiver__what_closes_the_gap_brings_more__dsack_of_what_waited),
 		cmocka_unit_test(receiver__no_sack__no_dsack),
+		cmocka_unit_test(two_duplicates__no_sack__a_new_segment_each),
+		cmocka_unit_test(two_duplicates__sack__a_new_segment_each),
 		cmocka_unit_test(rack__as_much_sacked_as_three_segments__lost_at_once),
 		cmocka_unit_test(rack__one_sacked__lost_after_a_quarter_of_the_round_trip),
 		cmocka_unit_test(rack__reordering_was_seen__waits_though_much_is_sacked),
@@ -688,6 +752,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(fast_recovery__dsack_for_all_that_went_again__window_is_back),
 		cmocka_unit_test(sacked_and_thrown_away__all_of_it_goes_again),
 		cmocka_unit_test(receiver__no_room_for_gaps__dropped_and_counted__goes_on),
+		cmocka_unit_test(receiver__more_gaps_than_can_be_told__all_is_kept),
 		cmocka_unit_test(sender__no_room_for_recovery__mended_by_timeouts),
 		cmocka_unit_test(sender__no_records_left__holes_are_mended_without_them),
 		cmocka_unit_test(user_timeout__data_not_acknowledged__ends_at_its_time),
