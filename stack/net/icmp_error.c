@@ -62,11 +62,11 @@ static enum cv_error unreachable_v6(uint8_t type, uint8_t code, bool *hard)
 		return CV_EPROTO;
 	case ICMP6_UNREACHABLE:
 		if (code >= sizeof(of) / sizeof(of[0]))
-			return CV_OK;
+			return CV_EPROTO;
 		*hard = of[code].hard;
 		return of[code].error;
-	default:
-		return CV_OK;
+	default: /* an error that nobody knows is one all the same: RFC4443:2.4 (a) */
+		return CV_EPROTO;
 	}
 }
 

@@ -214,6 +214,10 @@ static struct rte_mbuf *ext_headers(struct engine *e, struct rte_mbuf *m, struct
 		complain(e, m, w, PARAM_HEADER, 4); /* the payload length */
 		DROP(drop_ip_fragment);
 	}
+	if (v == EXT_FRAGMENT && w->frag.off + rte_pktmbuf_pkt_len(m) - w->at > IP_PAYLOAD_MAX_V6) {
+		complain(e, m, w, PARAM_HEADER, w->at - 6); /* the fragment offset */
+		DROP(drop_ip_fragment);
+	}
 	rte_pktmbuf_adj(m, (uint16_t)w->at);
 	if (v == EXT_UPPER)
 		return m;

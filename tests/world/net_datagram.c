@@ -320,6 +320,37 @@ static void checksum__wrong_or_none(void **state)
 	world_free(w);
 }
 
+/* RFC1122:3.2.2, RFC4443:2.4 (e): of all these only the first deserves an answer. */
+static void error_about_an_error__or_a_group__is_not_sent(void **state)
+{
+	static const struct {
+		const char *src, *dst;
+		uint8_t proto, first;
+	} what[] = {{"10.0.0.1", UDP_PLACE, 200, 0}, {"10.0.0.1", UDP_PLACE, IPPROTO_UDP, 0},
+		{"10.0.0.1", UDP_PLACE, IPPROTO_ICMP, 3}, {"10.0.0.1", UDP_PLACE, IPPROTO_ICMP, 11},
+		{"10.0.0.1", "224.0.0.1", 200, 0}, {"10.0.0.1", "224.0.0.1", IPPROTO_UDP, 0},
+		{"10.0.0.1", "255.255.255.255", 200, 0}, {"0.0.0.0", "255.255.255.255", 200, 0}};
+	struct sock *sk[2];
+	struct world *w = two(10, sk);
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(what) / sizeof(what[0]); i++) {
+		uint8_t body[64] = {what[i].first}, frame[128];
+
+		if (what[i].proto == IPPROTO_UDP) /* to a port that nobody has */
+			udp_bytes(body, what[i].src, 5, what[i].dst, 99, "x", 1);
+		else if (what[i].proto == IPPROTO_ICMP)
+			put16(body + 2, fold16(sum16(body, 64, 0)));
+		world_inject(w, 1, frame,
+			frame4(frame, w, 1, what[i].src, what[i].dst, what[i].proto, 1, 0, body,
+				what[i].proto == IPPROTO_UDP ? 9 : 64));
+		world_run(w, 0, NULL, NULL);
+		assert_int_equal(COUNT(w, 1, icmp_errors_out), i == 0 ? 1 : 2);
+	}
+	close_all(sk, 2);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +363,7 @@ int main(void)
 		cmocka_unit_test(queue__takes_one_however_large__and_counts_the_rest),
 		cmocka_unit_test(corked__large__leaves_as_one_in_fragments),
 		cmocka_unit_test(checksum__wrong_or_none),
+		cmocka_unit_test(error_about_an_error__or_a_group__is_not_sent),
 	};
 
 	world_eal_init("world-net-datagram");

@@ -465,6 +465,61 @@ static void tcp__over_ipv6__segments_fit_and_arrive(void **state)
 	world_free(w);
 }
 
+/* RFC4443:2.4 (a) */
+static void unknown_error__goes_to_who_asks_for_errors(void **state)
+{
+	struct world *w = world6_new(21, &perfect);
+	struct sock *sk = udp_at(w, 0, "2001:db8::1", 5);
+	uint8_t msg[8 + 40 + 16] = {100, 7, [8] = 0x60, [8 + 6] = IPPROTO_UDP}, got[sizeof(struct cv_error_report) + 64];
+	struct cv_error_report r;
+	uint32_t len = sizeof(got);
+	int on = 1;
+
+	(void)state;
+	world_run(w, 2 * SECOND, NULL, NULL);
+	put16(msg + 12, 16);
+	memcpy(msg + 16, at("2001:db8::1", 0).addr, 16);
+	memcpy(msg + 32, at("2001:db8::2", 0).addr, 16);
+	udp_bytes(msg + 48, "2001:db8::1", 5, "2001:db8::2", 9, "datagram", 8);
+	assert_int_equal(sock_setopt(sk, CV_OPT_RECVERR6, &on, sizeof(on)), 0);
+	icmp6(w, 0, "2001:db8::2", "2001:db8::1", 64, msg, sizeof(msg));
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk->error, CV_EPROTO);
+	assert_int_equal(sock_getopt(sk, CV_OPT_ERRQUEUE, got, &len), 0);
+	memcpy(&r, got, sizeof(r));
+	assert_int_equal(r.origin, CV_ORIGIN_ICMP6);
+	assert_int_equal(r.type, 100);
+	assert_int_equal(r.code, 7);
+	assert_int_equal(r.quoted, 8);
+	assert_memory_equal(got + sizeof(r), "datagram", 8);
+	sock_close(sk, false);
+	world_free(w);
+}
+
+/* RFC8200:4.5: a fragment that ends behind the largest packet. */
+static void fragment__behind_the_largest_packet__parameter_problem(void **state)
+{
+	struct world *w = world6_new(22, &perfect);
+	struct sock *sk = udp_at(w, 0, "::", 9);
+	uint8_t body[8 + 1000] = {IPPROTO_UDP, 0, 0xff, 0xf8}, frame[1200];
+	const uint8_t *error;
+
+	(void)state;
+	world_run(w, 2 * SECOND, NULL, NULL);
+	nd(w, 0, "2001:db8::2", "2001:db8::1", 135, 0, "2001:db8::1", w->host[1].port.mac);
+	world_run(w, 2 * MS, NULL, NULL);
+	world_inject(w, 0, frame,
+		frame6(frame, w, 0, "2001:db8::2", "2001:db8::1", IPPROTO_FRAGMENT, 64, body, sizeof(body)));
+	world_run(w, 0, NULL, NULL);
+	error = on_the_wire(w, 1, IPPROTO_ICMPV6, 4);
+	assert_non_null(error);
+	assert_int_equal(error[41], 0);
+	assert_int_equal(error[47], 42);
+	assert_int_equal(COUNT(w, 0, drop_ip_fragment), 1);
+	sock_close(sk, false);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -473,6 +528,8 @@ int main(void)
 		cmocka_unit_test(discovery__from_afar_or_malformed__is_dropped),
 		cmocka_unit_test(echo__is_answered_whole),
 		cmocka_unit_test(port_nobody_has__is_refused),
+		cmocka_unit_test(unknown_error__goes_to_who_asks_for_errors),
+		cmocka_unit_test(fragment__behind_the_largest_packet__parameter_problem),
 		cmocka_unit_test(packet_too_big__connected_udp__cuts),
 		cmocka_unit_test(extension_headers__known_ones_are_skipped),
 		cmocka_unit_test(extension_headers__bad_ones__are_refused),
