@@ -559,6 +559,7 @@ static void vlan_make(struct ports *p, const struct config_port *o)
 		if (p->port[i].config == o->parent_port)
 			v->parent = i;
 	}
+	memcpy(v->stack.mac, p->port[v->parent].stack.mac, 6);
 	p->vlans_n++;
 }
 
@@ -593,6 +594,19 @@ int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_
 			vlan_make(p, &c->ports[i]);
 	}
 	return 0;
+}
+
+struct port *ports_stack_port(struct ports *p, const struct config_port *o)
+{
+	for (uint16_t i = 0; i < p->vlans_n; i++) {
+		if (p->vlan[i].config == o)
+			return &p->vlan[i].stack;
+	}
+	for (uint16_t i = 0; i < p->n; i++) {
+		if (p->port[i].config == o)
+			return &p->port[i].stack;
+	}
+	return NULL;
 }
 
 static struct port *stack_port(const struct ports_view *v, const struct config_port *o)

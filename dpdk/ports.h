@@ -56,6 +56,8 @@ int ports_eal_init(struct config *c, bool inside, bool noise, char error[CONFIG_
 /* Makes, configures and starts the devices. 0, or -1 with one line in error (FILE:LINE: ...). */
 int ports_open(struct ports *p, const struct config *c, char error[CONFIG_ERROR_BYTES]);
 void ports_close(struct ports *p);
+/* The port of a section of the configuration; worker 0's. */
+struct port *ports_stack_port(struct ports *p, const struct config_port *o);
 /* Runs drivers' callbacks that are due; how many. Often, on the worker. */
 uint32_t ports_callbacks(struct ports *p);
 /* Looks at links that may have changed and tells the engine. Now and then, on the worker, and after callbacks. */

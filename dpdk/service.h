@@ -70,6 +70,7 @@ struct service {
 	struct config config;
 	uint64_t secret[2]; /* engine.h's */
 	bool inside; /* a program's process: its signals and limits are not ours */
+	uint32_t made_first, made_n, made_gen; /* page.c: places of addresses made of routers' prefixes */
 	struct ports ports;
 	struct crew *crew; /* NULL: one worker */
 	uint16_t workers;
@@ -92,6 +93,8 @@ int service_start(struct service *s, bool verbose, char error[CONFIG_ERROR_BYTES
 
 /* page.c: 0, or -1 with errno. */
 int page_make(struct service *s);
+/* Takes over the addresses that routers' prefixes have made since the last time. On worker 0. */
+void page_addresses(struct service *s, struct engine *e);
 
 /* worker.c */
 /* Engines and user sides of all workers; 0 or -1 with one line in error. */

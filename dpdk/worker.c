@@ -298,10 +298,12 @@ static void devices_look(struct worker *w, uint64_t now)
 	if ((w->number > 0 || ports_callbacks(&w->s->ports) == 0) && now - w->idle.looked < LINK_LOOK_NS)
 		return;
 	w->idle.looked = now;
-	if (w->number == 0)
+	if (w->number == 0) {
 		ports_link_look(&w->s->ports, w->engine);
-	else
+		page_addresses(w->s, w->engine);
+	} else {
 		ports_link_follow(&w->ports, w->engine);
+	}
 }
 
 /* Frames that we have no queue for were put where others send them. */

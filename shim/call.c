@@ -424,6 +424,8 @@ int shim_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 		return real_getsockopt(fd, level, name, value, len);
 	if (call_bad_pointer(len) || ((int)*len > 0 && call_bad_pointer(value)))
 		return call_end(f, -EFAULT);
+	if (level == IPPROTO_IP && name == IP_MULTICAST_IF)
+		return call_end(f, mcast_get(f, level, name, value, len));
 	return call_end(f, option_get(fd, f, level, name, value, len));
 }
 
@@ -431,6 +433,10 @@ int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 {
 	struct file *f = fd_get(fd);
 
+	if (f && (f->mux.rec || f->mux.undecided) && mcast_option(level, name))
+		return call_end(f, (int)len < 0 ? -EINVAL
+				   : call_bad_pointer(value) ? -EFAULT
+							     : mcast_set(fd, f, level, name, value, len));
 	if (f && f->mux.rec)
 		return call_end(f, (int)len < 0 ? -EINVAL
 				   : len > 0 && call_bad_pointer(value)

@@ -82,6 +82,8 @@ static struct file *file_new(void)
 
 static void file_free(struct file *f)
 {
+	free(f->mcast);
+	f->mcast = NULL;
 	lock();
 	f->next_free = free_files;
 	free_files = f;

@@ -42,6 +42,7 @@ struct file {
 	bool bound;
 	bool closed;         /* the engine was told */
 	struct file_option options[CV_OPT_COUNT];
+	struct mcast_notes *mcast; /* mcast.c; NULL: nothing about groups */
 	struct file *next_free;
 };
 

@@ -302,7 +302,55 @@ static bool prefix_matches(const struct cv_route *r, const uint8_t addr[16])
 	return bits == 0 || ((r->addr[bytes] ^ addr[bytes]) >> (8 - bits)) == 0;
 }
 
-enum link_side link_side_of(const struct link *l, const uint8_t addr[16], bool to_bind)
+/* fe80::/10: on the interface that the program says. */
+static bool scope_matches(const struct cv_route *r, const struct cv_endpoint *end)
+{
+	bool scoped = end->addr[0] == 0xfe && (end->addr[1] & 0xc0) == 0x80;
+
+	return !scoped || end->scope == 0 || end->scope == r->ifindex;
+}
+
+uint16_t link_interface(const struct link *l, const uint8_t addr[16])
+{
+	const struct cv_page *page = l->wait.page;
+
+	for (uint32_t i = 0; i < page->routes_n && i < CV_ROUTES_MAX; i++) {
+		const struct cv_route *r = &page->routes[i];
+
+		if ((__atomic_load_n(&r->flags, __ATOMIC_ACQUIRE) & CV_ROUTE_LOCAL) && memcmp(r->addr, addr, 16) == 0)
+			return r->ifindex;
+	}
+	return 0;
+}
+
+bool link_interface_address(const struct link *l, uint32_t ifindex, uint8_t addr[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	const struct cv_page *page = l->wait.page;
+
+	for (uint32_t i = 0; i < page->routes_n && i < CV_ROUTES_MAX; i++) {
+		const struct cv_route *r = &page->routes[i];
+
+		if ((r->flags & CV_ROUTE_LOCAL) && r->ifindex == ifindex && memcmp(r->addr, mapped, 12) == 0) {
+			memcpy(addr, r->addr, 16);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool link_has_interface(const struct link *l, uint32_t ifindex)
+{
+	const struct cv_page *page = l->wait.page;
+
+	for (uint32_t i = 0; ifindex != 0 && i < page->routes_n && i < CV_ROUTES_MAX; i++) {
+		if (page->routes[i].ifindex == ifindex)
+			return true;
+	}
+	return false;
+}
+
+enum link_side link_side_of(const struct link *l, const struct cv_endpoint *end, bool to_bind)
 {
 	const struct cv_page *page = l->wait.page;
 	const struct cv_route *best = NULL;
@@ -310,7 +358,8 @@ enum link_side link_side_of(const struct link *l, const uint8_t addr[16], bool t
 	for (uint32_t i = 0; i < page->routes_n && i < CV_ROUTES_MAX; i++) {
 		const struct cv_route *r = &page->routes[i];
 
-		if (prefix_matches(r, addr) && (!best || r->prefix > best->prefix))
+		if (__atomic_load_n(&r->flags, __ATOMIC_ACQUIRE) != 0 && prefix_matches(r, end->addr) &&
+			scope_matches(r, end) && (!best || r->prefix > best->prefix))
 			best = r;
 	}
 	if (!best || (best->flags & CV_ROUTE_KERNEL))

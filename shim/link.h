@@ -40,7 +40,12 @@ struct link *link_get(void);
 /* Without looking for one. */
 struct link *link_now(void);
 /* Who serves an address (16 bytes, mapped) to bind to or to send to. */
-enum link_side link_side_of(const struct link *l, const uint8_t addr[16], bool to_bind);
+enum link_side link_side_of(const struct link *l, const struct cv_endpoint *end, bool to_bind);
+/* The number of the engine's interface that has an address; 0: it is none of the engine's. */
+uint16_t link_interface(const struct link *l, const uint8_t addr[16]);
+/* An IPv4 address of the interface (16 bytes, mapped); false: the engine has no such interface, or it no such address. */
+bool link_interface_address(const struct link *l, uint32_t ifindex, uint8_t addr[16]);
+bool link_has_interface(const struct link *l, uint32_t ifindex);
 /* One request with at most one descriptor (-1: none). The reply's value, or -errno. */
 int64_t link_request(struct link *l, struct cv_request *request, int fd);
 /* After exec: the engine that the old program left us a control connection to, as the link from now on.

@@ -108,6 +108,7 @@ void option_replay(int fd, struct file *f)
 		if (i == CV_OPT_OOBINLINE && f->options[i].set)
 			rec->oob_inline = f->options[i].value[0] != 0;
 	}
+	mcast_replay(f);
 }
 
 static int give(const void *from, socklen_t size, void *value, socklen_t *len)

@@ -396,7 +396,7 @@ static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, sockle
 			return -EADDRINUSE;
 		return 0;
 	}
-	if (link_side_of(l, end.addr, true) == LINK_KERNEL) {
+	if (link_side_of(l, &end, true) == LINK_KERNEL) {
 		if (real_bind(fd, addr, len) != 0)
 			return -errno;
 		to_kernel(fd, f, "bound to an address that is not the engine's");
@@ -645,7 +645,7 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 	}
 	if (!l)
 		l = link_get();
-	if (!l || (link_side_of(l, end.addr, false) == LINK_KERNEL &&
+	if (!l || (link_side_of(l, &end, false) == LINK_KERNEL &&
 			  (!f->mux.rec || f->mux.both)))
 		return kernel_connect(fd, f, addr, len);
 	if (!f->mux.rec) {

@@ -65,6 +65,16 @@ void option_replay(int fd, struct file *f);
 int option_get(int fd, struct file *f, int level, int name, void *value, socklen_t *len);
 int option_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len);
 
+/* --- mcast.c: groups (ip(7), ipv6(7), RFC3678) --- */
+/* Whether it is an option about groups whose layout or side is not as others'. */
+bool mcast_option(int level, int name);
+int mcast_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len);
+int mcast_get(struct file *f, int level, int name, void *value, socklen_t *len);
+/* What was asked for before it was decided who serves the socket. */
+void mcast_replay(struct file *f);
+/* A group that the program sends to by an interface of the engine's. */
+bool mcast_to_engine(const struct file *f, const struct cv_endpoint *to);
+
 /* --- address.c --- */
 /* *family: of the address, -1 if it has none; -EFAULT, -EINVAL, -EAFNOSUPPORT. */
 int address_in(const struct sockaddr *addr, socklen_t len, struct cv_endpoint *end, int *family);

@@ -19,8 +19,9 @@ enum cv_option {
 
 /* CV_OPT_MCAST_*: a group, for those with _SOURCE a source, on an interface (0: where packets to the group go). */
 struct cv_mreq {
-	uint8_t group[16], source[16]; /* network order, IPv4 mapped */
+	uint8_t group[16]; /* network order, IPv4 mapped */
 	uint32_t ifindex;
+	uint8_t source[16];
 };
 
 #define CV_DEVICE_NAME_BYTES 16 /* CV_OPT_BINDTODEVICE: a port's name, zero-terminated; empty: any */

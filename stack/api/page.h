@@ -23,6 +23,7 @@ struct cv_route {
 	uint8_t prefix;   /* 0 to 128, IPv4's /len as 96 + len */
 	uint8_t flags;
 	uint16_t mtu;
+	uint16_t ifindex; /* of its port, as programs call it; 0: of several */
 };
 
 struct cv_page_worker {

@@ -81,6 +81,12 @@ int net_vlan_add(struct engine *e, struct port *device, struct port *vlan);
 struct port *net_port_by_id(const struct engine *e, uint16_t id);
 struct port *net_port_by_ifindex(const struct engine *e, uint32_t ifindex);
 struct port *net_port_by_name(const struct engine *e, const char *name);
+/* The port's link-local address, without its scope. */
+void net_link_local(uint8_t addr[16], const struct port *port);
+/* The i-th address that was made of a router's prefix and is in use, and its port; NULL: there are not so many.
+ * net_generation() changes when any of them does. */
+const struct port *net_address_made(const struct engine *e, unsigned i, uint8_t addr[16]);
+uint32_t net_generation(const struct engine *e);
 /* Whether the port speaks IPv6 at all. */
 bool net_port_has_ipv6(const struct port *port);
 /* The port's link came or went (sets port->up). Coming up: addresses are announced and the

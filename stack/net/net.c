@@ -99,7 +99,7 @@ bool net_port_has_ipv6(const struct port *port)
 }
 
 /* The link-local address of the MAC's modified EUI-64 (RFC4291:2.5.1, appendix A). */
-static void link_local(uint8_t addr[16], const struct port *port)
+void net_link_local(uint8_t addr[16], const struct port *port)
 {
 	const uint8_t *mac = port->mac;
 	const uint8_t eui[8] = {mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
@@ -108,7 +108,23 @@ static void link_local(uint8_t addr[16], const struct port *port)
 	addr[0] = 0xfe;
 	addr[1] = 0x80;
 	memcpy(addr + 8, eui, 8);
-	addr_scope_set(addr, port->ifindex);
+}
+
+const struct port *net_address_made(const struct engine *e, unsigned i, uint8_t addr[16])
+{
+	net_for_each_addr(a, e->net)
+	{
+		if (a->origin != ADDR_AUTOCONF || !net_addr_usable(a) || i-- > 0)
+			continue;
+		memcpy(addr, a->addr, 16);
+		return a->port;
+	}
+	return NULL;
+}
+
+uint32_t net_generation(const struct engine *e)
+{
+	return e->net->gen;
 }
 
 /* What is configured, as it is kept: with its scope. */
@@ -155,7 +171,8 @@ int net_port_changed(struct engine *e, struct port *port)
 	if (port->addrs_n > PORT_ADDRS_MAX)
 		return -CV_ENOBUFS;
 	addrs_drop(e, port);
-	link_local(addr, port);
+	net_link_local(addr, port);
+	addr_scope_set(addr, port->ifindex);
 	if (net_port_has_ipv6(port) && net_addr_find(net, addr) == NULL &&
 		net_addr_add(e, port, addr, 64, ADDR_LINK_LOCAL) == NULL)
 		return -CV_ENOBUFS;

@@ -102,11 +102,15 @@ static int do_connect(struct user_sock *us, const struct cv_command *cmd)
 
 static int do_setopt(struct user_sock *us, const struct cv_command *cmd)
 {
+	uint8_t value[sizeof(cmd->value) + sizeof(cmd->pos) + sizeof(cmd->off)];
 	int r;
 
-	if (cmd->arg == CV_OPT_NONE || cmd->arg >= CV_OPT_COUNT || cmd->len > sizeof(cmd->value))
+	if (cmd->arg == CV_OPT_NONE || cmd->arg >= CV_OPT_COUNT || cmd->len > sizeof(value))
 		return -CV_EINVAL;
-	r = sock_setopt(us->sk, (enum cv_option)cmd->arg, cmd->value, cmd->len);
+	memcpy(value, cmd->value, sizeof(cmd->value));
+	memcpy(value + sizeof(cmd->value), &cmd->pos, sizeof(cmd->pos));
+	memcpy(value + sizeof(cmd->value) + sizeof(cmd->pos), &cmd->off, sizeof(cmd->off));
+	r = sock_setopt(us->sk, (enum cv_option)cmd->arg, value, cmd->len);
 	if (r == 0 && (us->sk->status & CV_ST_LISTENING) && user_has_replicas(us->g))
 		user_replicas_tell(us, false);
 	return r;

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Groups: the layouts in which a program joins and leaves them (ip(7), ipv6(7), RFC3678) become the contract's one;
+ * and which side an interface is on.
+ *
+ * A socket that both serve joins on both sides where the interface may be either's. What is asked of a socket before
+ * it is decided who serves it goes to the kernel, is noted, and said again to the engine.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/link.h"
+#include "shim/real.h"
+#include "shim/sock.h"
+
+#define NOTES_MAX 64 /* joins, leaves and sources together */
+
+struct mcast_note {
+	unsigned option;
+	struct cv_mreq m;
+};
+
+struct mcast_notes {
+	bool by_engine[2]; /* IP_MULTICAST_IF, IPV6_MULTICAST_IF name an interface of the engine's */
+	unsigned n;
+	struct mcast_note of[NOTES_MAX];
+};
+
+/* A program's request: the contract's, and whose the interface is. */
+struct request {
+	unsigned option;
+	struct cv_mreq m; /* CV_OPT_MULTICAST_IF*: ifindex only */
+	bool engine, kernel;
+};
+
+static const struct {
+	int level, name;
+	unsigned option;
+	uint8_t layout;
+} table[] = {
+	{IPPROTO_IP, IP_ADD_MEMBERSHIP, CV_OPT_MCAST_JOIN, 'm'},
+	{IPPROTO_IP, IP_DROP_MEMBERSHIP, CV_OPT_MCAST_LEAVE, 'm'},
+	{IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, CV_OPT_MCAST_JOIN_SOURCE, 's'},
+	{IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, CV_OPT_MCAST_LEAVE_SOURCE, 's'},
+	{IPPROTO_IP, IP_BLOCK_SOURCE, CV_OPT_MCAST_BLOCK_SOURCE, 's'},
+	{IPPROTO_IP, IP_UNBLOCK_SOURCE, CV_OPT_MCAST_UNBLOCK_SOURCE, 's'},
+	{IPPROTO_IP, IP_MULTICAST_IF, CV_OPT_MULTICAST_IF, 'i'},
+	{IPPROTO_IP, IP_MULTICAST_TTL, CV_OPT_MULTICAST_TTL, 'b'},
+	{IPPROTO_IP, IP_MULTICAST_LOOP, CV_OPT_MULTICAST_LOOP, 'b'},
+	{IPPROTO_IP, IP_MULTICAST_ALL, CV_OPT_MULTICAST_ALL, 'b'},
+	{IPPROTO_IPV6, IPV6_JOIN_GROUP, CV_OPT_MCAST_JOIN, '6'},
+	{IPPROTO_IPV6, IPV6_LEAVE_GROUP, CV_OPT_MCAST_LEAVE, '6'},
+	{IPPROTO_IPV6, IPV6_MULTICAST_IF, CV_OPT_MULTICAST_IF6, 'n'},
+	{0, MCAST_JOIN_GROUP, CV_OPT_MCAST_JOIN, 'g'},
+	{0, MCAST_LEAVE_GROUP, CV_OPT_MCAST_LEAVE, 'g'},
+	{0, MCAST_JOIN_SOURCE_GROUP, CV_OPT_MCAST_JOIN_SOURCE, 'r'},
+	{0, MCAST_LEAVE_SOURCE_GROUP, CV_OPT_MCAST_LEAVE_SOURCE, 'r'},
+	{0, MCAST_BLOCK_SOURCE, CV_OPT_MCAST_BLOCK_SOURCE, 'r'},
+	{0, MCAST_UNBLOCK_SOURCE, CV_OPT_MCAST_UNBLOCK_SOURCE, 'r'},
+};
+
+static int find(int level, int name)
+{
+	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		bool both = table[i].layout == 'g' || table[i].layout == 'r';
+
+		if (table[i].name == name && (both ? level == IPPROTO_IP || level == IPPROTO_IPV6 : table[i].level == level))
+			return (int)i;
+	}
+	return -1;
+}
+
+bool mcast_option(int level, int name)
+{
+	return find(level, name) >= 0;
+}
+
+static void mapped(uint8_t to[16], const struct in_addr *v4)
+{
+	memset(to, 0, 10);
+	to[10] = to[11] = 0xff;
+	memcpy(to + 12, v4, 4);
+}
+
+static int from_sockaddr(uint8_t to[16], const struct sockaddr_storage *ss)
+{
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+
+	if (ss->ss_family == AF_INET) {
+		memcpy(&in, ss, sizeof(in));
+		mapped(to, &in.sin_addr);
+	} else if (ss->ss_family == AF_INET6) {
+		memcpy(&in6, ss, sizeof(in6));
+		memcpy(to, &in6.sin6_addr, 16);
+	} else {
+		return -EADDRNOTAVAIL;
+	}
+	return 0;
+}
+
+static void interface_by_number(const struct link *l, struct request *r, uint32_t ifindex)
+{
+	r->m.ifindex = ifindex;
+	r->engine = ifindex == 0 || link_has_interface(l, ifindex);
+	r->kernel = true; /* a TAP's number is that of its end in the kernel */
+}
+
+static void interface_by_address(const struct link *l, struct request *r, const struct in_addr *v4)
+{
+	uint8_t addr[16];
+
+	mapped(addr, v4);
+	r->m.ifindex = link_interface(l, addr);
+	r->engine = v4->s_addr == INADDR_ANY || r->m.ifindex != 0;
+	r->kernel = r->m.ifindex == 0;
+}
+
+/* struct ip_mreqn is struct ip_mreq with a number behind it; IP_MULTICAST_IF takes the address alone, too. */
+static int read_mreqn(const struct link *l, struct request *r, const void *value, socklen_t len, bool alone)
+{
+	struct ip_mreqn m = {.imr_ifindex = 0};
+
+	if (len < (alone ? sizeof(struct in_addr) : sizeof(struct ip_mreq)))
+		return -EINVAL;
+	if (len < sizeof(struct ip_mreq))
+		memcpy(&m.imr_address, value, sizeof(struct in_addr));
+	else
+		memcpy(&m, value, len < sizeof(m) ? sizeof(struct ip_mreq) : sizeof(m));
+	mapped(r->m.group, &m.imr_multiaddr);
+	if (m.imr_ifindex != 0)
+		interface_by_number(l, r, (uint32_t)m.imr_ifindex);
+	else
+		interface_by_address(l, r, &m.imr_address);
+	return 0;
+}
+
+static int read_source(const struct link *l, struct request *r, const void *value, socklen_t len)
+{
+	struct ip_mreq_source m;
+
+	if (len != sizeof(m))
+		return -EINVAL;
+	memcpy(&m, value, sizeof(m));
+	mapped(r->m.group, (const void *)&m.imr_multiaddr);
+	mapped(r->m.source, (const void *)&m.imr_sourceaddr);
+	interface_by_address(l, r, (const void *)&m.imr_interface);
+	return 0;
+}
+
+static int read_group(const struct link *l, struct request *r, const void *value, socklen_t len, bool with_source)
+{
+	struct group_source_req m;
+	struct group_req g;
+	int error;
+
+	if (len < (with_source ? sizeof(m) : sizeof(g)))
+		return -EINVAL;
+	if (with_source) {
+		memcpy(&m, value, sizeof(m));
+	} else {
+		memcpy(&g, value, sizeof(g));
+		m.gsr_interface = g.gr_interface;
+		m.gsr_group = g.gr_group;
+	}
+	error = from_sockaddr(r->m.group, &m.gsr_group);
+	if (error == 0 && with_source)
+		error = from_sockaddr(r->m.source, &m.gsr_source);
+	interface_by_number(l, r, m.gsr_interface);
+	return error == 0 || with_source ? error : -EINVAL;
+}
+
+static int read_request(
+	const struct link *l, struct request *r, unsigned i, const void *value, socklen_t len)
+{
+	struct ipv6_mreq six;
+	int v;
+
+	*r = (struct request){.option = table[i].option};
+	switch (table[i].layout) {
+	case 'm':
+		return read_mreqn(l, r, value, len, false);
+	case 'i':
+		return read_mreqn(l, r, value, len, true);
+	case 's':
+		return read_source(l, r, value, len);
+	case '6':
+		if (len < sizeof(six))
+			return -EINVAL;
+		memcpy(&six, value, sizeof(six));
+		memcpy(r->m.group, &six.ipv6mr_multiaddr, 16);
+		interface_by_number(l, r, six.ipv6mr_interface);
+		return 0;
+	case 'n':
+		if (len < sizeof(v))
+			return -EINVAL;
+		memcpy(&v, value, sizeof(v));
+		interface_by_number(l, r, (uint32_t)v);
+		return 0;
+	default:
+		return read_group(l, r, value, len, table[i].layout == 'r');
+	}
+}
+
+static bool is_interface(unsigned option)
+{
+	return option == CV_OPT_MULTICAST_IF || option == CV_OPT_MULTICAST_IF6;
+}
+
+static int engine_ask(struct file *f, unsigned option, const struct cv_mreq *m)
+{
+	struct cv_command c = {.op = CV_CMD_SETOPT, .arg = option, .len = sizeof(*m)};
+
+	if (is_interface(option)) {
+		c.len = sizeof(m->ifindex);
+		memcpy(c.value, &m->ifindex, sizeof(m->ifindex));
+	} else {
+		memcpy(c.value, m, sizeof(c.value));
+		memcpy(&c.pos, m->source, 8);
+		memcpy(&c.off, m->source + 8, 8);
+	}
+	return sock_call(f, &c, NULL, NULL);
+}
+
+static struct mcast_notes *notes_of(struct file *f)
+{
+	if (!f->mcast)
+		f->mcast = calloc(1, sizeof(*f->mcast));
+	return f->mcast;
+}
+
+static int note(struct file *f, const struct request *r)
+{
+	struct mcast_notes *n = notes_of(f);
+
+	if (!n || n->n == NOTES_MAX)
+		return -ENOBUFS;
+	n->of[n->n++] = (struct mcast_note){r->option, r->m};
+	return 0;
+}
+
+void mcast_replay(struct file *f)
+{
+	struct mcast_notes *n = f->mcast;
+
+	for (unsigned i = 0; n && i < n->n; i++)
+		engine_ask(f, n->of[i].option, &n->of[i].m);
+	if (n)
+		n->n = 0;
+}
+
+static void interface_note(struct file *f, const struct request *r)
+{
+	struct mcast_notes *n = notes_of(f);
+
+	if (n)
+		n->by_engine[r->option == CV_OPT_MULTICAST_IF6] = r->engine && r->m.ifindex != 0;
+}
+
+/* A byte will do where others want an int (ip(7)). */
+static int byte_or_int(int fd, struct file *f, int level, int name, const void *value, socklen_t len)
+{
+	int v;
+
+	if (len < 1)
+		return -EINVAL;
+	if (len < sizeof(v))
+		v = *(const uint8_t *)value;
+	else
+		memcpy(&v, value, sizeof(v));
+	if (f->mux.rec)
+		return option_set(fd, f, level, name, &v, sizeof(v));
+	if (real_setsockopt(fd, level, name, value, len) != 0)
+		return -errno;
+	option_note(f, level, name, &v, sizeof(v));
+	return 0;
+}
+
+int mcast_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len)
+{
+	struct link *l = f->mux.rec ? sock_link(f) : link_get();
+	struct request r = {.kernel = true};
+	int kernel = -ENODEV, engine = -ENODEV, error = 0;
+
+	if (table[find(level, name)].layout == 'b')
+		return byte_or_int(fd, f, level, name, value, len);
+	if (l)
+		error = read_request(l, &r, (unsigned)find(level, name), value, len);
+	if (l && error == 0 && is_interface(r.option))
+		interface_note(f, &r);
+	if (!f->mux.rec || f->mux.both) {
+		kernel = real_setsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
+		if (!l || error != 0 || (!r.engine && !f->mux.rec))
+			return kernel;
+	}
+	if (error != 0)
+		return error;
+	if (!f->mux.rec) /* the engine judges when it gets it */
+		return kernel == 0 || !r.kernel ? note(f, &r) : kernel;
+	if (r.engine)
+		engine = engine_ask(f, r.option, &r.m);
+	else if (r.option == CV_OPT_MULTICAST_IF)
+		engine = -EADDRNOTAVAIL;
+	return kernel == 0 ? 0 : engine;
+}
+
+int mcast_get(struct file *f, int level, int name, void *value, socklen_t *len)
+{
+	struct cv_command c = {.op = CV_CMD_GETOPT, .arg = CV_OPT_MULTICAST_IF};
+	uint8_t reply[CV_REPLY_BYTES] = {0}, addr[16] = {0};
+	uint32_t n = sizeof(reply), ifindex;
+	int error = sock_call(f, &c, reply, &n);
+
+	(void)level;
+	(void)name;
+	if (error < 0)
+		return error;
+	if ((int)*len < 0)
+		return -EINVAL;
+	memcpy(&ifindex, reply, sizeof(ifindex));
+	if (ifindex != 0)
+		link_interface_address(sock_link(f), ifindex, addr);
+	if (*len > sizeof(struct in_addr))
+		*len = sizeof(struct in_addr);
+	memcpy(value, addr + 12, *len);
+	return 0;
+}
+
+bool mcast_to_engine(const struct file *f, const struct cv_endpoint *to)
+{
+	bool v4 = address_family(to) == CV_AF_INET;
+
+	if (v4 ? (to->addr[12] & 0xf0) != 0xe0 : to->addr[0] != 0xff)
+		return false;
+	if (!v4 && to->scope != 0)
+		return link_has_interface(sock_link(f), to->scope);
+	return f->mcast && f->mcast->by_engine[!v4];
+}
