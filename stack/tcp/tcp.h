@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * TCP (RFC9293 with 5681, 5961, 6298, 6528, 6582, 6675, 7323, 2018).
+ * TCP (RFC9293 with 4987, 5681, 5961, 6056, 6191, 7413, 6298, 6528, 6582, 6675, 7323, 2018).
  *
  * Owns: connections, listeners, TIME_WAIT, the tables that find them. Does not own: the socket's common
  * part (stack/sock/), IP (stack/net/).

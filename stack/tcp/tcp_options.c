@@ -11,6 +11,7 @@
 #define KEEP_TIME_MAX 32767
 #define KEEP_CNT_MAX 127
 #define SYNCNT_MAX 127
+#define TOS_ECN 3 /* RFC3168:5 */
 #define LINGER2_MAX 120 /* seconds: Linux's TCP_FIN_TIMEOUT_MAX */
 #define WINDOW_CLAMP_MIN 1152 /* half of the least receive buffer */
 #define MAXSEG_MIN 88
@@ -64,7 +65,7 @@ static int set_ip(struct tcp_sock *tp, enum cv_option opt, int v)
 	case CV_OPT_TCLASS:
 		if (v < -1 || v > 255)
 			return -CV_EINVAL;
-		tp->tos = v < 0 ? 0 : (uint8_t)v;
+		tp->tos = (uint8_t)((v < 0 ? 0 : v) & ~TOS_ECN); /* of a stream ECN's bits are TCP's */
 		return 0;
 	case CV_OPT_TTL:
 	case CV_OPT_UNICAST_HOPS:

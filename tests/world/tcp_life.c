@@ -137,6 +137,8 @@ T(options__limits_as_linux)
 	assert_int_equal(get(sk, CV_OPT_WINDOW_CLAMP), 0);
 	set(sk, CV_OPT_DEFER_ACCEPT, 5); /* in SYN-ACKs: after 1, 2 and 4 s */
 	assert_int_equal(get(sk, CV_OPT_DEFER_ACCEPT), 7);
+	set(sk, CV_OPT_TOS, 0x13); /* ECN's bits are TCP's own */
+	assert_int_equal(get(sk, CV_OPT_TOS), 0x10);
 	set(sk, CV_OPT_DEFER_ACCEPT, -1);
 	assert_int_equal(get(sk, CV_OPT_DEFER_ACCEPT), 0);
 	sock_close(sk, true);
