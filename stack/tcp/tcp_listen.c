@@ -260,6 +260,8 @@ int tcp_listener_mirror(struct sock *sk, const void *copy, uint32_t backlog)
 
 	sk->backlog = backlog;
 	inherit(tp, lp);
+	tp->defer_accept = lp->defer_accept;
+	tp->fastopen_queue = lp->fastopen_queue;
 	if (tp->state == TCP_LISTEN)
 		return 0;
 	ret = tcp_listener_open(tp);

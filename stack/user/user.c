@@ -199,8 +199,12 @@ static void sock_info(const struct user_sock *us, struct user_sock_info *info)
 		.sendq = (uint32_t)(us->tx_taken - us->tx_acked),
 		.sk = sk};
 	if (sk->status & CV_ST_LISTENING) {
-		/* Those in its chain, whichever worker's they are, and those not yet there. */
-		info->recvq = sk->acceptq_len + (uint32_t)(us->rx_produced - us->rx_consumed);
+		/* Those in its chain that nobody took, whichever worker's they are, and those not yet there. */
+		uint64_t taken = SEG_LOAD(&us->g->records[us->index].rx_consumed);
+
+		info->recvq = sk->acceptq_len;
+		if (taken >= us->rx_consumed && taken <= us->rx_produced)
+			info->recvq += (uint32_t)(us->rx_produced - taken);
 		info->sendq = us->backlog;
 		info->replica = (us->flags & US_REPLICA) != 0;
 	}
