@@ -163,7 +163,10 @@ static void take_if_pending(struct user_lane *l, struct user_sock *us)
 		return; /* who holds a replica's listener only worker 0 knows: any process of the group may */
 	user_rx_accepted(us);
 	user_proc_hold(l->g, l->proc, us);
-	user_rx_sync(listener);
+	if (listener->flags & US_REPLICA)
+		user_replica_taken(listener);
+	else
+		user_rx_sync(listener);
 }
 
 /* Commands that carry a position wait until all bytes before it were taken. */

@@ -347,6 +347,8 @@ void user_replicas_tell(struct user_sock *us, bool waits);
 void user_replicas_end(struct user_sock *us);
 /* A connection of a replica waits to be accepted. */
 void user_replica_announce(struct user_sock *replica, uint32_t handle);
+/* A connection of the replica was taken by the program. */
+void user_replica_taken(struct user_sock *replica);
 /* engine.message */
 void user_message(void *ctx, uint16_t from, const struct crew_message *msg);
 /* Once a turn: what found no room before. */

@@ -16,6 +16,7 @@ enum {
 	MSG_LISTENING,   /* a: the listener */
 	MSG_UNLISTEN,    /* a: the listener */
 	MSG_CONNECTION,  /* a: the listener, b: the connection */
+	MSG_TAKEN,       /* a: the listener, of whose chain the program has read */
 	MSG_REFUSED,     /* b: the connection, for which the listener had no room */
 };
 
@@ -100,6 +101,13 @@ void user_replica_announce(struct user_sock *replica, uint32_t handle)
 	tell(replica->g->u, 0, &msg);
 }
 
+void user_replica_taken(struct user_sock *replica)
+{
+	const struct crew_message msg = {.kind = MSG_TAKEN, .group = replica->g->number, .a = replica->home};
+
+	tell(replica->g->u, 0, &msg);
+}
+
 /* --- receiving ------------------------------------------------------------------------------------- */
 
 static struct user_sock *replica_find(struct user_group *g, uint32_t home)
@@ -179,6 +187,15 @@ static void on_connection(struct user_group *g, uint16_t from, const struct crew
 		tell(g->u, from, &no);
 }
 
+/* What the connections' descriptors took comes free. */
+static void on_taken(struct user_group *g, const struct crew_message *msg)
+{
+	struct user_sock *us = user_sock_find(g, msg->a);
+
+	if (us != NULL)
+		user_rx_sync(us);
+}
+
 static void on_refused(struct user_group *g, const struct crew_message *msg)
 {
 	struct user_sock *us = user_sock_find(g, msg->b);
@@ -205,6 +222,8 @@ void user_message(void *ctx, uint16_t from, const struct crew_message *msg)
 			on_unlisten(g, msg);
 		else if (msg->kind == MSG_CONNECTION)
 			on_connection(g, from, msg);
+		else if (msg->kind == MSG_TAKEN)
+			on_taken(g, msg);
 		else if (msg->kind == MSG_REFUSED)
 			on_refused(g, msg);
 		break;

@@ -109,6 +109,7 @@ static void listener__on_all_workers__gives_every_connection_to_its_program(void
 		pair_start(&t, k, kinds[k]);
 		far = connect_many(&t);
 		assert_in_range(far, 1, MANY - 1);
+		assert_int_equal(program_info(t.gb).rxds_used, 0);
 		for (unsigned i = 0; i < MANY; i++) {
 			const struct cv_endpoint *peer = &program_record(&t.b, t.server[i])->peer;
 			char text[8];
