@@ -244,6 +244,8 @@ static void frame_send(struct world_host *h, uint8_t *data, uint32_t len)
 	hash_add(w, &w->now_ns, sizeof(w->now_ns));
 	hash_add(w, data, len);
 	capture_add(w, data, len);
+	if (w->watch != NULL)
+		w->watch(w->watch_ctx, h->index, true, data, len);
 	at = bottleneck_pass(w, 1 - h->index, data, len);
 	if (at == 0)
 		return;
@@ -352,6 +354,8 @@ static uint16_t worker_rx(struct world_host *h, uint16_t worker, struct rte_mbuf
 		if (f == NULL || f->at_ns > w->now_ns || !frame_is_for(h, f, worker))
 			break;
 		pkts[n] = frame_copy(w, f->data, f->len);
+		if (pkts[n] != NULL && w->watch != NULL)
+			w->watch(w->watch_ctx, h->index, false, f->data, f->len);
 		if (pkts[n] != NULL)
 			n++;
 		else

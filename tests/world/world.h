@@ -90,6 +90,9 @@ struct world {
 	uint64_t frames_sent, hash; /* hash of all that was sent, with the times */
 	uint64_t rx_no_buffer;      /* frames that came when the packet buffers were used up */
 	struct rte_mempool *pool;
+	/* Every frame that a host sends, before the link harms it, and every one that a host takes. May be NULL. */
+	void (*watch)(void *ctx, int host, bool sent, const uint8_t *frame, uint32_t len);
+	void *watch_ctx;
 	FILE *capture; /* what is sent, in a file (environment WORLD_PCAP=DIRECTORY); NULL: nobody wants one */
 };
 
