@@ -65,6 +65,11 @@ static void ports_draw(struct world *w)
 static struct plan plan_draw(void)
 {
 	static const uint32_t delays_us[] = {0, 50, 1000, 20000, 150000};
+	static const char *const algorithms[] = {
+#define X(name) #name,
+#include "stack/core/tcp_congestion.def"
+#undef X
+	};
 	struct plan p = {.prepare = ports_draw, .bound_s = BOUND_S};
 
 	p.link.delay_ns = delays_us[draw(5)] * 1000ull;
@@ -88,6 +93,7 @@ static struct plan plan_draw(void)
 		p.read_most += 200;
 	p.nodelay = draw(2);
 	p.ipv6 = draw(3) == 0;
+	p.congestion = algorithms[draw(sizeof(algorithms) / sizeof(algorithms[0]))];
 	return p;
 }
 
