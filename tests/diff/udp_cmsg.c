@@ -422,3 +422,47 @@ CASE(rxq_ovfl__counts_what_was_dropped)
 	memcpy(&drops, has(&g, SOL_SOCKET, SO_RXQ_OVFL, sizeof(drops)), sizeof(drops));
 	same(drops + (uint32_t)got, 300);
 }
+
+CASE(options_set_before_bind__count)
+{
+	struct sockaddr_in at = diff_addr(0);
+	socklen_t length = sizeof(at);
+	int a = diff_udp(), b = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	struct got g;
+
+	diff_set_int(b, IPPROTO_IP, IP_RECVTTL, 1);
+	diff_set_int(b, IPPROTO_IP, IP_PKTINFO, 1);
+	diff_set_int(b, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+	works(bind(b, SA(at), sizeof(at)));
+	works(getsockname(b, SA(at), &length));
+	same(sendto(a, "x", 1, 0, SA(at), sizeof(at)), 1);
+	get(b, &g);
+	same(int_of(has(&g, IPPROTO_IP, IP_TTL, 4)), 64);
+	has(&g, IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo));
+	has(&g, SOL_SOCKET, SO_TIMESTAMPNS, sizeof(struct timespec));
+}
+
+CASE(options__hold_in_a_child_and_in_a_copy_of_the_descriptor)
+{
+	struct got g;
+	int a, b, copy;
+
+	diff_udp_pair(&a, &b);
+	diff_set_int(b, IPPROTO_IP, IP_RECVTTL, 1);
+	copy = (int)works(dup(b));
+	same(send(a, "x", 1, 0), 1);
+	get(copy, &g);
+	same(int_of(has(&g, IPPROTO_IP, IP_TTL, 4)), 64);
+	same(send(a, "x", 1, 0), 1);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		get(b, &g);
+		same(int_of(has(&g, IPPROTO_IP, IP_TTL, 4)), 64);
+		diff_set_int(b, IPPROTO_IP, IP_RECVTOS, 1);
+		exit(0);
+	}
+	diff_join(child);
+	same(send(a, "x", 1, 0), 1);
+	get(b, &g);
+	same(*(const uint8_t *)has(&g, IPPROTO_IP, IP_TOS, 1), 0);
+}

@@ -292,3 +292,27 @@ CASE(ipv6_mtu_discover__and_dontfrag)
 	diff_set_int(a, IPPROTO_IPV6, IPV6_DONTFRAG, 1);
 	same(diff_int_option(a, IPPROTO_IPV6, IPV6_DONTFRAG), 1);
 }
+
+CASE(recverr__socket_on_the_wildcard__is_told_too)
+{
+	struct sockaddr_in to = nobody(), any = {.sin_family = AF_INET};
+	int a = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	struct fault fault;
+
+	diff_set_int(a, IPPROTO_IP, IP_RECVERR, 1);
+	works(bind(a, SA(any), sizeof(any)));
+	same(sendto(a, "payload", 7, 0, SA(to), sizeof(to)), 7);
+	same(diff_poll(a, POLLIN, 3000) & POLLERR, POLLERR);
+	take(a, &fault, IPPROTO_IP, IP_RECVERR);
+	same(fault.ee.ee_errno, ECONNREFUSED);
+	same_bytes(fault.payload, "payload", 7);
+	same(diff_poll(a, 0, 0), 0);
+}
+
+CASE(broadcast__without_leave__eacces_at_once)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = INADDR_BROADCAST};
+	int a = diff_udp();
+
+	fails(sendto(a, "x", 1, 0, SA(to), sizeof(to)), EACCES);
+}
