@@ -5,7 +5,7 @@
 #   build     gcc and clang builds of everything, without a warning
 #   unit      unit tests, release and sanitizer builds
 #   world     engines on a virtual clock, release and sanitizer builds; --seeds N, --grid: more of two of them
-#   fuzz      the fuzz targets on a fixed number of inputs, release and sanitizer builds; then each for 10 s by
+#   fuzz      the fuzz targets on a fixed number of inputs, release and sanitizer builds; then each for 20 s by
 #             libFuzzer (FUZZ_SECONDS)
 #   docs      what is generated from the code is up to date, and docs/rfc.md names tests that exist
 #   diff      the differential cases, on the kernel and under the preload: an engine of one worker, of two, and inside
@@ -144,16 +144,17 @@ group_world() {
 		"$CULVERT_BUILD" "$CULVERT_ROOT/$(build_directory clang)"
 }
 group_fuzz() {
-	local fuzzer found=0 seconds=${FUZZ_SECONDS:-10} inputs
+	local fuzzer found=0 seconds=${FUZZ_SECONDS:-20} inputs name seeds
 	run_executables fuzz
 	build_kind fuzz >/dev/null || die "the fuzz build failed"
 	make_scratch inputs
 	for fuzzer in "$CULVERT_ROOT/$(build_directory fuzz)"/tests/fuzz/fuzzer_*; do
 		[[ -f $fuzzer && -x $fuzzer ]] || continue
 		found=1
+		name=${fuzzer##*/fuzzer_} seeds=$CULVERT_ROOT/tests/fuzz/seeds
 		mkdir "$inputs/${fuzzer##*/}"
 		run_one "fuzz libFuzzer ${fuzzer##*/fuzzer_}" $((seconds + 60)) "$fuzzer" -max_total_time="$seconds" -seed=1 \
-			-artifact_prefix="$inputs/" "$inputs/${fuzzer##*/}"
+			-artifact_prefix="$inputs/" "$inputs/${fuzzer##*/}" "$seeds/$name"
 	done
 	((found)) || die "no fuzzer was built"
 }
