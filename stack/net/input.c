@@ -491,6 +491,7 @@ void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint
 {
 	struct l4_batch batch[ENGINE_L4_MAX];
 	const struct believed trust = cksums_believed(port);
+	const bool alone = e->crew == NULL;
 	struct model model = {NULL, NULL, NULL};
 	uint64_t bytes = 0;
 
@@ -505,7 +506,7 @@ void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint
 		bytes += rte_pktmbuf_pkt_len(m);
 		if (frame_is_like(port, &model, m, believed)) {
 			m = ipv4_parse_like(e, port, &model, m, believed);
-			if (m != NULL && (cv_likely(e->crew == NULL) || !steer(e, port, m)))
+			if (m != NULL && (cv_likely(alone) || !steer(e, port, m)))
 				batch_push(model.batch, m, true);
 		} else {
 			frame_input(e, port, batch, &model, m);
