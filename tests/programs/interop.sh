@@ -40,6 +40,7 @@ joined() { # DRIVER
 	device=net_${1}0,iface=cv0
 	address=$ENGINE_ADDR/24
 	address6=$ENGINE_ADDR6/64
+	dad=no
 	END
 	engine_start "$SPACE_ENGINE" "$ENGINE"
 	ip netns exec "$SPACE_ENGINE" "$PROGRAMS_BIN/middle" cvm "$port" "${LOSSY[@]}" "seed=$2" >"$DIR/middle.log" 2>&1 &
