@@ -144,17 +144,19 @@ group_world() {
 		"$CULVERT_BUILD" "$CULVERT_ROOT/$(build_directory clang)"
 }
 group_fuzz() {
-	local fuzzer found=0 seconds=${FUZZ_SECONDS:-20} inputs name seeds
+	local fuzzer found=0 seconds=${FUZZ_SECONDS:-20} inputs name corpora
 	run_executables fuzz
 	build_kind fuzz >/dev/null || die "the fuzz build failed"
 	make_scratch inputs
 	for fuzzer in "$CULVERT_ROOT/$(build_directory fuzz)"/tests/fuzz/fuzzer_*; do
 		[[ -f $fuzzer && -x $fuzzer ]] || continue
 		found=1
-		name=${fuzzer##*/fuzzer_} seeds=$CULVERT_ROOT/tests/fuzz/seeds
-		mkdir "$inputs/${fuzzer##*/}"
-		run_one "fuzz libFuzzer ${fuzzer##*/fuzzer_}" $((seconds + 60)) "$fuzzer" -max_total_time="$seconds" -seed=1 \
-			-artifact_prefix="$inputs/" "$inputs/${fuzzer##*/}" "$seeds/$name"
+		name=${fuzzer##*/fuzzer_}
+		corpora=("$inputs/$name")
+		mkdir "$inputs/$name"
+		[[ ! -d $CULVERT_ROOT/tests/fuzz/seeds/$name ]] || corpora+=("$CULVERT_ROOT/tests/fuzz/seeds/$name")
+		run_one "fuzz libFuzzer $name" $((seconds + 60)) "$fuzzer" -max_total_time="$seconds" -seed=1 \
+			-artifact_prefix="$inputs/" "${corpora[@]}"
 	done
 	((found)) || die "no fuzzer was built"
 }
