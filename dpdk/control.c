@@ -45,6 +45,7 @@ struct conn {
 struct control {
 	struct service *s;
 	int epoll, signals;
+	bool open; /* programs are let in */
 	int spare; /* a descriptor to give up when there are no more; turn_away() */
 	int starter; /* pidfd of the process that wanted a private engine; -1: none, or gone */
 	uint32_t conns_n;
@@ -507,6 +508,28 @@ static void starter_gone(struct control *c)
 
 /* --- the thread -------------------------------------------------------------------------------- */
 
+static int watch(struct control *c, int fd, void *who)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = who};
+
+	return fd < 0 ? -1 : epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
+/* Programs wait in the socket's queue until the addresses are settled. True: the engine ends. */
+static bool is_told(struct control *c)
+{
+	uint64_t calls;
+
+	if (read(c->s->control_kick, &calls, sizeof(calls)) < 0)
+		return false;
+	if (atomic_load(&c->s->settled) && !c->open && watch(c, c->s->control_fd, &c->s->control_fd) != 0) {
+		log_line(LOG_ERR, "the control thread: %s", strerror(errno));
+		return true;
+	}
+	c->open |= atomic_load(&c->s->settled);
+	return atomic_load(&c->s->stop);
+}
+
 static void control_loop(struct control *c)
 {
 	struct epoll_event ev[EVENTS];
@@ -524,8 +547,10 @@ static void control_loop(struct control *c)
 				accept_one(c);
 			else if (who == &c->starter)
 				starter_gone(c);
-			else if (who == &c->signals || who == &c->s->control_kick)
+			else if (who == &c->signals)
 				stop = true;
+			else if (who == &c->s->control_kick)
+				stop |= is_told(c);
 			else
 				conn_ready(c, who);
 		}
@@ -533,13 +558,6 @@ static void control_loop(struct control *c)
 		workers_watch(c->s);
 		stop = stop || is_over(c);
 	}
-}
-
-static int watch(struct control *c, int fd, void *who)
-{
-	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = who};
-
-	return fd < 0 ? -1 : epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
 static void *control_main(void *arg)
@@ -563,8 +581,7 @@ static void *control_main(void *arg)
 		c.starter = pidfd_open(s->until_idle, 0);
 	if (c.starter >= 0)
 		(void)watch(&c, c.starter, &c.starter);
-	if (watch(&c, s->control_fd, &s->control_fd) == 0 &&
-		(s->inside || watch(&c, c.signals, &c.signals) == 0) &&
+	if ((s->inside || watch(&c, c.signals, &c.signals) == 0) &&
 		watch(&c, s->control_kick, &s->control_kick) == 0)
 		control_loop(&c);
 	else
@@ -597,6 +614,14 @@ int control_start(struct service *s)
 		descriptors_raise();
 	s->control_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return s->control_kick < 0 ? -1 : -pthread_create(&s->control, NULL, control_main, s);
+}
+
+void control_call(struct service *s)
+{
+	const uint64_t one = 1;
+
+	if (write(s->control_kick, &one, sizeof(one)) < 0)
+		log_line(LOG_ERR, "the control thread's bell: %s", strerror(errno));
 }
 
 void control_stop(struct service *s)

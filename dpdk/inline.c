@@ -290,8 +290,10 @@ static void *own_thread(void *arg)
 
 	prctl(PR_SET_NAME, "culvert-engine");
 	start->code = service_start(&s, false, start->error);
-	if (start->code == 0)
+	if (start->code == 0) {
+		worker_settle(&s.worker[0]);
 		__atomic_store_n(&s.page->worker[0].armed, 1, __ATOMIC_RELAXED);
+	}
 	if (start->code != 0 && s.control_fd >= 0)
 		unlink(s.config.control);
 	sem_post(&start->done);

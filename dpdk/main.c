@@ -186,7 +186,9 @@ int main(int argc, char **argv)
 		say_ready(ready, (char)code);
 		return code;
 	}
-	log_line(LOG_NOTICE, "engine %s is ready", s.config.name);
+	worker_settle(&s.worker[0]);
+	if (!atomic_load(&s.stop))
+		log_line(LOG_NOTICE, "engine %s is ready", s.config.name);
 	if (!o.foreground)
 		become_daemon();
 	say_ready(ready, 0);

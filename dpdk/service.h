@@ -79,7 +79,7 @@ struct service {
 	int page_fd;
 	/* all workers */
 	atomic_bool stop;
-	int silence; /* /dev/null */
+	atomic_bool settled; /* programs are let in */
 	/* control */
 	pthread_t control;
 	int control_fd; /* listening */
@@ -103,6 +103,9 @@ int workers_prepare(struct service *s, char error[CONFIG_ERROR_BYTES]);
 int workers_start(struct service *s, char error[CONFIG_ERROR_BYTES]);
 /* After the first one has ended: waits for the others, and frees all. */
 void workers_end(struct service *s);
+/* Worker 0: runs until no address is being tested for another owner any more (RFC5227, RFC4862:5.4; ports whose link is
+ * down aside), 9 s at most; then programs are let in. */
+void worker_settle(struct worker *w);
 /* Runs until stop; the calling thread is the worker. */
 void worker_run(struct worker *w);
 uint64_t worker_now_ns(void);
@@ -131,6 +134,8 @@ bool control_answers(const char *path);
 /* Binds and listens; 0 or -1 with one line in error. */
 int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES]);
 int control_start(struct service *s);
+/* Has the control thread look at s->settled and s->stop. Any thread. */
+void control_call(struct service *s);
 void control_stop(struct service *s);
 
 /* report.c: answers "ss", "stat", "config", "version" as JSON text, to be freed; NULL for anything else. */

@@ -37,6 +37,7 @@
 #define LINK_LOOK_NS 100000000ull
 #define CALLBACK_LOOK_NS 1000000ull /* a sleeping worker is woken */
 #define LOOKS_PER_TURN 16u
+#define SETTLE_NS 9000000000ull /* RFC5227's test takes 4 to 7 s, RFC4862's 1 to 2 s */
 #define CPU_EVERY 256u /* turns between looks at which core we are on */
 
 uint64_t worker_now_ns(void)
@@ -82,9 +83,8 @@ static void wake(void *ctx, uint16_t number)
 }
 
 /* The program's eventfd, without O_NONBLOCK if the program has changed that: then a full one would hold
- * the worker. The control thread watches w->ringing and interrupts a write that lasts; such a bell is
- * exchanged for one that swallows everything. */
-static void ring(void *ctx, int bell)
+ * the worker. The control thread watches w->ringing and interrupts a write that lasts. */
+static bool ring(void *ctx, int bell)
 {
 	const uint64_t one = 1;
 	struct worker *w = ctx;
@@ -94,8 +94,10 @@ static void ring(void *ctx, int bell)
 	atomic_store_explicit(&w->ringing, seq + 1, memory_order_relaxed);
 	n = write(bell, &one, sizeof(one));
 	atomic_store_explicit(&w->ringing, seq + 2, memory_order_relaxed);
-	if (n < 0 && errno == EINTR && dup3(w->s->silence, bell, O_CLOEXEC) >= 0)
-		log_line(LOG_WARNING, "a program's doorbell blocks: it is not rung again");
+	if (n >= 0 || errno != EINTR)
+		return true;
+	log_line(LOG_WARNING, "a program's doorbell blocks: none of that program's is rung again");
+	return false;
 }
 
 static void interrupted(int sig)
@@ -188,12 +190,11 @@ int workers_prepare(struct service *s, char error[CONFIG_ERROR_BYTES])
 	const struct engine_env env = {.ctx = &s->worker[0].ports, .random64 = random64};
 
 	s->workers = (uint16_t)s->config.workers;
-	s->silence = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	s->worker[0].thread = pthread_self();
 	if (!s->inside)
 		interruption_prepare();
 	s->crew = s->workers > 1 ? crew_new(s->workers, &env) : NULL;
-	if (s->silence < 0 || (s->workers > 1 && s->crew == NULL)) {
+	if (s->workers > 1 && s->crew == NULL) {
 		snprintf(error, CONFIG_ERROR_BYTES, "the workers: %s", strerror(errno));
 		return -1;
 	}
@@ -339,20 +340,40 @@ uint32_t worker_turn(struct worker *w, uint64_t now)
 	return work;
 }
 
+static void worker_step(struct worker *w)
+{
+	uint64_t now;
+
+	if (!worker_look(w)) {
+		sched_yield();
+		return;
+	}
+	now = worker_now_ns();
+	if (worker_turn(w, now) == 0)
+		idle_step(w, now);
+}
+
+void worker_settle(struct worker *w)
+{
+	struct service *s = w->s;
+	uint64_t end = worker_now_ns() + SETTLE_NS;
+
+	while (!atomic_load(&s->stop) && net_has_tentative(w->engine)) {
+		if (worker_now_ns() >= end) {
+			log_line(LOG_NOTICE, "an address is still being tested: it cannot be bound yet");
+			break;
+		}
+		worker_step(w);
+	}
+	atomic_store(&s->settled, true);
+	control_call(s);
+}
+
 void worker_run(struct worker *w)
 {
 	prctl(PR_SET_TIMERSLACK, 1000ul);
-	while (!atomic_load_explicit(&w->s->stop, memory_order_relaxed)) {
-		uint64_t now;
-
-		if (!worker_look(w)) {
-			sched_yield();
-			continue;
-		}
-		now = worker_now_ns();
-		if (worker_turn(w, now) == 0)
-			idle_step(w, now);
-	}
+	while (!atomic_load_explicit(&w->s->stop, memory_order_relaxed))
+		worker_step(w);
 	/* Who still asks gets an answer. */
 	(void)call_run(w);
 }

@@ -193,6 +193,16 @@ void net_addr_lifetimes(struct net_addr *a, uint64_t preferred_ns, uint64_t vali
 		timer_set(&e->wheel, &a->lifetime, a->valid_until_ns);
 }
 
+bool net_has_tentative(const struct engine *e)
+{
+	net_for_each_addr(a, e->net)
+	{
+		if (a->state == ADDR_TENTATIVE && a->port->up)
+			return true;
+	}
+	return false;
+}
+
 static struct net_addr *slot_find(struct net *net)
 {
 	for (unsigned i = 0; i < net->addrs_n; i++) {

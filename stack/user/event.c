@@ -260,10 +260,10 @@ static void set_ring(struct user_group *g, struct user_set *s)
 	armed = SEG_LOAD(s->armed);
 	if (s->only_if_wanted && SEG_LOAD(&g->lanes[s - g->sets].shared->want) == 0)
 		return;
-	if (armed == 0 || armed == s->rung)
+	if (armed == 0 || armed == s->rung || g->mute)
 		return;
 	s->rung = armed;
-	g->u->env.ring(g->u->env.ctx, s->bell);
+	g->mute = !g->u->env.ring(g->u->env.ctx, s->bell);
 }
 
 void user_events_flush(struct user_group *g)

@@ -239,6 +239,7 @@ struct user_group {
 	struct pool chunks;
 	uint32_t busy; /* send buffers under way, all lanes, and chunks */
 	uint64_t violations, refused;
+	bool mute; /* a bell of its programs blocked: none is rung any more */
 	bool closing;
 	void (*done)(void *arg);
 	void *done_arg;

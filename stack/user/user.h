@@ -36,8 +36,9 @@ struct user_limits { /* of one group; 0 takes the default */
 
 struct user_env {
 	void *ctx;
-	/* Wake the sleeper of a set: bell is what user_lane_open or user_set_open was given. */
-	void (*ring)(void *ctx, int bell);
+	/* Wakes the sleeper of a set: bell is what user_lane_open or user_set_open was given. False: it held the caller
+	 * up, which no bell of an honest program does; none of its group's is rung again. */
+	bool (*ring)(void *ctx, int bell);
 };
 
 /* NULL when memory is short. */

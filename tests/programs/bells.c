@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bells SOCKET SECONDS: a program that speaks to an engine's control socket itself and gives it a doorbell that
- * blocks for ever: an eventfd that is full, made blocking again once the engine has it. Then it sleeps as the
+ * bells SOCKET BELLS SECONDS: a program that speaks to an engine's control socket itself and gives it doorbells that
+ * block for ever: eventfds that are full, made blocking again once the engine has them. Then it sleeps on each as the
  * contract says and asks for something, so that the engine rings. Prints `rung` and stays for SECONDS.
  */
 #include <fcntl.h>
@@ -58,18 +58,37 @@ static struct cv_reply ask(struct cv_request request, int fd, int fds[CV_CTL_FDS
 	return reply;
 }
 
-int main(int argc, char **argv)
+/* A lane with such a bell, and a command on it. */
+static void bell_ring(uint8_t *base)
 {
-	const uint64_t full = UINT64_MAX - 1, one = 1;
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	int fds[CV_CTL_FDS_MAX], bell = eventfd(0, 0);
+	const uint64_t full = UINT64_MAX - 1;
+	const struct cv_segment *seg = (const struct cv_segment *)(const void *)base;
+	int bell = eventfd(0, 0);
 	struct cv_reply reply;
-	struct cv_segment *seg;
 	struct cv_lane *lane;
 	struct cv_set *set;
+
+	if (write(bell, &full, sizeof(full)) < 0)
+		die("eventfd");
+	reply = ask((struct cv_request){.op = CV_CTL_LANE_OPEN}, bell, NULL);
+	if (fcntl(bell, F_SETFL, 0) != 0)
+		die("fcntl");
+	lane = (struct cv_lane *)(void *)(base + seg->lanes_off + reply.value * seg->lane_stride);
+	set = (struct cv_set *)(void *)(base + seg->sets_off + reply.value * seg->set_stride);
+	set->armed = 1;
+	*(struct cv_command *)(void *)(lane + 1) = (struct cv_command){.op = CV_CMD_NOP, .seq = 1};
+	__atomic_store_n(&lane->cmd_tail, 1, __ATOMIC_SEQ_CST);
+}
+
+int main(int argc, char **argv)
+{
+	const uint64_t one = 1;
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fds[CV_CTL_FDS_MAX];
+	struct cv_reply reply;
 	uint8_t *base;
 
-	if (argc != 3)
+	if (argc != 4)
 		return 2;
 	strncpy(at.sun_path, argv[1], sizeof(at.sun_path) - 1);
 	engine = socket(AF_UNIX, SOCK_SEQPACKET, 0);
@@ -77,21 +96,14 @@ int main(int argc, char **argv)
 		die(argv[1]);
 	reply = ask((struct cv_request){.op = CV_CTL_HELLO}, -1, fds);
 	base = mmap(NULL, reply.size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
-	if (base == MAP_FAILED || write(bell, &full, sizeof(full)) < 0)
+	if (base == MAP_FAILED)
 		die("mmap");
-	reply = ask((struct cv_request){.op = CV_CTL_LANE_OPEN}, bell, NULL);
-	if (fcntl(bell, F_SETFL, 0) != 0)
-		die("fcntl");
-	seg = (struct cv_segment *)(void *)base;
-	lane = (struct cv_lane *)(void *)(base + seg->lanes_off + reply.value * seg->lane_stride);
-	set = (struct cv_set *)(void *)(base + seg->sets_off + reply.value * seg->set_stride);
-	set->armed = 1;
-	*(struct cv_command *)(void *)(lane + 1) = (struct cv_command){.op = CV_CMD_NOP, .seq = 1};
-	__atomic_store_n(&lane->cmd_tail, 1, __ATOMIC_SEQ_CST);
+	for (int bells = atoi(argv[2]); bells > 0; bells--)
+		bell_ring(base);
 	if (write(fds[2], &one, sizeof(one)) < 0)
 		die("doorbell");
 	puts("rung");
 	fflush(stdout);
-	sleep((unsigned)atoi(argv[2]));
+	sleep((unsigned)atoi(argv[3]));
 	return 0;
 }

@@ -11,12 +11,13 @@
 
 #define MS 1000000ull
 
-static void ring(void *ctx, int bell)
+static bool ring(void *ctx, int bell)
 {
 	struct program_host *h = ctx;
 
 	h->rings++;
 	h->last_bell = bell;
+	return !h->bells_block;
 }
 
 void program_host_init(struct program_host *h, struct world *w, int host)

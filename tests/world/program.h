@@ -20,6 +20,7 @@ struct program_host {
 	uint16_t workers;
 	uint32_t groups_n;
 	unsigned rings; /* bells that were rung */
+	bool bells_block; /* as when their program has filled them */
 	int last_bell;
 };
 

@@ -407,6 +407,37 @@ static void watch__events__come_once_until_read_and_ring_once_for_each_arming(vo
 	pair_end(&t);
 }
 
+static void bell__blocks__none_of_its_groups_is_rung_again(void **state)
+{
+	struct pair t;
+	uint32_t listener, client, server;
+	int set[2];
+
+	(void)state;
+	pair_start(&t, 13, &small);
+	connect_pair(&t, &listener, &client, &server);
+	run_ms(&t, 50);
+	t.hb.rings = 0;
+	t.hb.bells_block = true;
+	for (int i = 0; i < 2; i++) {
+		set[i] = program_set_open(&t.b, 55 + i);
+		set_at(t.gb, set[i])->armed = 1;
+		program_post(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = server, .arg = (uint32_t)set[i]});
+	}
+	run_ms(&t, 1);
+	assert_int_equal(t.hb.rings, 1);
+	t.hb.bells_block = false;
+	for (int i = 0; i < 2; i++) {
+		set_at(t.gb, set[i])->head = 1;
+		set_at(t.gb, set[i])->armed = 2;
+	}
+	program_send(&t.a, client, "x", 1, NULL);
+	run_ms(&t, 50);
+	assert_int_equal(set_at(t.gb, set[0])->tail, 2); /* it may look by itself */
+	assert_int_equal(t.hb.rings, 1);
+	pair_end(&t);
+}
+
 static void watch__more_than_one_socket_may_have__set_is_told_of_everything(void **state)
 {
 	struct pair t;
@@ -656,6 +687,7 @@ int main(void)
 		cmocka_unit_test(exec__retained_sockets_stay__the_others_close),
 		cmocka_unit_test(lane__closed_with_buffers_under_way__is_free_when_they_are_back),
 		cmocka_unit_test(watch__events__come_once_until_read_and_ring_once_for_each_arming),
+		cmocka_unit_test(bell__blocks__none_of_its_groups_is_rung_again),
 		cmocka_unit_test(watch__more_than_one_socket_may_have__set_is_told_of_everything),
 		cmocka_unit_test(commands__room_is_wanted__lane_is_rung_when_some_were_taken),
 		cmocka_unit_test(send__full_and_wanted__tells_when_there_is_room),
