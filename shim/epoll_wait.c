@@ -570,6 +570,8 @@ static int ep_slow(struct ep *ep, int epfd, struct epoll_event *out, int max, ui
 	do
 		n = ep_look(ep, epfd, out, max, batch);
 	while (n == 0 && wait_slow_spin(&slow));
+	if (n == 0)
+		n = wait_slow_signal(&slow);
 	while (n == 0) {
 		n = ep_sleep(ep, epfd, out, max, slow.deadline_ns, mask ? mask : &slow.old, batch);
 		if (n == 0 && slow.deadline_ns != WAIT_FOREVER && wait_now_ns() >= slow.deadline_ns)

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Signal handlers of a program with the engine inside. A handler that interrupts its thread in the middle of an engine's
- * turn must not run there: one that leaves by longjmp would take the baton along, one that waits for the engine would
- * wait for itself. It runs a few microseconds later, when the turn is over, as if the signal had come then.
+ * The program's signal handlers, with one of ours before each, for two reasons.
  *
- * Owns: the handlers that the program has set, as the program sees them; ours stands before each. Signals that a fault
- * raises are left alone, and so is everything where the engine is not inside.
- * Called by: the program; wait.c, lane.c and call.h around turns.
+ * A wait that spins before it sleeps must end with EINTR when a handler has run meanwhile, as the
+ * sleep would: the program looks at what the handler has set only then. So handlers are counted.
  *
- * How: within a turn the signal is blocked in the interrupted context and queued again to the thread, with all that
- * came with it; the kernel delivers it when it is unblocked.
+ * A handler that interrupts its thread in the middle of a turn of an engine in this process must
+ * not run there: one that leaves by longjmp would take the baton along, one that waits for the
+ * engine would wait for itself. It runs a few microseconds later, when the turn is over, as if the
+ * signal had come then.
+ *
+ * Owns: the handlers that the program has set, as the program sees them. Signals that a fault
+ * raises are left alone. Called by: the program; wait.c, lane.c and call.h around turns.
+ *
+ * How: within a turn the signal is blocked in the interrupted context and queued again to the
+ * thread, with all that came with it; the kernel delivers it when it is unblocked.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,7 +24,6 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "shim/inline.h"
 #include "shim/real.h"
 #include "shim/handler.h"
 
@@ -31,8 +35,8 @@ static struct sigaction theirs[SIGNALS];
 
 static bool is_fault(int sig)
 {
-	return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP || sig == SIGSYS ||
-		sig == SIGABRT;
+	return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
+	       sig == SIGTRAP || sig == SIGSYS || sig == SIGABRT;
 }
 
 static bool has_handler(const struct sigaction *a)
@@ -60,6 +64,7 @@ static void handler(int sig, siginfo_t *info, void *context)
 	}
 	if (!has_handler(&a))
 		return; /* taken back meanwhile */
+	signal_turn.handled = (sig_atomic_t)((unsigned)signal_turn.handled + 1);
 	if (a.sa_flags & (int)SA_RESETHAND) {
 		const struct sigaction none = {.sa_handler = SIG_DFL};
 
@@ -92,7 +97,7 @@ int shim_sigaction(int sig, const struct sigaction *action, struct sigaction *ol
 	struct sigaction before, ours;
 	int result;
 
-	if (sig <= 0 || sig >= SIGNALS || is_fault(sig) || !inline_wanted())
+	if (sig <= 0 || sig >= SIGNALS || is_fault(sig))
 		return real_sigaction(sig, action, old);
 	before = theirs[sig];
 	if (action)
@@ -118,8 +123,6 @@ sighandler_t shim_signal(int sig, sighandler_t new_handler)
 {
 	struct sigaction action = {.sa_handler = new_handler, .sa_flags = SA_RESTART}, old;
 
-	if (!inline_wanted())
-		return real_signal(sig, new_handler);
 	if (new_handler == SIG_ERR) {
 		errno = EINVAL;
 		return SIG_ERR;

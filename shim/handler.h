@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Signal handlers and the engine inside this process: see handler.c.
+ * What the library must know of the program's signal handlers: see handler.c.
  */
 #ifndef CULVERT_SHIM_HANDLER_H
 #define CULVERT_SHIM_HANDLER_H
@@ -13,6 +13,7 @@
 struct signal_turn {
 	volatile sig_atomic_t running; /* a turn, on this thread */
 	volatile sig_atomic_t late;    /* signals came meanwhile and wait, blocked */
+	volatile sig_atomic_t handled; /* handlers of the program that this thread has begun; wraps */
 };
 extern __thread struct signal_turn signal_turn __attribute__((tls_model("initial-exec")));
 

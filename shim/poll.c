@@ -256,6 +256,8 @@ static int set_wait(struct poll_set *ps, uint64_t timeout_ns, const sigset_t *ma
 			result = result ? result : n;
 		}
 	} while (result == 0 && wait_slow_spin(&slow));
+	if (result == 0)
+		result = wait_slow_signal(&slow);
 	while (result == 0) {
 		result = set_sleep(ps, w, slow.deadline_ns, mask ? mask : &slow.old);
 		if (result == 0 && slow.deadline_ns != WAIT_FOREVER && wait_now_ns() >= slow.deadline_ns)

@@ -22,7 +22,7 @@
 #define SPIN_INSIDE_US 200
 #define SPIN_YIELD_TURNS 64 /* of our own engine without an answer, between yields */
 #define SPIN_MAX_US 1000000
-#define SPIN_CLOCK_TURNS 64   /* looks between two readings of the clock and yields */
+#define SPIN_CLOCK_TURNS 64 /* looks between two readings of the clock and yields */
 #define SPIN_CLOCK_YIELDS 4
 #define LINK_CHECK_LOOKS 1024 /* calls between two looks at the control connection */
 #define NAP_NS 1000000
@@ -207,7 +207,8 @@ const struct timespec *wait_left(uint64_t deadline_ns, struct timespec *left)
 	return left;
 }
 
-/* Read once. Two threads may both do it and find the same. Where the engine is ours, nobody works while we sleep. */
+/* Read once. Two threads may both do it and find the same. Where the engine is ours, nobody works
+ * while we sleep. */
 static uint64_t spin_ns(bool inside)
 {
 	static uint64_t value = UINT64_MAX;
@@ -229,12 +230,13 @@ static uint64_t spin_ns(bool inside)
 	return ns;
 }
 
-void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker, uint64_t deadline_ns,
-	uint64_t timeout_ns)
+void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker,
+	uint64_t deadline_ns, uint64_t timeout_ns)
 {
 	const struct cv_inline_engine *inside = link ? LOAD(link->inside) : NULL;
 
 	s->turns = 0;
+	s->handled = signal_turn.handled;
 	s->blocked = false;
 	s->inside = inside;
 	s->worker = link && link->page ? &link->page->worker[worker % CV_WORKERS_MAX] : NULL;
@@ -320,13 +322,18 @@ static void signals_block(sigset_t *old)
 
 bool wait_slow_spin(struct wait_slow *s)
 {
-	if (s->inside ? spin_inside(s) : spin_elsewhere(s))
+	if ((s->inside ? spin_inside(s) : spin_elsewhere(s)) && signal_turn.handled == s->handled)
 		return true;
 	if (s->end_ns == 0 && s->timeout_ns != WAIT_FOREVER)
 		(void)spin_lasts(s, wait_now_ns());
 	signals_block(&s->old);
 	s->blocked = true;
 	return false;
+}
+
+int wait_slow_signal(const struct wait_slow *s)
+{
+	return signal_turn.handled == s->handled ? 0 : -EINTR;
 }
 
 void wait_slow_end(struct wait_slow *s)
@@ -596,6 +603,15 @@ static int try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *m
 	return result;
 }
 
+/* -EINTR stays one unless the call is one that goes on. */
+static int try_restarted(const struct wait_try *t, uint64_t deadline_ns, int result)
+{
+	if (result == -EINTR &&
+		(!t->interruptible || (deadline_ns == WAIT_FOREVER && wait_restarts())))
+		return 0;
+	return result;
+}
+
 static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 {
 	struct wait_slow slow;
@@ -605,11 +621,11 @@ static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 	do
 		result = t->look(t);
 	while (result == 0 && wait_slow_spin(&slow));
+	if (result == 0)
+		result = try_restarted(t, deadline_ns, wait_slow_signal(&slow));
 	while (result == 0) {
 		result = try_sleep(t, deadline_ns, t->interruptible ? &slow.old : NULL);
-		if (result == -EINTR &&
-			(!t->interruptible || (deadline_ns == WAIT_FOREVER && wait_restarts())))
-			result = 0;
+		result = try_restarted(t, deadline_ns, result);
 		if (result == 0) {
 			result = t->look(t);
 			if (result == 0 && deadline_ns != WAIT_FOREVER &&
@@ -696,7 +712,8 @@ static int lane_wait(struct wait_try *t, uint64_t deadline_ns)
 
 int wait_ring(struct wait_lane *w, uint32_t head)
 {
-	struct wait_try t = {.look = look_ring, .w = w, .link = w->link, .kernel_fd = -1, .value = head};
+	struct wait_try t = {
+		.look = look_ring, .w = w, .link = w->link, .kernel_fd = -1, .value = head};
 	int result = lane_wait(&t, WAIT_FOREVER);
 
 	return result < 0 ? result : 0;

@@ -181,14 +181,16 @@ void mux_fork_child(void);
  * The slow path of a wait, entered when the first look found nothing:
  *	wait_slow_begin(&s, ...);
  *	do look; while (nothing && wait_slow_spin(&s));
+ *	if (nothing) wait_slow_signal(&s);
  *	arm, look, sleep with s.old, disarm ...
  *	wait_slow_end(&s);
  * When the spin is over the caller's signals are blocked until the end, except inside the sleep, which gets `old`
- * (or the program's own mask): a handler that runs before that ran before the call, as far as anybody can tell.
+ * (or the program's own mask). A handler that runs before that ends the spin, and wait_slow_signal() says so.
  * Where the engine is in this process, spinning is running its turns.
  */
 struct wait_slow {
 	sigset_t old;
+	sig_atomic_t handled; /* as it was at the beginning */
 	bool blocked;
 	uint64_t spin_ns, timeout_ns; /* what is still to be counted from the first reading of the clock */
 	uint64_t end_ns;              /* of the spin; 0: the clock was not read yet */
@@ -203,6 +205,8 @@ void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t
 	uint64_t timeout_ns);
 #define WAIT_OWN_FDS 3u
 bool wait_slow_spin(struct wait_slow *s); /* one turn; false: its time is over */
+/* -EINTR when a handler has run during the spin, else 0. */
+int wait_slow_signal(const struct wait_slow *s);
 void wait_slow_end(struct wait_slow *s);  /* pending handlers run in here */
 
 /* The time left until the deadline, 0 if passed; NULL for WAIT_FOREVER. */

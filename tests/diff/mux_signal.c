@@ -303,6 +303,39 @@ static void *echo(void *arg)
 	return NULL;
 }
 
+/* Under the preload a wait looks for a while before it sleeps, here for a second: a signal that
+ * comes then is no less one. The timer's 20 ms are within it, and on Linux within the sleep. */
+static void signal_soon(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+	struct itimerspec soon = {.it_value.tv_nsec = 20000000};
+	timer_t timer;
+
+	works(timer_create(CLOCK_MONOTONIC, &event, &timer));
+	works(timer_settime(timer, 0, &soon, NULL));
+}
+
+CASE(every_wait__signal_before_the_sleep__eintr)
+{
+	int set = mux_new(), client, server;
+	struct pollfd entry = {.events = POLLIN};
+	struct epoll_event event;
+	char byte;
+
+	works(setenv("CULVERT_SPIN_US", "1000000", 1));
+	diff_pair(&client, &server);
+	mux_add(set, server, EPOLLIN, 1);
+	entry.fd = server;
+	handle(SIGUSR1, 0);
+	signal_soon();
+	fails(epoll_wait(set, &event, 1, 3000), EINTR);
+	signal_soon();
+	fails(poll(&entry, 1, 3000), EINTR);
+	signal_soon();
+	fails(recv(server, &byte, 1, 0), EINTR);
+	same(handled, 3);
+}
+
 CASE_LIMIT(epoll_and_recv__storm_of_signals__nothing_lost, 30)
 {
 	int set = mux_new(), client, server;
