@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <grp.h>
 #include <regex.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -334,6 +335,33 @@ static int port_key(struct parser *p, const char *key, const char *value)
 		       "gateway6, host_address, host_address6, mtu, vlan, autoconf6, dad, checksum, tso, tso_max", key);
 }
 
+/* Connecting takes the right to write. */
+static int control_mode(struct parser *p, const char *value)
+{
+	char *end;
+	unsigned long mode = strtoul(value, &end, 8);
+
+	if (!isdigit((unsigned char)*value) || *end != '\0' || mode == 0 || (mode & ~0666ul) != 0)
+		return fail(p, "control_mode=%s: must be 0600, 0660, 0666 or the like, in octal", value);
+	p->c->control_mode = (uint32_t)mode;
+	return 0;
+}
+
+static int control_group(struct parser *p, const char *value)
+{
+	const struct group *g = getgrnam(value);
+	uint64_t gid;
+
+	if (g != NULL)
+		gid = g->gr_gid;
+	else if (!isdigit((unsigned char)*value))
+		return fail(p, "control_group=%s: there is no such group", value);
+	else if (number(p, "control_group", value, 0, CONFIG_NO_GROUP - 1, &gid) != 0)
+		return -1;
+	p->c->control_group = (uint32_t)gid;
+	return 0;
+}
+
 static int engine_key(struct parser *p, const char *key, const char *value)
 {
 	struct config *c = p->c;
@@ -379,8 +407,12 @@ static int engine_key(struct parser *p, const char *key, const char *value)
 			return fail(p, "control=%s: must be an absolute path of at most 107 characters", value);
 		return 0;
 	}
+	if (strcmp(key, "control_mode") == 0)
+		return control_mode(p, value);
+	if (strcmp(key, "control_group") == 0)
+		return control_group(p, value);
 	return fail(p, "unknown key \"%s\" in [engine]; known are name, workers, cores, hugepages, idle, spin, "
-		       "control", key);
+		       "control, control_mode, control_group", key);
 }
 
 static int limits_key(struct parser *p, const char *key, const char *value)
@@ -760,6 +792,7 @@ void config_init(struct config *c)
 	snprintf(c->name, sizeof(c->name), "culvert");
 	c->workers = 1;
 	c->spin_us = 50;
+	c->control_group = CONFIG_NO_GROUP;
 #define X(key, field, min, max, def, unit) c->limits.field = def;
 #include "dpdk/limits.def"
 #undef X

@@ -19,6 +19,7 @@
 #define CONFIG_ADDRESSES_MAX PORT_ADDRS_MAX
 #define CONFIG_ROUTES_MAX 256
 #define CONFIG_ERROR_BYTES 512
+#define CONFIG_NO_GROUP UINT32_MAX
 
 enum config_idle { IDLE_MODE_ADAPTIVE, IDLE_MODE_POLL };
 enum config_checksum { CHECKSUM_AUTO, CHECKSUM_OFFLOAD, CHECKSUM_SOFTWARE, CHECKSUM_TRUSTED };
@@ -77,6 +78,8 @@ struct config {
 	char path[256];
 	char name[33];
 	char control[108]; /* path of the control socket */
+	uint32_t control_mode; /* its rights; 0: 0660 with a group of its own, else 0666 */
+	uint32_t control_group; /* whose it is; CONFIG_NO_GROUP: the engine's */
 	char cores[64];    /* empty: all that the process may use */
 	uint32_t workers;
 	enum config_hugepages hugepages; /* AUTO until the EAL starts */

@@ -37,6 +37,7 @@
 struct conn {
 	struct list node;
 	int fd;
+	uid_t uid; /* as the kernel says */
 	int proc;
 	int32_t pid;
 	struct group *group; /* NULL: a query, or no HELLO yet */
@@ -125,6 +126,17 @@ static int name_lock(struct service *s, const struct sockaddr_un *un, char *erro
 	return listen_fail(s, error, "an engine of this name does not answer and does not end");
 }
 
+/* Nobody can connect before listen(). Any user's program may be served, unless the configuration says otherwise: its
+ * group is its own, and no user can have all of what there is for all (may_have()). */
+static int rights_set(const struct config *c)
+{
+	mode_t mode = c->control_mode != 0 ? c->control_mode : c->control_group != CONFIG_NO_GROUP ? 0660 : 0666;
+
+	if (c->control_group != CONFIG_NO_GROUP && chown(c->control, (uid_t)-1, c->control_group) != 0)
+		return -1;
+	return chmod(c->control, mode);
+}
+
 int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES])
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -140,8 +152,8 @@ int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES])
 	(void)unlink(un.sun_path);
 	if (bind(s->control_fd, (const struct sockaddr *)&un, sizeof(un)) != 0)
 		return listen_fail(s, error, strerror(errno));
-	/* Any user's program may be served; its group is its own. */
-	(void)chmod(un.sun_path, 0666);
+	if (rights_set(&s->config) != 0)
+		return listen_fail(s, error, strerror(errno));
 	if (listen(s->control_fd, BACKLOG) != 0)
 		return listen_fail(s, error, strerror(errno));
 	return 0;
@@ -159,24 +171,42 @@ static void fds_of_group(struct exchange *x, const struct group *g)
 	memcpy(x->reply.token, g->token, sizeof(x->reply.token));
 }
 
+static bool peer_of(int fd, struct ucred *who)
+{
+	socklen_t len = sizeof(*who);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, who, &len) == 0;
+}
+
+/* Whether a user may have one more of what he has n of, and all together `all` of: half, unless it was configured. */
+static bool may_have(uid_t uid, uint32_t n, uint64_t configured, uint64_t all)
+{
+	uint64_t most = configured != 0 ? configured : all - all / 2;
+
+	return uid == 0 || uid == geteuid() || n < most;
+}
+
 /* Not what it says of itself: what the kernel says. */
 static bool is_own_process(const struct exchange *x)
 {
 	struct ucred who = {0};
-	socklen_t len = sizeof(who);
 
-	return x->c->s->inside && getsockopt(x->conn->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
-		who.pid == getpid();
+	return x->c->s->inside && peer_of(x->conn->fd, &who) && who.pid == getpid();
 }
 
 static int on_hello(struct exchange *x)
 {
+	const struct config_limits *l = &x->c->s->config.limits;
 	int result;
 
 	if (x->conn->group)
 		return -CV_EINVAL;
+	if (!may_have(x->conn->uid, group_count(&x->c->groups, x->conn->uid), l->user_groups, l->groups)) {
+		snprintf(x->reply.text, sizeof(x->reply.text), "as many programs as [limits] user_groups= allows one user");
+		return -CV_EMFILE;
+	}
 	x->conn->group =
-		group_open(&x->c->groups, x->conn->pid, is_own_process(x), &x->conn->proc, &result);
+		group_open(&x->c->groups, x->conn->pid, x->conn->uid, is_own_process(x), &x->conn->proc, &result);
 	if (!x->conn->group) {
 		snprintf(x->reply.text, sizeof(x->reply.text), "%s",
 			result == -CV_EMFILE ? "as many programs as [limits] groups= allows"
@@ -439,10 +469,39 @@ static void turn_away(struct control *c)
 	log_line(LOG_WARNING, "a program is turned away: the engine has as many descriptors as it may have");
 }
 
+static uint32_t conns_of(const struct control *c, uid_t uid)
+{
+	uint32_t n = 0;
+
+	list_for_each(node, &c->conns)
+		n += list_entry(node, struct conn, node)->uid == uid;
+	return n;
+}
+
+/* A connection for the process at the other end; NULL with the limit that says no in *why. */
+static struct conn *conn_new(struct control *c, int fd, const char **why)
+{
+	const struct config_limits *l = &c->s->config.limits;
+	struct ucred who;
+	struct conn *conn;
+
+	*why = "processes";
+	if (c->conns_n >= l->processes || !peer_of(fd, &who))
+		return NULL;
+	*why = "user_processes";
+	if (!may_have(who.uid, conns_of(c, who.uid), l->user_processes, l->processes))
+		return NULL;
+	conn = calloc(1, sizeof(*conn));
+	if (conn != NULL)
+		*conn = (struct conn){.fd = fd, .uid = who.uid};
+	return conn;
+}
+
 static void accept_one(struct control *c)
 {
 	int fd = accept4(c->s->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct conn *conn;
+	const char *why;
 	struct epoll_event ev = {.events = EPOLLIN};
 
 	if (fd < 0) {
@@ -450,15 +509,14 @@ static void accept_one(struct control *c)
 			turn_away(c);
 		return;
 	}
-	conn = c->conns_n < c->s->config.limits.processes ? calloc(1, sizeof(*conn)) : NULL;
+	conn = conn_new(c, fd, &why);
 	ev.data.ptr = conn;
 	if (!conn || epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
-		log_line(LOG_WARNING, "a program is turned away: as many as [limits] processes= allows");
+		log_line(LOG_WARNING, "a program is turned away: as many as [limits] %s= allows", why);
 		free(conn);
 		close(fd);
 		return;
 	}
-	conn->fd = fd;
 	list_add_tail(&c->conns, &conn->node);
 	c->conns_n++;
 }

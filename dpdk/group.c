@@ -269,7 +269,18 @@ void group_list_init(struct group_list *l, struct service *s)
 	list_init(&l->closing);
 }
 
-struct group *group_open(struct group_list *l, int32_t pid, bool inside, int *proc, int *result)
+uint32_t group_count(const struct group_list *l, uid_t uid)
+{
+	uint32_t n = 0;
+
+	list_for_each(node, &l->open)
+		n += list_entry(node, struct group, node)->uid == uid;
+	list_for_each(node, &l->closing)
+		n += list_entry(node, struct group, node)->uid == uid;
+	return n;
+}
+
+struct group *group_open(struct group_list *l, int32_t pid, uid_t uid, bool inside, int *proc, int *result)
 {
 	struct user_limits limits;
 	struct request r = {.limits = &limits, .pid = pid};
@@ -285,6 +296,7 @@ struct group *group_open(struct group_list *l, int32_t pid, bool inside, int *pr
 	r.g = group_make(l->s, &limits);
 	if (!r.g)
 		return NULL;
+	r.g->uid = uid;
 	call_all(&r, do_open);
 	*result = r.result;
 	if (r.result < 0) {

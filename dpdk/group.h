@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "dpdk/service.h"
 #include "stack/api/control.h"
@@ -25,7 +26,7 @@ struct group {
 	struct list node;
 	struct service *s;
 	struct user_group *user[CV_WORKERS_MAX]; /* by worker; the first one's is NULL once it is closed */
-	uint32_t number;
+	uid_t uid; /* who said HELLO */
 	uint8_t token[CV_TOKEN_BYTES];
 	int segment_fd;
 	int doorbell[CV_WORKERS_MAX]; /* by worker */
@@ -44,8 +45,10 @@ struct group_list {
 };
 
 void group_list_init(struct group_list *l, struct service *s);
-/* A new group with one process; *proc. inside: it is our own process. NULL: *result is -CV_E... */
-struct group *group_open(struct group_list *l, int32_t pid, bool inside, int *proc, int *result);
+/* A new group of a user with one process; *proc. inside: it is our own process. NULL: *result is -CV_E... */
+struct group *group_open(struct group_list *l, int32_t pid, uid_t uid, bool inside, int *proc, int *result);
+/* Those that the user has, ended ones included while something is held for them. */
+uint32_t group_count(const struct group_list *l, uid_t uid);
 /* By token; NULL if there is none. */
 struct group *group_find(struct group_list *l, const uint8_t token[CV_TOKEN_BYTES]);
 /* The number, or -CV_E... */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What `culvert ss`, `culvert stat` and `culvert doctor` ask: a copy of the facts is taken on the worker,
- * the text is made of it on the control thread.
+ * the text is made of it on the control thread. What grows with the number of sockets is taken in slices, each between
+ * two turns: however many there are and however often somebody asks, the worker is held for a slice.
  */
 #include <arpa/inet.h>
 #include <jansson.h>
@@ -26,9 +27,15 @@ struct row {
 	uint64_t rx_total, bytes_acked;
 };
 
+/* A look at a place costs the worker 0.1 us at most. */
+#define SLICE 1024u
+
 struct facts {
 	struct service *s;
 	struct worker *w; /* whose facts are being taken */
+	uint64_t tcp_at;  /* and how far */
+	struct user_sock_place sock_at;
+	bool more;
 	struct row *rows;
 	size_t n, room;
 	struct engine_counters counters;
@@ -111,17 +118,12 @@ static void on_sock(const struct user_sock_info *info, void *arg)
 	r->status = info->sk->status;
 }
 
-static void on_group_socks(struct user_group *g, void *arg)
-{
-	user_sock_foreach(g, on_sock, arg);
-}
-
 static void take_rows(void *arg)
 {
 	struct facts *f = arg;
 
-	tcp_foreach(f->w->engine, on_tcp, f);
-	user_group_foreach(f->w->user, on_group_socks, f);
+	f->more = tcp_foreach(f->w->engine, &f->tcp_at, SLICE, on_tcp, f) ||
+		user_sock_foreach(f->w->user, &f->sock_at, SLICE, on_sock, f);
 }
 
 static void count_tcp(void *ctx, const struct tcp_snapshot *t)
@@ -189,12 +191,21 @@ static void counters_add(struct engine_counters *sum, const struct engine_counte
 	}
 }
 
+static void take_counts(void *arg)
+{
+	struct facts *f = arg;
+	uint32_t before = f->connections;
+
+	f->more = tcp_foreach(f->w->engine, &f->tcp_at, SLICE, count_tcp, f);
+	f->of[f->w->number].connections += f->connections - before;
+}
+
 static void take_stat(void *arg)
 {
 	struct facts *f = arg;
 	struct engine *e = f->w->engine;
 	struct worker_facts *mine = &f->of[f->w->number];
-	uint32_t waits, socks, before = f->connections;
+	uint32_t waits, socks;
 
 	mine->counters = e->counters;
 	mine->cpu = f->s->page->worker[f->w->number].cpu;
@@ -203,16 +214,20 @@ static void take_stat(void *arg)
 	f->udp_socks += udp_count(e);
 	tcp_count(e, &socks, &waits);
 	f->tcp_socks += socks;
-	tcp_foreach(e, count_tcp, f);
-	mine->connections = f->connections - before;
 	user_group_foreach(f->w->user, on_group, f);
 }
 
+/* As often on each worker as there is more. */
 static void take_all(struct facts *f, void (*take)(void *arg))
 {
 	for (uint16_t k = 0; k < f->s->workers; k++) {
 		f->w = &f->s->worker[k];
-		worker_call(f->w, take, f);
+		f->tcp_at = 0;
+		f->sock_at = (struct user_sock_place){0};
+		do {
+			f->more = false;
+			worker_call(f->w, take, f);
+		} while (f->more && !f->broken);
 	}
 }
 
@@ -398,6 +413,7 @@ char *report_make(struct service *s, const char *what)
 		text = f.broken ? NULL : text_of(rows_json(&f));
 	} else if (strcmp(what, "stat") == 0) {
 		take_all(&f, take_stat);
+		take_all(&f, take_counts);
 		text = f.broken ? NULL : text_of(stat_json(&f));
 	} else if (strcmp(what, "config") == 0) {
 		text = text_of(config_json(s));

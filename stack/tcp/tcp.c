@@ -158,6 +158,8 @@ void tcp_leave(struct tcp_sock *tp)
 	pool_put(&tp->sk.engine->tcp->socks, tp);
 }
 
+#define FOREACH_ENTRY 7u /* the work of telling one, in looks at an empty place */
+
 static void snapshot(struct tcp_sock *tp, struct tcp_snapshot *s)
 {
 	struct sock *sk = &tp->sk;
@@ -190,37 +192,47 @@ static void snapshot(struct tcp_sock *tp, struct tcp_snapshot *s)
 	}
 }
 
-void tcp_foreach(
-	struct engine *e, void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx)
+static void flow_snapshot(struct tcp_flow *f, struct tcp_snapshot *s)
+{
+	if (f->kind == TCP_FLOW_SOCK)
+		snapshot(cv_container_of(f, struct tcp_sock, flow), s);
+	else
+		*s = (struct tcp_snapshot){.state = f->kind == TCP_FLOW_TW ? CV_TCP_TIME_WAIT : CV_TCP_SYN_RECEIVED,
+			.local = f->local,
+			.peer = f->peer,
+			.timer = TCP_TIMERS};
+}
+
+/* Positions are those of the pool, then those of the flow table. Of the pool's objects those that were given back are
+ * closed (tcp_leave()), so that a listener is one that lives. */
+bool tcp_foreach(struct engine *e, uint64_t *at, uint32_t most,
+	void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx)
 {
 	struct tcp *t = e->tcp;
+	const uint64_t end = (uint64_t)t->socks.max + t->flow_mask + 1;
 	struct tcp_snapshot s;
 
-	for (uint32_t i = 0; i < TCP_BINDS; i++) {
-		list_for_each(node, &t->binds[i])
-		{
-			struct tcp_sock *tp = list_entry(node, struct tcp_sock, bind_node);
+	for (uint32_t work = 0; work < most && *at < end; work++) {
+		uint64_t i = (*at)++;
+
+		if (i < t->socks.fresh) {
+			struct tcp_sock *tp = (struct tcp_sock *)(void *)(t->socks.objects + i * t->socks.size);
 
 			if (tp->state != TCP_LISTEN)
 				continue; /* connections come below */
 			snapshot(tp, &s);
 			fn(ctx, &s);
+			work += FOREACH_ENTRY;
+		} else if (i < t->socks.max) {
+			*at = t->socks.max;
+		} else {
+			list_for_each(node, &t->flows[i - t->socks.max])
+			{
+				flow_snapshot(list_entry(node, struct tcp_flow, node), &s);
+				fn(ctx, &s);
+				work += FOREACH_ENTRY;
+			}
 		}
 	}
-	for (uint32_t i = 0; i <= t->flow_mask; i++) {
-		list_for_each(node, &t->flows[i])
-		{
-			struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
-
-			if (f->kind == TCP_FLOW_SOCK)
-				snapshot(cv_container_of(f, struct tcp_sock, flow), &s);
-			else
-				s = (struct tcp_snapshot){.state = f->kind == TCP_FLOW_TW ? CV_TCP_TIME_WAIT
-											   : CV_TCP_SYN_RECEIVED,
-					.local = f->local,
-					.peer = f->peer,
-					.timer = TCP_TIMERS};
-			fn(ctx, &s);
-		}
-	}
+	return *at < end;
 }

@@ -620,7 +620,9 @@ struct tcp_snapshot {
 	uint8_t timer; /* enum tcp_timer, TCP_TIMERS: none */
 	uint64_t timer_ns; /* from now */
 };
-void tcp_foreach(
-	struct engine *e, void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx);
+/* Tells of what lies at *at (0 to begin with) and behind, and moves *at on; returns after work that grows with `most`, not
+ * with the number of connections. False: that was all. What comes or goes between two calls is told or not. */
+bool tcp_foreach(struct engine *e, uint64_t *at, uint32_t most,
+	void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx);
 
 #endif

@@ -216,17 +216,41 @@ void user_group_foreach(struct user *u, void (*f)(struct user_group *g, void *ar
 		f(group_of(node), arg);
 }
 
-void user_sock_foreach(struct user_group *g,
-	void (*f)(const struct user_sock_info *info, void *arg), void *arg)
+static uint32_t group_socks(
+	struct user_group *g, uint32_t i, uint32_t most, void (*f)(const struct user_sock_info *info, void *arg), void *arg)
 {
 	struct user_sock_info info;
 
-	for (uint32_t i = g->socks_first; i < g->socks_fresh; i++) {
+	for (; i < g->socks_fresh && most > 0; i++, most--) {
 		if (!g->socks[i].sk)
 			continue;
 		sock_info(&g->socks[i], &info);
 		f(&info, arg);
 	}
+	return i;
+}
+
+/* Groups lie in the order of their numbers. */
+bool user_sock_foreach(struct user *u, struct user_sock_place *at, uint32_t most,
+	void (*f)(const struct user_sock_info *info, void *arg), void *arg)
+{
+	list_for_each(node, &u->groups)
+	{
+		struct user_group *g = group_of(node);
+		uint32_t first;
+
+		if (g->number < at->group)
+			continue;
+		if (g->number > at->group || at->sock < g->socks_first)
+			*at = (struct user_sock_place){.group = g->number, .sock = g->socks_first};
+		first = at->sock;
+		at->sock = group_socks(g, first, most, f, arg);
+		most -= at->sock - first;
+		if (at->sock < g->socks_fresh)
+			return true;
+		*at = (struct user_sock_place){.group = g->number + 1};
+	}
+	return false;
 }
 
 bool user_sock_info(const struct sock *sk, struct user_sock_info *info)

@@ -111,10 +111,14 @@ struct user_sock_info {
 	bool replica;           /* of a listener of worker 0 */
 	const struct sock *sk;
 };
-/* Calls f for each group, closing ones included; for each socket of a group. f must not change
- * them. */
+/* Calls f for each group, closing ones included. f must not change them. */
 void user_group_foreach(struct user *u, void (*f)(struct user_group *g, void *arg), void *arg);
-void user_sock_foreach(struct user_group *g,
+/* Calls f for the sockets at *at (all 0 to begin with) and behind, of all groups, and moves *at on; returns after having
+ * looked at `most` places. False: that was all. f must not change them. */
+struct user_sock_place {
+	uint32_t group, sock;
+};
+bool user_sock_foreach(struct user *u, struct user_sock_place *at, uint32_t most,
 	void (*f)(const struct user_sock_info *info, void *arg), void *arg);
 /* Of one socket; false if no group has it. */
 bool user_sock_info(const struct sock *sk, struct user_sock_info *info);

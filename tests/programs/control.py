@@ -233,6 +233,34 @@ def crowd():
     print(f"{hellos} groups")
 
 
+def user():
+    """One user's programs: as many as user_groups= allows, as many connections as user_processes= does; others go on."""
+    one = int(os.environ["USER_GROUPS"]), int(os.environ["USER_PROCESSES"])
+    other = connected()
+    assert ask(other, HELLO)[0] == 0, "root is refused"
+    for uid in (12345, 12346):
+        os.seteuid(uid)
+        held, hellos = [], 0
+        for i in range(one[1] + 5):
+            s = connected()
+            held.append(s)
+            if i >= one[1]:
+                assert is_over(s), f"connection {i} of one user is taken"
+                continue
+            reply = ask(s, HELLO)
+            hellos += reply[0] == 0
+            assert (reply[0] == 0) == (i < one[0]), f"program {i} of one user: {reply[0]}"
+            close(reply[6])
+        os.seteuid(0)
+        extra = connected()
+        assert ask(extra, HELLO)[0] == 0, "root is refused while a user has all that he may have"
+        extra.close()
+        crowded.extend(held)
+    print(f"{hellos} groups of each user")
+
+
+crowded = []
+
 try:
     globals()[case]()
 except AssertionError as e:

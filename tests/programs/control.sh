@@ -8,7 +8,8 @@
 	exit 0
 }
 
-world_tap
+export USER_GROUPS=5 USER_PROCESSES=9
+world_tap '[limits]' "user_groups=$USER_GROUPS" "user_processes=$USER_PROCESSES"
 version=$(sed -n 's/^#define CV_API_VERSION \([0-9]*\).*/\1/p' "$CULVERT_ROOT"/stack/api/*.h)
 start survivor on_engine python3 -u -m http.server --bind "$ENGINE_ADDR" 8080
 wait_served 8080
@@ -30,9 +31,39 @@ against() { # CASE
 		fail "$before descriptors before, $(descriptors) after; $("$CULVERT" stat --engine "$ENGINE")"
 	on_kernel curl -sS --max-time 10 "http://$ENGINE_ADDR:8080/" >/dev/null || fail "the other program is not served"
 }
-for case in lengths nonsense order doorbells sets seals deaf crowd; do
+for case in lengths nonsense order doorbells sets seals deaf crowd user; do
 	check "control socket: $case" against "$case"
 done
+
+# Who may connect: control_mode= and control_group=. A memif without a peer is an engine all the same.
+rights() {
+	local engine as_member as_other stat="$CULVERT stat --engine"
+	as_member='setpriv --reuid=12345 --regid=12345 --groups=23456'
+	as_other='setpriv --reuid=12345 --regid=12345 --clear-groups'
+	engine=$(engine_name rights)
+	engine_configure "$engine" "$DIR" <<-END
+	[engine]
+	name=$engine
+	hugepages=no
+	$(printf '%s\n' "$@")
+	[port memif]
+	device=net_memif0,role=server,id=0,socket=$DIR/rights.sock,socket-abstract=no
+	address=10.99.0.1/24
+	END
+	engine_start "$SPACE" "$engine"
+	at_exit stop_process "${engine_pid[$engine]}" 10
+	member=no other=no
+	if $as_member $stat "$engine" >/dev/null 2>&1; then member=yes; fi
+	if $as_other $stat "$engine" >/dev/null 2>&1; then other=yes; fi
+	mode=$(stat -c '%a %g' "/run/culvert/$engine.sock")
+	note "$mode: member $member, other $other"
+}
+rights_default() { rights && [[ "$mode $member $other" == '666 0 yes yes' ]]; }
+rights_group() { rights control_group=23456 && [[ "$mode $member $other" == '660 23456 yes no' ]]; }
+rights_mode() { rights control_mode=0600 && [[ "$mode $member $other" == '600 0 no no' ]]; }
+check 'control socket: any user, unless configured' rights_default
+check 'control socket: a group of users' rights_group
+check 'control socket: nobody but the engine and root' rights_mode
 
 # The limit is the engine's own, taken back afterwards.
 out_of_descriptors() {

@@ -122,6 +122,7 @@ static void every_key__arrives(void **state)
 	(void)state;
 	taken("# a comment\n"
 	      "[engine]\nname=web-1\nworkers=3\ncores=0,2-3\nhugepages=yes\nidle=poll\nspin=7\n"
+	      "control_mode=0620\ncontrol_group=4711\n"
 	      "control=/srv/x.sock ; another\n\n"
 	      "[port out]\ndevice = 0000:01:00.0\naddress=192.0.2.2/25\naddress6=2001:db8::2/64\n"
 	      "gateway=192.0.2.1\ngateway6=2001:db8::1\nmtu=9000\nvlan=4094\nchecksum=trusted-link\n"
@@ -135,6 +136,8 @@ static void every_key__arrives(void **state)
 	assert_int_equal(config.hugepages, HUGEPAGES_YES);
 	assert_int_equal(config.idle, IDLE_MODE_POLL);
 	assert_int_equal(config.spin_us, 7);
+	assert_int_equal(config.control_mode, 0620);
+	assert_int_equal(config.control_group, 4711);
 	assert_string_equal(config.control, "/srv/x.sock");
 	assert_int_equal(config.ports_n, 3);
 	assert_true(config.ports[0].pci);
@@ -243,6 +246,9 @@ static void engine__says_what_would_be_right(void **state)
 	refused("[engine]\nhugepages=maybe\n" GOOD, 2, "auto|yes|no");
 	refused("[engine]\nidle=never\n" GOOD, 2, "adaptive|poll");
 	refused("[engine]\nspin=-1\n" GOOD, 2, "number from 0 to 1000000");
+	refused("[engine]\ncontrol_mode=0777\n" GOOD, 2, "octal");
+	refused("[engine]\ncontrol_mode=rw\n" GOOD, 2, "octal");
+	refused("[engine]\ncontrol_group=no-such-group\n" GOOD, 2, "no such group");
 	refused("[engine]\nspin=1 s\n" GOOD, 2, "number from 0 to 1000000");
 	refused("[engine]\ncontrol=x.sock\n" GOOD, 2, "absolute path");
 	refused(GOOD "[rule]\nloopback=yes\n", 5, "kernel|culvert");

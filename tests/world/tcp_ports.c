@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Local ports: which a connect without a bind takes (RFC6056), and what stands in the way of a bind. */
+/* Local ports: which a connect without a bind takes (RFC6056), what stands in the way of a bind; and
+ * the listing of all that there is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -155,12 +156,68 @@ T(bind__connection_on_the_same_port__only_its_address_is_taken)
 	world_free(w);
 }
 
+struct listing {
+	uint32_t listeners, connections, now;
+};
+
+static void count_one(void *ctx, const struct tcp_snapshot *s)
+{
+	struct listing *l = ctx;
+
+	l->now++;
+	if (s->state == CV_TCP_LISTEN)
+		l->listeners++;
+	else
+		l->connections++;
+}
+
+/* However many there are, one look at them takes no longer than it was told to. */
+T(listing__many_sockets__each_once__in_slices)
+{
+	enum { MANY = 500, STEPS = 64 };
+	struct world *w = world();
+	const struct cv_endpoint to = peer(2, 80);
+	struct sock *listener[MANY], *sk[MANY];
+	struct listing l = {0};
+	uint64_t at = 0;
+	unsigned slices = 0;
+	bool more;
+
+	(void)state;
+	for (uint16_t i = 0; i < MANY; i++) {
+		const struct cv_endpoint here = world_endpoint(0, (uint16_t)(1000 + i));
+
+		listener[i] = open_in(w);
+		assert_int_equal(sock_bind(listener[i], &here), 0);
+		assert_int_equal(sock_listen(listener[i], 1), 0);
+		assert_int_not_equal(port_to(w, &to, &sk[i]), 0);
+	}
+	for (uint16_t i = 0; i < MANY; i += 2) /* gaps */
+		sock_close(listener[i], true);
+	do {
+		l.now = 0;
+		more = tcp_foreach(w->host[0].e, &at, STEPS, count_one, &l);
+		slices++;
+		assert_in_range(l.now, 0, STEPS / 4);
+	} while (more);
+	assert_int_equal(l.listeners, MANY / 2);
+	assert_int_equal(l.connections, MANY);
+	assert_true(slices > MANY / STEPS);
+	for (uint16_t i = 0; i < MANY; i++) {
+		if (i % 2 == 1)
+			sock_close(listener[i], true);
+		sock_close(sk[i], true);
+	}
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(connect__ports_of_the_range__each_once_to_a_peer__then_none),
 		cmocka_unit_test(connect__to_many_peers__no_order_in_the_ports),
 		cmocka_unit_test(connect__socket_with_a_range__a_port_of_it),
+		cmocka_unit_test(listing__many_sockets__each_once__in_slices),
 		cmocka_unit_test(bind__connection_on_the_same_port__only_its_address_is_taken),
 	};
 
