@@ -601,6 +601,11 @@ static int engine_ioctl(int fd, struct file *f, unsigned long request, void *arg
 	case SIOCOUTQ:
 		value = (int)(rec->tx_pos - __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE));
 		break;
+	case SIOCOUTQNSD:
+		if (f->type != SOCK_STREAM)
+			return real_ioctl(fd, request, arg) < 0 ? -errno : 0;
+		value = rec->status & CV_ST_LISTENING ? -EINVAL : option_unsent(f);
+		break;
 	case SIOCATMARK:
 		value = f->type == SOCK_STREAM && rx_at_mark(f);
 		break;

@@ -145,6 +145,12 @@ static uint32_t record_status(const struct cv_sock *rec)
 	       (LOAD(rec->tx_shut) ? 1u << 30 : 0);
 }
 
+/* Grows with either of what makes a stream writable (wait_has_room). */
+static uint64_t tx_moved(const struct cv_sock *rec)
+{
+	return LOAD_ACQUIRE(rec->tx_acked) + LOAD_ACQUIRE(rec->tx_sent);
+}
+
 /* Whether anything that this item asks for has happened since it was last reported. */
 static bool item_has_edge(const struct mux_item *item)
 {
@@ -156,7 +162,7 @@ static bool item_has_edge(const struct mux_item *item)
 		return true;
 	if ((item->events & (EPOLLIN | EPOLLRDNORM)) && item->seen_rx != LOAD(rec->rx_produced))
 		return true;
-	return (item->events & (EPOLLOUT | EPOLLWRNORM)) && item->seen_tx != LOAD(rec->tx_acked);
+	return (item->events & (EPOLLOUT | EPOLLWRNORM)) && item->seen_tx != tx_moved(rec);
 }
 
 /* Before the look, so that what comes after it is a new edge. */
@@ -168,7 +174,7 @@ static void item_see(struct mux_item *item)
 	item->seen_status = record_status(rec);
 	item->seen_error = LOAD(rec->error_seq);
 	item->seen_rx = LOAD(rec->rx_produced);
-	item->seen_tx = LOAD_ACQUIRE(rec->tx_acked);
+	item->seen_tx = tx_moved(rec);
 }
 
 /* What the item has to report now; 0: it goes off the ready list. */

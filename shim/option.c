@@ -186,6 +186,14 @@ static int engine_get(struct file *f, unsigned i, void *value, socklen_t *len)
 	return give_tcp_info(&info, value, len);
 }
 
+int option_unsent(struct file *f)
+{
+	socklen_t len = sizeof(int);
+	int value = 0, error = engine_get(f, CV_OPT_UNSENT, &value, &len);
+
+	return error < 0 ? error : value;
+}
+
 int option_get(int fd, struct file *f, int level, int name, void *value, socklen_t *len)
 {
 	const struct cv_sock *rec = f->mux.rec;

@@ -62,6 +62,7 @@ int rx_next_bytes(struct file *f);
 /* --- option.c --- */
 void option_note(struct file *f, int level, int name, const void *value, socklen_t len);
 void option_replay(int fd, struct file *f);
+int option_unsent(struct file *f); /* SIOCOUTQNSD of a stream */
 int option_get(int fd, struct file *f, int level, int name, void *value, socklen_t *len);
 int option_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len);
 

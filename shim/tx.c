@@ -43,7 +43,12 @@ static uint64_t room(const struct cv_sock *rec)
 	uint64_t queued = rec->tx_pos - __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE);
 	uint32_t sndbuf = __atomic_load_n(&rec->sndbuf, __ATOMIC_RELAXED);
 
-	return queued < sndbuf ? sndbuf - queued : 0;
+	if (queued >= sndbuf || !wait_unsent_is_low(rec, 1))
+		return 0;
+	/* Bounded by what is unsent, one buffer goes however large it is, as one of the kernel's does. */
+	if (__atomic_load_n(&rec->notsent_lowat, __ATOMIC_RELAXED) != 0 && sndbuf - queued > BUFFER_BYTES)
+		return BUFFER_BYTES;
+	return sndbuf - queued;
 }
 
 /* 0: may send; 1: not yet (connecting); -errno. */
@@ -130,7 +135,7 @@ static ssize_t stream_put(struct file *f, const struct source *src, size_t at, i
 		/* Only the message's last buffer ends it; one that no other will follow at once
 		 * must not wait for it. */
 		if (n < left)
-			flags = n < free_bytes ? (flags & ~MSG_OOB) | MSG_MORE : flags & ~MSG_OOB;
+			flags = n < free_bytes && rec->notsent_lowat == 0 ? (flags & ~MSG_OOB) | MSG_MORE : flags & ~MSG_OOB;
 		c.flags = (uint8_t)((flags & MSG_MORE ? CV_F_MORE : 0) |
 				    (flags & MSG_OOB ? CV_F_URGENT : 0));
 		result = lane_post(lane, &c);

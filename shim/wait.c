@@ -43,7 +43,7 @@ bool wait_has_room(const struct cv_sock *rec)
 	uint64_t queued = LOAD(rec->tx_pos) - LOAD_ACQUIRE(rec->tx_acked);
 	uint32_t sndbuf = LOAD(rec->sndbuf);
 
-	return queued <= sndbuf && sndbuf - queued >= sndbuf / 3;
+	return queued <= sndbuf && sndbuf - queued >= sndbuf / 3 && wait_unsent_is_low(rec, 2);
 }
 
 void wait_want_room(struct cv_sock *rec)

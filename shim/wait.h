@@ -112,10 +112,25 @@ void mux_file_each_fd(struct mux_file *file, void (*f)(int fd, void *arg), void 
 uint32_t wait_ready(const struct mux_file *f);
 /* The same, for one who will sleep until `events` come: asks the engine to tell about room. */
 uint32_t wait_ready_want(const struct mux_file *f, uint32_t events);
-/* Whether POLLOUT holds: at least a third of the send buffer is free. */
 /* An urgent byte is there to be read (status: as it was loaded). */
 bool wait_urgent(const struct cv_sock *rec, uint32_t status);
+/* Whether POLLOUT holds: at least a third of the send buffer is free, and less than half of TCP_NOTSENT_LOWAT is not
+ * sent. */
 bool wait_has_room(const struct cv_sock *rec);
+/* Whether `times` what is not sent is less than TCP_NOTSENT_LOWAT. Linux asks senders for once, and for twice who is to be
+ * woken. */
+static inline bool wait_unsent_is_low(const struct cv_sock *rec, int64_t times)
+{
+	uint32_t lowat = __atomic_load_n(&rec->notsent_lowat, __ATOMIC_ACQUIRE);
+	int64_t unsent;
+
+	if (lowat == 0)
+		return true;
+	/* Less than none: another thread's send is just being told in tx_pos. */
+	unsent = (int64_t)(__atomic_load_n(&rec->tx_pos, __ATOMIC_RELAXED) -
+			   __atomic_load_n(&rec->tx_sent, __ATOMIC_ACQUIRE));
+	return unsent * times < lowat;
+}
 /* Call when the send buffer was found full, then look at tx_acked once more before sleeping. Never
  * clear tx_want. */
 void wait_want_room(struct cv_sock *rec);

@@ -104,7 +104,8 @@ struct cv_sock {
 	uint8_t v6only;
 	uint32_t rcvbuf;
 	uint32_t mss;
-	uint32_t spare1[3];
+	uint32_t notsent_lowat; /* TCP_NOTSENT_LOWAT: send while less than that is not sent, 0: no matter; */
+	uint64_t tx_sent;       /* with it: bytes sent */
 
 	/* Line 2: the program writes. */
 	uint32_t rx_lock CV_ALIGNED; /* thread id of the holder, 0 when free */

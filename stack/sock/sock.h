@@ -60,6 +60,7 @@ struct sock {
 	uint8_t type;   /* enum cv_type */
 	uint8_t family; /* enum cv_family it was opened with */
 	bool v6only, reuseaddr, reuseport;
+	bool lowat;     /* what is not sent yet bounds what may be queued: sock_unsent() */
 	uint32_t status; /* enum cv_status, kept by the protocol */
 	uint32_t error;  /* enum cv_error: latest */
 	uint32_t error_seq;
@@ -99,6 +100,7 @@ struct sock_proto {
 	/* What a user wants to know besides of a datagram in its queue; false: nothing. May be NULL. */
 	bool (*rx_extra)(const struct sock *sk, const struct rte_mbuf *m, struct cv_rxd_extra *extra);
 	void (*output)(struct sock *sk); /* end of turn, socket was on engine.output */
+	uint32_t (*unsent)(const struct sock *sk, uint32_t *lowat); /* NULL: sk->lowat is never set */
 	void *(*listener_copy)(const struct sock *sk);                                     /* may be NULL */
 	int (*listener_mirror)(struct sock *sk, const void *copy, uint32_t backlog); /* same */
 };
@@ -151,6 +153,12 @@ static inline bool sock_rx_extra(
 uint32_t sock_recv_copy(struct sock *sk, void *buf, uint32_t len);
 int sock_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);
 int sock_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len);
+
+/* With sk->lowat: the bytes that were taken and not sent, and below how many of them more may be queued. */
+static inline uint32_t sock_unsent(const struct sock *sk, uint32_t *lowat)
+{
+	return sk->proto->unsent(sk, lowat);
+}
 
 /* An endpoint of the engine's (sk->local, struct pkt's) as users know it: without the scope in its bytes. */
 void sock_endpoint_out(struct cv_endpoint *to, const struct cv_endpoint *from);

@@ -126,7 +126,7 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	tp->keep_intvl_s = TCP_KEEP_INTVL_S;
 	tp->keep_cnt = TCP_KEEP_CNT;
 	tp->linger2_s = TCP_FIN_TIMEOUT;
-	tp->notsent_lowat = UINT32_MAX;
+	tp->sk.lowat = e->tcp->config.notsent_lowat != UINT32_MAX;
 	tcp_start_over(tp);
 	return tp;
 }

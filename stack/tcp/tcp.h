@@ -596,6 +596,8 @@ void tcp_rexmt_update(struct tcp_sock *tp, bool restart);
 #define TCP_SNDBUF_BULK 32768u /* more waits than answers of a server usually have */
 /* An ACK came for more than that: how much may wait from now on. The caller tells the user. */
 void tcp_sndbuf_acked(struct tcp_sock *tp);
+/* sock_unsent() */
+uint32_t tcp_unsent(const struct sock *sk, uint32_t *lowat);
 
 /* --- tcp_timewait.c */
 void tcp_time_wait(struct tcp_sock *tp);

@@ -44,6 +44,7 @@ static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp)
 	tp->linger2_s = lp->linger2_s;
 	tp->window_clamp = lp->window_clamp;
 	tp->notsent_lowat = lp->notsent_lowat;
+	tp->sk.lowat = lp->sk.lowat;
 	tp->cc = lp->cc;
 }
 

@@ -217,6 +217,7 @@ static int set_tcp(struct tcp_sock *tp, enum cv_option opt, int v)
 		return 0;
 	case CV_OPT_NOTSENT_LOWAT:
 		tp->notsent_lowat = (uint32_t)v;
+		tp->sk.lowat = true; /* once bounded, the bound is told for good, be it that of no bound */
 		sock_event(&tp->sk);
 		return 0;
 	default:

@@ -108,6 +108,8 @@ static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 	limited &= !tcp_port_is_full(tp);
 	if (sent > 0 || limited)
 		tcp_cc_sent(tp, limited);
+	if (tp->sk.lowat)
+		sock_event(&tp->sk); /* less is unsent */
 	return sent;
 }
 

@@ -8,7 +8,9 @@
  * falls out of the caches. So the connections that have much to send share what a core can send in
  * a round trip.
  *
- * Called by: tcp_ack.h, for ACKs of connections that have much to send.
+ * And how much of it may wait to be sent only (TCP_NOTSENT_LOWAT), so that a program decides late what to send.
+ *
+ * Called by: tcp_ack.h, for ACKs of connections that have much to send; stack/user/.
  */
 #include "stack/tcp/tcp.h"
 
@@ -52,4 +54,12 @@ void tcp_sndbuf_acked(struct tcp_sock *tp)
 		want = TCP_SNDBUF_LEAST;
 	most = tp->sk.engine->tcp->config.wmem_max;
 	tp->sk.sndbuf = want < most ? (uint32_t)want : most;
+}
+
+uint32_t tcp_unsent(const struct sock *sk, uint32_t *lowat)
+{
+	const struct tcp_sock *tp = cv_container_of(sk, const struct tcp_sock, sk);
+
+	*lowat = tp->notsent_lowat != 0 ? tp->notsent_lowat : sk->engine->tcp->config.notsent_lowat;
+	return tp->snd_end - seq_min(tp->snd_nxt, tp->snd_end);
 }

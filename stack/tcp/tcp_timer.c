@@ -307,6 +307,8 @@ static void wheel_fired(struct engine *e, struct timer *timer)
 	}
 	if (tp->state != TCP_CLOSED)
 		rearm(tp);
+	if (tp->sk.lowat)
+		sock_event(&tp->sk); /* what was held back may have gone */
 	tcp_leave(tp);
 }
 

@@ -328,6 +328,7 @@ const struct sock_proto tcp_proto = {
 	.setopt = tcp_setopt,
 	.getopt = tcp_getopt,
 	.output = tcp_output,
+	.unsent = tcp_unsent,
 };
 
 /* The path takes less than we thought (RFC1191): cut smaller and send again what was under way. */

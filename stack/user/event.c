@@ -193,11 +193,15 @@ static void watch_post(struct user_group *g, struct user_watch *w, uint32_t hand
 	SEG_STORE_RELEASE(&s->shared->tail, (uint32_t)s->tail);
 }
 
-/* Linux calls a stream writable when at least a third of what may be queued is free. */
+/* Linux calls a stream writable when at least a third of what may be queued is free, and less than half of
+ * TCP_NOTSENT_LOWAT is not sent. */
 static bool has_tx_room(const struct user_sock *us)
 {
 	uint64_t queued = us->tx_taken - us->tx_acked;
+	uint32_t lowat = 0;
 
+	if (us->sk->lowat && 2 * (uint64_t)sock_unsent(us->sk, &lowat) >= lowat)
+		return false;
 	return queued <= us->sndbuf && us->sndbuf - queued >= us->sndbuf / 3;
 }
 

@@ -176,6 +176,16 @@ static void publish_buffers(struct user_sock *us, struct cv_sock *rec)
 	}
 }
 
+/* Always, without a copy of ours to compare with: only sockets with a bound pay for it. */
+static void publish_unsent(struct user_sock *us, struct cv_sock *rec)
+{
+	uint32_t lowat = 0, unsent = sock_unsent(us->sk, &lowat);
+
+	SEG_STORE(&rec->tx_sent, us->tx_taken - unsent);
+	SEG_STORE_RELEASE(&rec->notsent_lowat, lowat);
+	user_notify(us, US_TX_MOVED);
+}
+
 void user_sock_refresh(struct user_sock *us)
 {
 	struct sock *sk = us->sk;
@@ -185,6 +195,8 @@ void user_sock_refresh(struct user_sock *us)
 	user_rx_pull(us);
 	user_sock_publish_tx(us);
 	publish_buffers(us, rec);
+	if (sk->lowat)
+		publish_unsent(us, rec);
 	status = sk->status;
 	/* The end comes after the last byte, wherever that waits. */
 	if ((status & CV_ST_RX_EOF) && !user_rx_is_drained(us))

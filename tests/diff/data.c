@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Moving bytes over TCP: the send and recv families, their flags, sendfile, the counts that ioctl
  * gives (send(2), recv(2), readv(2), sendmmsg(2), recvmmsg(2), sendfile(2), tcp(7)). */
+#include <linux/sockios.h>
 #include <stdarg.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -354,6 +356,154 @@ CASE(send__buffer_full__eagain_then_writable_again)
 	same(taken, sent);
 	is(diff_writable(client, 3000));
 	same(send(client, "x", 1, 0), 1);
+}
+
+#define LOWAT 16384
+#define LOWAT_BUFFER (65536 + LOWAT) /* one buffer may go beyond it */
+
+static int
+unsent(int fd)
+{
+	int n = -1;
+
+	works(ioctl(fd, SIOCOUTQNSD, &n));
+	return n;
+}
+
+static bool
+is_unsent_low(void *fd)
+{
+	return unsent(*(int *)fd) < LOWAT;
+}
+
+/* Sends until nothing goes any more; the peer does not read. */
+static size_t
+fill(int fd)
+{
+	static char chunk[LOWAT];
+	size_t sent = 0;
+	ssize_t n;
+
+	do {
+		while ((n = send(fd, chunk, sizeof(chunk), MSG_DONTWAIT)) > 0)
+			sent += (size_t)n;
+		same(n, -1);
+		same(errno, EAGAIN);
+	} while (diff_poll(fd, POLLOUT, 100) != 0);
+	return sent;
+}
+
+static void
+drain(int fd, size_t n)
+{
+	static char chunk[65536];
+
+	while (n > 0)
+		n -= (size_t)works(recv(fd, chunk, n < sizeof(chunk) ? n : sizeof(chunk), 0));
+}
+
+CASE(notsent_lowat__peer_reads_nothing__little_waits_unsent)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	diff_set_int(server, SOL_SOCKET, SO_RCVBUF, LOWAT); /* all else waits here */
+	diff_set_int(client, SOL_SOCKET, SO_SNDBUF, 4 << 20);
+	diff_set_int(client, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LOWAT);
+	fill(client);
+	is(unsent(client) >= LOWAT / 2); /* or it would be writable */
+	is(unsent(client) <= LOWAT_BUFFER);
+	fails(send(client, "x", 1, MSG_DONTWAIT), EAGAIN);
+	same(diff_poll(client, POLLOUT, 0), 0);
+	/* Without the bound the same socket takes much more. */
+	diff_set_int(client, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0);
+	is(diff_writable(client, 3000));
+	fill(client);
+	is(unsent(client) > 2 * LOWAT_BUFFER);
+}
+
+CASE(notsent_lowat__what_waits_is_sent__writable)
+{
+	int client, server;
+	size_t sent;
+
+	diff_pair(&client, &server);
+	diff_set_int(client, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LOWAT);
+	sent = fill(client);
+	drain(server, sent - (size_t)unsent(client)); /* opens the window */
+	is(diff_writable(client, 3000));
+	is(unsent(client) < LOWAT);
+	same(send(client, "x", 1, MSG_DONTWAIT), 1);
+	drain(server, (size_t)unsent(client) + 1);
+}
+
+CASE(notsent_lowat__of_the_listener__the_connection_has_it)
+{
+	int listener = diff_listen(0, 0, 4), client, server;
+
+	diff_set_int(listener, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LOWAT);
+	client = diff_connect(listener);
+	server = (int)works(accept(listener, NULL, NULL));
+	same(diff_int_option(server, IPPROTO_TCP, TCP_NOTSENT_LOWAT), LOWAT);
+	fill(server);
+	is(unsent(server) <= LOWAT_BUFFER);
+	same(diff_int_option(client, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0);
+}
+
+struct blocked_send {
+	int fd;
+	pid_t tid;
+	size_t total;
+};
+
+static void *
+lowat_send(void *arg)
+{
+	struct blocked_send *s = arg;
+
+	__atomic_store_n(&s->tid, gettid(), __ATOMIC_RELEASE);
+	diff_send_pattern(s->fd, s->total, 9);
+	return NULL;
+}
+
+static bool
+has_started(void *arg)
+{
+	return __atomic_load_n(&((struct blocked_send *)arg)->tid, __ATOMIC_ACQUIRE) != 0;
+}
+
+CASE_LIMIT(notsent_lowat__blocking_send__waits_and_goes_on, 30)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	diff_set_int(client, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LOWAT);
+	struct blocked_send s = {.fd = client, .total = 32u << 20};
+	pthread_t thread = diff_thread(lowat_send, &s);
+	is(diff_until(has_started, &s, 3000));
+	diff_wait_blocked(s.tid);
+	is(unsent(client) <= LOWAT_BUFFER);
+	diff_expect_pattern(server, s.total, 9);
+	pthread_join(thread, NULL);
+}
+
+CASE(notsent_lowat__epoll_edge__told_when_it_was_sent)
+{
+	struct epoll_event event = {.events = EPOLLOUT | EPOLLET}, got;
+	int client, server, ep = (int)works(epoll_create1(0));
+	size_t sent;
+
+	diff_pair(&client, &server);
+	diff_set_int(client, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LOWAT);
+	works(epoll_ctl(ep, EPOLL_CTL_ADD, client, &event));
+	same(epoll_wait(ep, &got, 1, 3000), 1);
+	sent = fill(client);
+	while (epoll_wait(ep, &got, 1, 100) == 1) /* edges of while it was filled */
+		continue;
+	drain(server, sent - (size_t)unsent(client));
+	same(epoll_wait(ep, &got, 1, 3000), 1);
+	is(diff_until(is_unsent_low, &client, 3000));
+	drain(server, (size_t)unsent(client));
 }
 
 CASE(send__partial_write__count_is_what_was_taken)

@@ -84,6 +84,15 @@ CASE(options__set_before_bind__kept_after_bind_and_connect)
 		same(diff_int_option(fd, checked[i][0], checked[i][1]), checked[i][2]);
 }
 
+CASE(options__notsent_lowat__none_at_first)
+{
+	int fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+
+	same(diff_int_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0);
+	diff_set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, -1);
+	same(diff_int_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), -1);
+}
+
 CASE(options__connected__read_back)
 {
 	int client, server;

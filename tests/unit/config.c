@@ -329,9 +329,9 @@ static void tcp__settings_have_linux_names_and_defaults(void **state)
 	taken(GOOD);
 	assert_int_equal(config.tcp.syncookies, 1);
 #define X(key, min, max, def, what)                                                                  \
-	snprintf(text, sizeof(text), GOOD "[tcp]\n" #key "=%u\n", (max) + 1u);                       \
+	snprintf(text, sizeof(text), GOOD "[tcp]\n" #key "=%llu\n", (max) + 1ull);                      \
 	refused(text, 5, #key "=");                                                                  \
-	snprintf(text, sizeof(text), GOOD "[tcp]\n" #key "=%u\n", max + 0u);                         \
+	snprintf(text, sizeof(text), GOOD "[tcp]\n" #key "=%llu\n", max + 0ull);                       \
 	if (strcmp(#key, "local_port_first") == 0)                                                   \
 		strcat(text, "local_port_last=65535\n");                                                      \
 	taken(text);                                                                                 \
