@@ -119,8 +119,11 @@ struct tcp_cc {
 	void (*acked)(struct tcp_sock *tp, uint32_t bytes);
 	/* The round trip of a segment, while in slow start. */
 	void (*rtt)(struct tcp_sock *tp, uint32_t rtt_us);
-	/* Of a congestion event that begins: the new ssthresh. */
+	/* With ECN: bytes from snd_una on are acknowledged, or none; marked: the ACK echoes a mark. */
+	void (*delivered)(struct tcp_sock *tp, uint32_t bytes, bool marked);
+	/* Of a congestion event that begins: the new ssthresh, after a loss, and after a mark (NULL: the same). */
 	uint32_t (*ssthresh)(struct tcp_sock *tp);
+	uint32_t (*marked)(struct tcp_sock *tp);
 	void (*event)(struct tcp_sock *tp, enum tcp_cc_event event);
 };
 #define TCP_CC_PRIV 32
@@ -137,7 +140,10 @@ struct tcp_sock {
 	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, closed : 1 /* the user let go */,
 		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1,
 		cwnd_limited : 1 /* cwnd was full in the present window of data */,
-		reordering : 1 /* of our segments was seen */;
+		reordering : 1 /* of our segments was seen */,
+		ecn_ok : 1 /* agreed upon */, ecn_echo : 1 /* our ACKs say ECE */,
+		ecn_cwr : 1 /* new data is to say CWR */,
+		ecn_told : 1 /* the reduction that begins is for a mark */;
 	uint32_t rcv_nxt, rcv_wnd, rcv_adv /* right edge last advertised */;
 	uint32_t last_ack_sent; /* RFC7323:4.3's Last.ACK.sent */
 	uint32_t snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2;
@@ -149,6 +155,7 @@ struct tcp_sock {
 	uint64_t ts_recent_ns; /* when it was set */
 	uint32_t mss; /* payload bytes of a segment without options but timestamps */
 	uint32_t cwnd, ssthresh;
+	uint32_t ecn_until; /* marks of data below it were answered already */
 	uint32_t cwnd_used, cwnd_used_seq; /* the most under way in the window that ends there */
 	uint32_t window_clamp;
 	uint16_t pmtu; /* that mss is made for */
@@ -534,9 +541,31 @@ static inline void tcp_cc_acked(struct tcp_sock *tp, uint32_t bytes, const struc
 	if (tcp_cc_is_limited(tp) && !tcp_port_is_full(tp))
 		tcp_cc_grow(tp, bytes, h);
 }
+/* How much of cwnd was really under way lately: what a reduction starts from (RFC5681:3.1, RFC9438:4.6). The ACK in hand may
+ * have taken much of it away. */
+static inline uint32_t tcp_cc_used(const struct tcp_sock *tp)
+{
+	uint32_t used = tp->snd_max - tp->snd_una;
+
+	used = used > tp->cwnd_used ? used : tp->cwnd_used;
+	return used < tp->cwnd ? used : tp->cwnd;
+}
 /* The slow start of an algorithm: up to ssthresh; what of bytes is left. */
 uint32_t tcp_slow_start(struct tcp_sock *tp, uint32_t bytes);
 uint32_t tcp_cubic_root(uint64_t n);
+
+/* --- tcp_ecn.c */
+/* Of our SYN. */
+uint8_t tcp_ecn_syn_flags(const struct tcp_sock *tp);
+void tcp_ecn_answered(struct tcp_sock *tp, const struct wire_tcp *h);
+/* Whether a listener agrees to the SYN's wish. */
+bool tcp_ecn_accepts(const struct tcp_sock *lp, const struct wire_tcp *h, uint8_t tos);
+/* For the two bits of the IP header, with ecn_ok. */
+uint8_t tcp_ecn_codepoint(const struct tcp_sock *tp, uint32_t seq, uint32_t len);
+/* Acceptable text has come, with ecn_ok; not yet taken. */
+void tcp_ecn_received(struct tcp_sock *tp, const struct tcp_seg *s);
+/* An acceptable ACK that is not old, before anything else is made of it, with ecn_ok. */
+void tcp_ecn_ack(struct tcp_sock *tp, const struct wire_tcp *h);
 
 /* --- tcp_output.c, tcp_segment.c */
 void tcp_output(struct sock *sk);

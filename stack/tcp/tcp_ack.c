@@ -49,7 +49,7 @@ enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 {
 	const struct wire_tcp *h = &s->h;
 	uint32_t wnd = tp->snd_wnd;
-	bool duplicate, records = tp->loss != NULL ? !tp->loss->holes : tp->xmit != NULL;
+	bool duplicate, records;
 
 	if (seq_gt(h->ack, tp->snd_max) || seq_lt(h->ack, tp->snd_una - tp->max_wnd)) {
 		tcp_challenge_ack(tp);
@@ -59,6 +59,9 @@ enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 	if (seq_lt(h->ack, tp->snd_una)) /* old: its text still counts */
 		return TCP_NEXT;
 	tcp_ack_window(tp, h);
+	if (tp->ecn_ok)
+		tcp_ecn_ack(tp, h);
+	records = tp->loss != NULL ? !tp->loss->holes : tp->xmit != NULL;
 	duplicate = h->ack == tp->snd_una && s->len == 0 && !s->fin && wnd == tp->snd_wnd;
 	if (!records)
 		tcp_holes_ack(tp, h, duplicate);

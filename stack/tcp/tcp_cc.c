@@ -30,7 +30,7 @@ static void reno_acked(struct tcp_sock *tp, uint32_t bytes)
 
 static uint32_t reno_ssthresh(struct tcp_sock *tp)
 {
-	uint32_t half = (tp->snd_max - tp->snd_una) / 2, least = 2 * tcp_eff_mss(tp);
+	uint32_t half = tcp_cc_used(tp) / 2, least = 2 * tcp_eff_mss(tp);
 
 	tp->cc_priv[0] = 0; /* what was counted for a larger window */
 	return half > least ? half : least;
@@ -70,7 +70,9 @@ void tcp_cc_init(struct tcp_sock *tp)
 
 uint32_t tcp_cc_reduce(struct tcp_sock *tp)
 {
-	return tp->cc->ssthresh(tp);
+	tp->ecn_cwr = tp->ecn_ok;
+	tp->ecn_until = tp->snd_max;
+	return tp->ecn_told && tp->cc->marked != NULL ? tp->cc->marked(tp) : tp->cc->ssthresh(tp);
 }
 
 void tcp_cc_event(struct tcp_sock *tp, enum tcp_cc_event event)

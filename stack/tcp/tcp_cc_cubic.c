@@ -222,16 +222,14 @@ static void cubic_acked(struct tcp_sock *tp, uint32_t bytes)
 static uint32_t cubic_ssthresh(struct tcp_sock *tp)
 {
 	struct cubic *c = &state_of(tp)->c;
-	uint32_t least = 2 * tcp_eff_mss(tp), flight = tp->snd_max - tp->snd_una;
+	uint32_t least = 2 * tcp_eff_mss(tp), ssthresh = BETA(tcp_cc_used(tp));
 
 	if (is_first_slow_start(tp))
 		memset(c, 0, sizeof(*c));
 	c->prior = tp->cwnd;
 	c->w_max = tp->cwnd < c->w_max ? FAST_CONVERGENCE(tp->cwnd) : tp->cwnd;
 	c->epoch = 0;
-	/* What was not under way was not tried: RFC9438:4.6 */
-	flight = flight < tp->cwnd ? BETA(flight) : BETA(tp->cwnd);
-	return flight > least ? flight : least;
+	return ssthresh > least ? ssthresh : least;
 }
 
 static void cubic_event(struct tcp_sock *tp, enum tcp_cc_event event)

@@ -71,6 +71,7 @@ void tcp_embryo_read(
 		.ts_ok = h->has_ts,
 		.ts_recent = h->tsval,
 		.wscale_ok = h->has_wscale,
+		.ecn_ok = tcp_ecn_accepts(lp, h, p->tos),
 		.snd_wscale = h->wscale < 14 ? h->wscale : 14};
 	r->flow = (struct tcp_flow){.local = p->dst,
 		.peer = p->src,
@@ -90,7 +91,7 @@ void tcp_embryo_answer(const struct tcp_embryo *r, uint32_t ts)
 		.dport = r->flow.peer.port,
 		.seq = r->iss,
 		.ack = r->irs + 1,
-		.flags = TCP_SYN | TCP_ACK,
+		.flags = (uint8_t)(TCP_SYN | TCP_ACK | (r->ecn_ok ? TCP_ECE : 0)),
 		.wnd = (uint16_t)r->rcv_wnd,
 		.has_mss = true,
 		.has_ts = r->ts_ok,

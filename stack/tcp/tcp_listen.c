@@ -77,6 +77,7 @@ static void options_begin(struct tcp_sock *tp, const struct tcp_embryo *r)
 	tp->sack_ok = r->sack_ok;
 	tp->ts_ok = r->ts_ok;
 	tp->wscale_ok = r->wscale_ok;
+	tp->ecn_ok = r->ecn_ok;
 	tp->snd_wscale = r->wscale_ok ? r->snd_wscale : 0;
 	if (!r->wscale_ok)
 		tp->rcv_wscale = 0;

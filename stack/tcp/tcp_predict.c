@@ -6,7 +6,7 @@
  */
 #include "stack/tcp/tcp_ack.h"
 
-#define FLAGS_THAT_MATTER (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG)
+#define FLAGS_THAT_MATTER (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG | TCP_ECE | TCP_CWR)
 
 static inline bool is_expected(const struct tcp_sock *tp, const struct tcp_seg *s)
 {
@@ -38,10 +38,15 @@ bool tcp_predict(struct tcp_sock *tp, struct tcp_seg *s)
 	if (tp->ts_ok)
 		tcp_ts_recent_update(tp, h);
 	tcp_ack_window(tp, h);
+	if (cv_unlikely(tp->ecn_ok))
+		tcp_ecn_ack(tp, h);
 	if (h->ack != tp->snd_una)
 		tcp_ack_advance(tp, h);
-	if (s->len > 0)
+	if (s->len > 0) {
+		if (cv_unlikely(tp->ecn_ok))
+			tcp_ecn_received(tp, s);
 		(void)tcp_receive_data(tp, s);
+	}
 #ifdef CULVERT_CHECKS
 	tcp_leave(tp);
 #endif

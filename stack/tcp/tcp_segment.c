@@ -194,6 +194,9 @@ static void header_fill(struct tcp_sock *tp, struct wire_tcp *h, uint32_t seq, u
 		h->sack_ok = first || tp->sack_ok;
 		h->has_wscale = first || tp->wscale_ok;
 		h->wscale = tp->rcv_wscale;
+		h->flags |= first ? tcp_ecn_syn_flags(tp) : tp->ecn_ok ? TCP_ECE : 0;
+	} else if (cv_unlikely(tp->ecn_echo) && !(flags & TCP_RST)) {
+		h->flags |= TCP_ECE;
 	}
 }
 
@@ -203,6 +206,7 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 	struct rte_mbuf *m;
 	size_t bytes = wire_tcp_emit_bytes(h);
 	uint32_t mss = tcp_eff_mss(tp), segments = 1; /* on the wire */
+	uint8_t tos = tp->tos;
 	char *to;
 
 	if (!ip_path_is_valid(e, &tp->path) &&
@@ -242,7 +246,9 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 		tp->last_ack_sent = h->ack;
 		tcp_timer_stop(tp, TCP_T_DELACK);
 	}
-	return ip_output(e, &tp->path, m, IPPROTO_TCP, tp->tos, tp->ttl, tp->sk.local.addr,
+	if (cv_unlikely(tp->ecn_ok) && !(h->flags & TCP_SYN))
+		tos |= tcp_ecn_codepoint(tp, h->seq, len);
+	return ip_output(e, &tp->path, m, IPPROTO_TCP, tos, tp->ttl, tp->sk.local.addr,
 		tp->sk.peer.addr, CKSUM_OFF);
 }
 
@@ -272,8 +278,12 @@ bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t f
 		h.flags |= TCP_URG;
 		h.urg = (uint16_t)(tp->snd_up - seq);
 	}
+	if (cv_unlikely(tp->ecn_cwr) && data > 0 && seq_geq(seq, tp->snd_max))
+		h.flags |= TCP_CWR;
 	if (emit(tp, &h, data) == -CV_ENOBUFS)
 		return false;
+	if (h.flags & TCP_CWR)
+		tp->ecn_cwr = 0;
 	if (data > 0) {
 		if (tp->sk.engine->now_ns - tp->last_data_rx_ns < TCP_DELACK)
 			tp->pingpong = true;

@@ -35,6 +35,7 @@ static void receive_begin(struct tcp_sock *tp, uint32_t irs)
 static void syn_sent_syn(struct tcp_sock *tp, struct tcp_seg *s)
 {
 	tcp_syn_options(tp, &s->h);
+	tcp_ecn_answered(tp, &s->h);
 	receive_begin(tp, s->h.seq);
 	s->seq = s->h.seq + 1;
 	if (!(s->h.flags & TCP_ACK)) { /* simultaneous open */
@@ -274,6 +275,8 @@ static void step_text(struct tcp_sock *tp, struct tcp_seg *s)
 		tcp_done(tp, CV_OK, "data after close");
 		return;
 	}
+	if (tp->ecn_ok)
+		tcp_ecn_received(tp, s);
 	if (tcp_receive_data(tp, s))
 		fin_in_order(tp);
 }

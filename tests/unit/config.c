@@ -343,7 +343,7 @@ static void tcp__settings_have_linux_names_and_defaults(void **state)
 	assert_int_equal(config.tcp.congestion_control, 0);
 	taken(GOOD "[tcp]\ncongestion_control=reno\n");
 	assert_int_equal(config.tcp.congestion_control, 1);
-	refused(GOOD "[tcp]\ncongestion_control=vegas\n", 5, "must be cubic|reno");
+	refused(GOOD "[tcp]\ncongestion_control=vegas\n", 5, "must be cubic|reno|dctcp");
 }
 
 /* --- keys together ----------------------------------------------------------------------------- */

@@ -233,6 +233,7 @@ void script_queue(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, c
 		memcpy((uint8_t *)tcp + head, data, len);
 	memset(ip, 0, sizeof(*ip));
 	ip->version_ihl = (uint8_t)(0x45 + options / 4);
+	ip->type_of_service = s->tos;
 	ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + options + head + len));
 	ip->time_to_live = 64;
 	ip->next_proto_id = IPPROTO_TCP;

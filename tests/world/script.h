@@ -38,6 +38,7 @@ struct script {
 	uint16_t port, peer_port;
 	/* what every segment of the peer carries */
 	uint16_t wnd;
+	uint8_t tos;
 	bool ts;
 	uint32_t tsval, tsecr;
 	uint8_t sacks_n;

@@ -164,10 +164,120 @@ static void long_fat_path__one_cubic_flow__fills_it(void **state)
 	path_end(&p);
 }
 
+/* --- ECN ----------------------------------------------------------------------------------------------- */
+
+/* The queue of a marking bottleneck, averaged over ns, in bytes. */
+static uint64_t queue_average(struct path *p, uint64_t ns)
+{
+	uint64_t sum = 0, n = 0;
+
+	for (uint64_t t = 0; t < ns; t += STEP, n++) {
+		path_run(p, STEP);
+		sum += world_queued(p->w, 1);
+	}
+	return sum / n;
+}
+
+static void marking_bottleneck__dctcp__queue_stays_near_the_mark(void **state)
+{
+	const uint64_t rate = 1000 * MBIT, rtt = 4 * MS, most = rate * MSS / FRAME, mark = 100 * FRAME;
+	struct path p = path_new(rate, rtt, 4 * bdp(rate, rtt), mark);
+	struct flow *f[2] = {flow_open(&p, "dctcp"), flow_open(&p, "dctcp")};
+	uint64_t got, average;
+
+	(void)state;
+	path_run(&p, 2 * SEC);
+	p.w->wire[1].queued_max = 0;
+	got = f[0]->got + f[1]->got;
+	average = queue_average(&p, 4 * SEC);
+	got = (f[0]->got + f[1]->got - got) * 2;
+	story(&p, f[0]);
+	story(&p, f[1]);
+	assert_int_equal(p.w->wire[1].queue_drops, 0);
+	assert_int_equal(tcp_of(f[0]->out)->total_retrans, 0);
+	assert_in_range(average, mark / 4, mark * 3 / 2);
+	assert_true(p.w->wire[1].queued_max < 3 * mark);
+	assert_true(got > most / 100 * 95);
+	path_end(&p);
+}
+
+/* CUBIC with ECN: no segment is lost, whatever it does to the queue. */
+static void marking_bottleneck__cubic_with_ecn__loses_nothing(void **state)
+{
+	const uint64_t rate = 100 * MBIT, rtt = 20 * MS, most = rate * MSS / FRAME;
+	struct path p;
+	struct flow *f;
+	uint64_t got;
+
+	(void)state;
+	world_tcp.ecn = 1;
+	p = path_new(rate, rtt, 4 * bdp(rate, rtt), bdp(rate, rtt) / 2);
+	world_tcp.ecn = 2;
+	f = flow_open(&p, "cubic");
+	path_run(&p, 3 * SEC);
+	got = flow_rate(&p, f, 10 * SEC);
+	story(&p, f);
+	assert_true(p.w->wire[1].marks > 0);
+	assert_int_equal(p.w->wire[1].queue_drops, 0);
+	assert_int_equal(tcp_of(f->out)->total_retrans, 0);
+	assert_true(got > most / 100 * 90);
+	path_end(&p);
+}
+
+/* --- several flows ------------------------------------------------------------------------------------- */
+
+static void two_cubic_flows__share_within_a_fifth(void **state)
+{
+	const uint64_t rate = 50 * MBIT, rtt = 40 * MS, most = rate * MSS / FRAME;
+	struct path p = path_new(rate, rtt, bdp(rate, rtt), 0);
+	struct flow *a = flow_open(&p, "cubic"), *b;
+	uint64_t of_a, of_b;
+
+	(void)state;
+	path_run(&p, 5 * SEC);
+	b = flow_open(&p, "cubic");
+	path_run(&p, 30 * SEC);
+	of_a = a->got;
+	of_b = flow_rate(&p, b, 120 * SEC);
+	of_a = (a->got - of_a) / 15; /* bits a second in 120 s */
+	story(&p, a);
+	story(&p, b);
+	assert_in_range(of_b * 100 / of_a, 80, 125);
+	assert_true(of_a + of_b > most / 100 * 90);
+	path_end(&p);
+}
+
+/* On a short, slow path CUBIC is in its Reno-friendly region: neither starves the other (RFC9438:4.3, 5.1). */
+static void cubic_against_reno(uint64_t rate, uint64_t rtt, unsigned least, unsigned most)
+{
+	struct path p = path_new(rate, rtt, bdp(rate, rtt), 0);
+	struct flow *reno = flow_open(&p, "reno"), *cubic = flow_open(&p, "cubic");
+	uint64_t of_reno, of_cubic;
+
+	path_run(&p, 20 * SEC);
+	of_reno = reno->got;
+	of_cubic = flow_rate(&p, cubic, 120 * SEC);
+	of_reno = (reno->got - of_reno) / 15;
+	story(&p, reno);
+	story(&p, cubic);
+	assert_in_range(of_cubic * 100 / of_reno, least, most);
+	path_end(&p);
+}
+
+static void short_path__cubic_against_reno__about_equal(void **state)
+{
+	(void)state;
+	cubic_against_reno(10 * MBIT, 20 * MS, 60, 200);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(long_fat_path__one_cubic_flow__fills_it),
+		cmocka_unit_test(marking_bottleneck__dctcp__queue_stays_near_the_mark),
+		cmocka_unit_test(marking_bottleneck__cubic_with_ecn__loses_nothing),
+		cmocka_unit_test(two_cubic_flows__share_within_a_fifth),
+		cmocka_unit_test(short_path__cubic_against_reno__about_equal),
 	};
 
 	world_eal_init_large("tcp_congestion", 98303);

@@ -278,6 +278,8 @@ static void device_cut(struct world_host *h, const uint8_t *whole, uint32_t len,
 		mine->sent_seq = rte_cpu_to_be_32(rte_be_to_cpu_32(tcp->sent_seq) + off - head);
 		if (off + n < len)
 			mine->tcp_flags &= (uint8_t)~(RTE_TCP_FIN_FLAG | RTE_TCP_PSH_FLAG);
+		if (off > head)
+			mine->tcp_flags &= (uint8_t)~RTE_TCP_CWR_FLAG;
 		device_finish(h, frame, head + n, asked);
 		frame_send(h, frame, head + n);
 	}
