@@ -141,7 +141,7 @@ struct tcp_sock {
 		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1,
 		cwnd_limited : 1 /* cwnd was full in the present window of data */,
 		reordering : 1 /* of our segments was seen */,
-		ecn_ok : 1 /* agreed upon */, ecn_echo : 1 /* our ACKs say ECE */,
+		ecn_ok : 1 /* agreed upon */, ecn_seen : 1 /* and a capable packet came */, ecn_echo : 1 /* our ACKs say ECE */,
 		ecn_cwr : 1 /* new data is to say CWR */,
 		ecn_told : 1 /* the reduction that begins is for a mark */;
 	uint32_t rcv_nxt, rcv_wnd, rcv_adv /* right edge last advertised */;
@@ -541,14 +541,15 @@ static inline void tcp_cc_acked(struct tcp_sock *tp, uint32_t bytes, const struc
 	if (tcp_cc_is_limited(tp) && !tcp_port_is_full(tp))
 		tcp_cc_grow(tp, bytes, h);
 }
-/* How much of cwnd was really under way lately: what a reduction starts from (RFC5681:3.1, RFC9438:4.6). The ACK in hand may
- * have taken much of it away. */
-static inline uint32_t tcp_cc_used(const struct tcp_sock *tp)
+/* FlightSize (RFC5681:2), what a reduction starts from, as it was when the turn began: ACKs of this turn have taken some of it
+ * away, and while more waits the end of each turn fills it again. No more than cwnd, which a recovery may exceed. */
+static inline uint32_t tcp_cc_flight(const struct tcp_sock *tp)
 {
-	uint32_t used = tp->snd_max - tp->snd_una;
+	uint32_t flight = tp->snd_max - tp->snd_una;
 
-	used = used > tp->cwnd_used ? used : tp->cwnd_used;
-	return used < tp->cwnd ? used : tp->cwnd;
+	if (seq_gt(tp->snd_end, tp->snd_max) && flight < tp->cwnd_used)
+		flight = tp->cwnd_used;
+	return flight < tp->cwnd ? flight : tp->cwnd;
 }
 /* The slow start of an algorithm: up to ssthresh; what of bytes is left. */
 uint32_t tcp_slow_start(struct tcp_sock *tp, uint32_t bytes);

@@ -30,7 +30,7 @@ static void reno_acked(struct tcp_sock *tp, uint32_t bytes)
 
 static uint32_t reno_ssthresh(struct tcp_sock *tp)
 {
-	uint32_t half = tcp_cc_used(tp) / 2, least = 2 * tcp_eff_mss(tp);
+	uint32_t half = tcp_cc_flight(tp) / 2, least = 2 * tcp_eff_mss(tp);
 
 	tp->cc_priv[0] = 0; /* what was counted for a larger window */
 	return half > least ? half : least;

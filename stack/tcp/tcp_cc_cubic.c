@@ -222,7 +222,7 @@ static void cubic_acked(struct tcp_sock *tp, uint32_t bytes)
 static uint32_t cubic_ssthresh(struct tcp_sock *tp)
 {
 	struct cubic *c = &state_of(tp)->c;
-	uint32_t least = 2 * tcp_eff_mss(tp), ssthresh = BETA(tcp_cc_used(tp));
+	uint32_t least = 2 * tcp_eff_mss(tp), ssthresh = BETA(tcp_cc_flight(tp));
 
 	if (is_first_slow_start(tp))
 		memset(c, 0, sizeof(*c));

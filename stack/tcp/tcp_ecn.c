@@ -57,10 +57,13 @@ static void exact_echo(struct tcp_sock *tp, bool ce)
 
 void tcp_ecn_received(struct tcp_sock *tp, const struct tcp_seg *s)
 {
-	bool ce = (pkt_of(s->m)->tos & ECN_MASK) == ECN_CE;
+	uint8_t bits = pkt_of(s->m)->tos & ECN_MASK;
+	bool ce = bits == ECN_CE;
 
 	if (s->len == 0)
 		return;
+	if (bits != ECN_NOT_ECT)
+		tp->ecn_seen = 1;
 	if (tp->cc->ecn) {
 		exact_echo(tp, ce);
 		return;

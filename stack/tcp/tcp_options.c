@@ -368,7 +368,7 @@ static uint32_t ms_since(const struct tcp_sock *tp, uint64_t then_ns)
 }
 
 /* Linux's TCPI_OPT_* bits. */
-enum { INFO_TIMESTAMPS = 1, INFO_SACK = 2, INFO_WSCALE = 4, INFO_ECN = 8, INFO_SYN_DATA = 32 };
+enum { INFO_TIMESTAMPS = 1, INFO_SACK = 2, INFO_WSCALE = 4, INFO_ECN = 8, INFO_ECN_SEEN = 16, INFO_SYN_DATA = 32 };
 /* Linux's TCP_CA_*. */
 enum { INFO_CA_OPEN = 0, INFO_CA_DISORDER = 1, INFO_CA_CWR = 2, INFO_CA_RECOVERY = 3, INFO_CA_LOSS = 4 };
 
@@ -415,7 +415,7 @@ static void info_fill(const struct tcp_sock *tp, struct cv_tcp_info *i)
 	if (tp->state > TCP_SYN_RECEIVED)
 		i->options = (uint8_t)((tp->ts_ok ? INFO_TIMESTAMPS : 0) |
 			(tp->sack_ok ? INFO_SACK : 0) | (tp->wscale_ok ? INFO_WSCALE : 0) |
-			(tp->ecn_ok ? INFO_ECN : 0) |
+			(tp->ecn_ok ? INFO_ECN : 0) | (tp->ecn_seen ? INFO_ECN_SEEN : 0) |
 			(tp->syn_data_acked ? INFO_SYN_DATA : 0));
 	i->snd_wscale = tp->snd_wscale;
 	i->rcv_wscale = tp->rcv_wscale;

@@ -20,7 +20,7 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->fastopen = tp->fastopen_waits = tp->syn_data_acked = 0;
 	tp->in_recovery = tp->rto_recovery = tp->timing = tp->reordering = 0;
 	tp->reo_mult = tp->reo_persist = 0;
-	tp->ecn_ok = tp->ecn_echo = tp->ecn_cwr = 0;
+	tp->ecn_ok = tp->ecn_seen = tp->ecn_echo = tp->ecn_cwr = 0;
 	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
 	tp->ack_pending = tp->dup_owed = 0;
 	tp->pingpong = false;

@@ -226,48 +226,55 @@ static void marking_bottleneck__cubic_with_ecn__loses_nothing(void **state)
 
 /* --- several flows ------------------------------------------------------------------------------------- */
 
-static void two_cubic_flows__share_within_a_fifth(void **state)
-{
-	const uint64_t rate = 50 * MBIT, rtt = 40 * MS, most = rate * MSS / FRAME;
-	struct path p = path_new(rate, rtt, bdp(rate, rtt), 0);
-	struct flow *a = flow_open(&p, "cubic"), *b;
-	uint64_t of_a, of_b;
+/* Two flows, the second one later, through a bottleneck with a queue of `queues` bandwidth-delay products; so long after
+ * the second began, what they had of `window`. */
+struct contest {
+	const char *first, *second;
+	uint64_t rate, rtt;
+	double queues;
+	uint64_t later, settled, window;
+};
 
-	(void)state;
-	path_run(&p, 5 * SEC);
-	b = flow_open(&p, "cubic");
-	path_run(&p, 30 * SEC);
+static void contest(const struct contest *c, unsigned least, unsigned most)
+{
+	const uint64_t pipe = bdp(c->rate, c->rtt);
+	struct path p = path_new(c->rate, c->rtt, (uint64_t)(c->queues * (double)pipe), 0);
+	struct flow *a = flow_open(&p, c->first), *b;
+	uint64_t of_a, of_b, percent;
+
+	path_run(&p, c->later);
+	b = flow_open(&p, c->second);
+	path_run(&p, c->settled);
 	of_a = a->got;
-	of_b = flow_rate(&p, b, 120 * SEC);
-	of_a = (a->got - of_a) / 15; /* bits a second in 120 s */
+	of_b = flow_rate(&p, b, c->window);
+	of_a = (a->got - of_a) * 8 * 1000 / (c->window / MS);
+	percent = of_b * 100 / of_a;
 	story(&p, a);
 	story(&p, b);
-	assert_in_range(of_b * 100 / of_a, 80, 125);
-	assert_true(of_a + of_b > most / 100 * 90);
+	if (getenv("CONGESTION_STORY") != NULL || percent < least || percent > most)
+		print_message("%s %.2f Mbit/s, %s %.2f Mbit/s: %llu %%\n", c->first, (double)of_a / 1e6, c->second,
+			(double)of_b / 1e6, (unsigned long long)percent);
 	path_end(&p);
+	assert_in_range(percent, least, most);
+	assert_true(of_a + of_b > c->rate * MSS / FRAME / 100 * 90);
+}
+
+/* RFC9438:5.6: flows of the same round trip end up with the same rate. What brings them there is who loses how often: on the
+ * plateau of its curve a flow grows by less than a segment in a round trip, so a full queue drops one segment of one
+ * flow. The cubic is flat where the losses come, so a flow that had more than its share keeps it until it loses more
+ * often. A window must be many such losses long: K = cbrt(0.75 W) is 5 s here with W of 165 segments, and the window
+ * sixty of them. */
+static void two_cubic_flows__share_within_a_fifth(void **state)
+{
+	(void)state;
+	contest(&(struct contest){"cubic", "cubic", 20 * MBIT, 100 * MS, 1, 5 * SEC, 60 * SEC, 300 * SEC}, 80, 125);
 }
 
 /* On a short, slow path CUBIC is in its Reno-friendly region: neither starves the other (RFC9438:4.3, 5.1). */
-static void cubic_against_reno(uint64_t rate, uint64_t rtt, unsigned least, unsigned most)
-{
-	struct path p = path_new(rate, rtt, bdp(rate, rtt), 0);
-	struct flow *reno = flow_open(&p, "reno"), *cubic = flow_open(&p, "cubic");
-	uint64_t of_reno, of_cubic;
-
-	path_run(&p, 20 * SEC);
-	of_reno = reno->got;
-	of_cubic = flow_rate(&p, cubic, 120 * SEC);
-	of_reno = (reno->got - of_reno) / 15;
-	story(&p, reno);
-	story(&p, cubic);
-	assert_in_range(of_cubic * 100 / of_reno, least, most);
-	path_end(&p);
-}
-
 static void short_path__cubic_against_reno__about_equal(void **state)
 {
 	(void)state;
-	cubic_against_reno(10 * MBIT, 20 * MS, 60, 200);
+	contest(&(struct contest){"reno", "cubic", 10 * MBIT, 20 * MS, 1, 0, 20 * SEC, 120 * SEC}, 60, 200);
 }
 
 int main(int argc, char **argv)

@@ -141,6 +141,24 @@ T(connect__syn_lost__the_next_one_is_without)
 	gone(s, sk);
 }
 
+/* TCPI_OPT_ECN, and TCPI_OPT_ECN_SEEN after the first packet that was capable. */
+T(tcp_info__agreed_and_seen__two_bits)
+{
+	START;
+	struct sock *sk = accepted(s, NULL);
+	struct cv_tcp_info info;
+	uint32_t len = sizeof(info);
+
+	script_send(s, TCP_ACK, 1, 1, "a", 1);
+	assert_int_equal(sock_getopt(sk, CV_OPT_TCP_INFO, &info, &len), 0);
+	assert_int_equal(info.options & 0x18, 8);
+	s->tos = ECT0;
+	script_send(s, TCP_ACK, 2, 1, "b", 1);
+	assert_int_equal(sock_getopt(sk, CV_OPT_TCP_INFO, &info, &len), 0);
+	assert_int_equal(info.options & 0x18, 0x18);
+	gone(s, sk);
+}
+
 /* --- what leaves --------------------------------------------------------------------------------------- */
 
 T(sender__new_data_is_capable__what_is_sent_again_and_acks_are_not)
@@ -335,6 +353,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(listener__syn_flags_and_configuration__the_table),
 		cmocka_unit_test(connect__configuration_and_answer__the_table),
 		cmocka_unit_test(connect__syn_lost__the_next_one_is_without),
+		cmocka_unit_test(tcp_info__agreed_and_seen__two_bits),
 		cmocka_unit_test(sender__new_data_is_capable__what_is_sent_again_and_acks_are_not),
 		cmocka_unit_test(sender__bits_of_ecn_in_ip_tos__are_not_the_users),
 		cmocka_unit_test(sender__echo__slows_down_once_in_a_window_and_says_cwr_once),

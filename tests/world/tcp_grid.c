@@ -48,7 +48,7 @@ static const struct {
 	{0, 4000000}, {1, 4000000}, {10, 2000000}, {50, 1000000}, {100, 600000}, {300, 200000}};
 static const unsigned delays_ms[] = {0, 1, 20, 100, 300}; /* one way */
 static const uint32_t buffers[] = {16384, 0};
-static const char *const algorithms[] = {"reno", "cubic"};
+static const char *const algorithms[] = {"reno", "cubic", "dctcp"};
 
 struct cell {
 	unsigned loss, delay_ms;

@@ -191,6 +191,47 @@ T(two_duplicates__sack__a_new_segment_each)
 	limited_transmit(true);
 }
 
+/* --- where a reduction starts from (RFC5681:3.1 (4)) ---------------------------------------------------- */
+
+/* Ten segments are under way; one burst acknowledges four and tells of a loss. waits: more has been written, and would have
+ * filled the window at the end of a turn between. */
+static uint32_t ssthresh_after_burst(bool waits)
+{
+	struct script *s = script_new(1);
+	struct sock *sk = ten_under_way(s);
+	uint32_t ssthresh;
+
+	assert_int_equal(sock_setopt(sk, CV_OPT_CONGESTION, "reno", 4), 0);
+	tcp_of(sk)->cwnd = 10 * N;
+	if (waits)
+		script_write(s, sk, 20 * N);
+	script_wait(s, RTT);
+	for (uint32_t i = 1; i <= 4; i++)
+		script_queue(s, TCP_ACK, 1, 1 + i * N, NULL, 0);
+	s->sacks_n = 1;
+	s->sacks[0] = (struct range){1 + 5 * N, 1 + 10 * N};
+	script_send(s, TCP_ACK, 1, 1 + 4 * N, NULL, 0);
+	s->sacks_n = 0;
+	assert_int_equal(tcp_of(sk)->in_recovery, 1);
+	ssthresh = tcp_of(sk)->ssthresh;
+	script_wait(s, MS);
+	gone(s, sk);
+	return ssthresh;
+}
+
+T(reduction__acks_and_loss_in_one_burst__half_of_what_was_under_way_before)
+{
+	(void)state;
+	assert_int_equal(ssthresh_after_burst(true), 5 * N);
+}
+
+/* Nothing would have taken the place of what was acknowledged. */
+T(reduction__nothing_waits__half_of_what_is_left)
+{
+	(void)state;
+	assert_int_equal(ssthresh_after_burst(false), 3 * N);
+}
+
 /* --- RACK (RFC8985:6.2) ------------------------------------------------------------------------------ */
 
 T(rack__as_much_sacked_as_three_segments__lost_at_once)
@@ -733,6 +774,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(receiver__no_sack__no_dsack),
 		cmocka_unit_test(two_duplicates__no_sack__a_new_segment_each),
 		cmocka_unit_test(two_duplicates__sack__a_new_segment_each),
+		cmocka_unit_test(reduction__acks_and_loss_in_one_burst__half_of_what_was_under_way_before),
+		cmocka_unit_test(reduction__nothing_waits__half_of_what_is_left),
 		cmocka_unit_test(rack__as_much_sacked_as_three_segments__lost_at_once),
 		cmocka_unit_test(rack__one_sacked__lost_after_a_quarter_of_the_round_trip),
 		cmocka_unit_test(rack__reordering_was_seen__waits_though_much_is_sacked),
