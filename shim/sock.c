@@ -16,7 +16,7 @@
 #include "shim/call.h"
 #include "shim/real.h"
 
-#define PORT_TRIES 64 /* ports that one side has free and the other not */
+#define PORT_TRIES 64   /* ports that one side has free and the other not */
 #define LOCK_TRIES 1000 /* looks between two questions whether the holder lives */
 
 /* --- commands, locks, errors ------------------------------------------------------------------ */
@@ -98,8 +98,8 @@ bool sock_lock(struct file *f, uint32_t *word)
 			return false;
 		/* A holder that was killed inside leaves a consistent record: take it over. */
 		if (tries % LOCK_TRIES == 0 && kill((pid_t)holder, 0) != 0 && errno == ESRCH) {
-			if (__atomic_compare_exchange_n(word, &holder, me, false, __ATOMIC_ACQUIRE,
-				    __ATOMIC_RELAXED))
+			if (__atomic_compare_exchange_n(
+				    word, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 				return true;
 		}
 		if (tries > 50)
@@ -139,8 +139,8 @@ static int placeholder_get(void)
 	from = mux_internal_fd(real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	if (from < 0)
 		return -errno;
-	if (__atomic_compare_exchange_n(&placeholder, &expected, from, false, __ATOMIC_ACQ_REL,
-		    __ATOMIC_ACQUIRE))
+	if (__atomic_compare_exchange_n(
+		    &placeholder, &expected, from, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return from;
 	mux_internal_close(from);
 	return expected;
@@ -161,8 +161,11 @@ static bool lazies; /* there was one */
 /* A number for an undecided stream socket. Only where there is an engine; -1: as usual. */
 static int lazy_socket(int family, int type)
 {
-	struct file content = {.family = family, .type = SOCK_STREAM, .mux = {.undecided = true},
-		.lazy = FILE_LAZY, .lazy_flags = type & SOCK_NONBLOCK ? O_NONBLOCK : 0};
+	struct file content = {.family = family,
+		.type = SOCK_STREAM,
+		.mux = {.undecided = true},
+		.lazy = FILE_LAZY,
+		.lazy_flags = type & SOCK_NONBLOCK ? O_NONBLOCK : 0};
 	int fd = link_now() ? reserve_fd(type & SOCK_CLOEXEC) : -1;
 
 	if (fd < 0)
@@ -195,14 +198,15 @@ void sock_make_whole(int fd, struct file *f)
 	uint32_t expected = FILE_LAZY;
 	int saved = errno, flags;
 
-	if (!__atomic_compare_exchange_n(
-		    &f->lazy, &expected, FILE_BEING_MADE, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+	if (!__atomic_compare_exchange_n(&f->lazy, &expected, FILE_BEING_MADE, false,
+		    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		while (__atomic_load_n(&f->lazy, __ATOMIC_ACQUIRE) == FILE_BEING_MADE)
 			sched_yield();
 		return;
 	}
 	flags = real_fcntl(fd, F_GETFD);
-	if (socket_over(fd, f, flags > 0 && (flags & FD_CLOEXEC) ? SOCK_CLOEXEC : 0) == fd && f->lazy_flags)
+	if (socket_over(fd, f, flags > 0 && (flags & FD_CLOEXEC) ? SOCK_CLOEXEC : 0) == fd &&
+		f->lazy_flags)
 		real_fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	__atomic_store_n(&f->lazy, FILE_WHOLE, __ATOMIC_RELEASE);
 	errno = saved;
@@ -261,7 +265,8 @@ void sock_attach(struct file *f, struct link *l, uint32_t handle)
 	f->mux.rec = &socks[CV_SOCK_INDEX(handle) % l->wait.seg->socks_max];
 }
 
-/* An engine socket of that worker's behind the undecided f: worker 0's when it binds (0015); not yet announced by decided(). */
+/* An engine socket of that worker's behind the undecided f: worker 0's when it binds (0015); not
+ * yet announced by decided(). */
 static int to_engine(int fd, struct file *f, struct link *l, uint32_t worker)
 {
 	struct lane *lane = lane_enter(l, worker);
@@ -345,8 +350,8 @@ static int bind_both(int fd, struct file *f, struct link *l)
 	return 0;
 }
 
-/* A port of nobody's choice: the engine's, if the kernel has it free too. The other way round a kernel socket that is
- * bound already would have to be bound again. */
+/* A port of nobody's choice: the engine's, if the kernel has it free too. The other way round a
+ * kernel socket that is bound already would have to be bound again. */
 static int bind_both_anywhere(int fd, struct file *f, struct link *l, const struct cv_endpoint *any)
 {
 	for (int tries = 0; tries < PORT_TRIES; tries++) {
@@ -359,7 +364,8 @@ static int bind_both_anywhere(int fd, struct file *f, struct link *l, const stru
 		error = engine_bind(fd, f, any);
 		if (error >= 0) {
 			address_out(&f->mux.rec->local, f->family, (struct sockaddr *)&name, &len);
-			error = real_bind(fd, (const struct sockaddr *)&name, len) == 0 ? 0 : -errno;
+			error = real_bind(fd, (const struct sockaddr *)&name, len) == 0 ? 0
+											: -errno;
 		}
 		if (error >= 0) {
 			decided(fd, f, true);
@@ -459,10 +465,12 @@ int shim_listen(int fd, int backlog)
 
 /* --- accept ----------------------------------------------------------------------------------- */
 
-static int adopt(struct file *listener, int fd, uint32_t handle, int flags,
-	struct sockaddr *addr, socklen_t *len)
+static int adopt(struct file *listener, int fd, uint32_t handle, int flags, struct sockaddr *addr,
+	socklen_t *len)
 {
-	struct file content = {.family = listener->family, .type = SOCK_STREAM, .placeholder = true,
+	struct file content = {.family = listener->family,
+		.type = SOCK_STREAM,
+		.placeholder = true,
 		.bound = true};
 	struct cv_command c = {.op = CV_CMD_ACCEPTED};
 	struct cv_sock *rec;
@@ -585,6 +593,16 @@ static int wait_connected(struct file *f)
 	}
 }
 
+/* The engine has begun to connect. */
+static int stream_begun(struct file *f)
+{
+	/* Fast Open: nothing is sent before there is data, and that may be written now. */
+	if (__atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE) & CV_ST_SYN_WAITS)
+		return 0;
+	/* Also when it is done or refused already: what the program expects of this call. */
+	return sock_waits(f, 0) ? wait_connected(f) : -EINPROGRESS;
+}
+
 static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t family)
 {
 	struct cv_command c = {.op = CV_CMD_CONNECT, .peer = *end, .family = family};
@@ -604,13 +622,38 @@ static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t
 	if (result < 0)
 		return result;
 	f->mux.rec->rx_shut = f->mux.rec->tx_shut = 0;
-	if (f->type == SOCK_DGRAM || family == CV_AF_NONE)
-		return result;
-	/* Fast Open: nothing is sent before there is data, and that may be written now. */
-	if (__atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE) & CV_ST_SYN_WAITS)
-		return 0;
-	/* Also when it is done or refused already: what the program expects of this call. */
-	return sock_waits(f, 0) ? wait_connected(f) : -EINPROGRESS;
+	return f->type == SOCK_DGRAM || family == CV_AF_NONE ? result : stream_begun(f);
+}
+
+/* to_engine() and engine_connect() in one command, for a stream socket that has no options to be
+ * told before. */
+static int open_and_connect(int fd, struct file *f, struct link *l, const struct cv_endpoint *end)
+{
+	struct cv_command c = {.op = CV_CMD_OPEN,
+		.flags = CV_F_CONNECT,
+		.type = CV_STREAM,
+		.peer = *end,
+		.family = address_family(end),
+		.arg = f->family == AF_INET ? CV_AF_INET : CV_AF_INET6};
+	struct wait_lane *w = mux_lane(&l->wait);
+	struct lane *lane = lane_enter(l, link_worker_next(l));
+	int32_t result;
+	int handle;
+
+	if (!lane)
+		return -ENETDOWN;
+	c.len = w && !(f->lazy_flags & O_NONBLOCK) ? wait_watch_with(w) : 0;
+	handle = lane_call(lane, &c);
+	memcpy(&result, lane->wait.lane->reply, sizeof(result));
+	lane_leave(lane);
+	if (handle < 0)
+		return handle;
+	sock_attach(f, l, (uint32_t)handle);
+	record_fill(fd, f);
+	decided(fd, f, false);
+	if (c.len > 0)
+		wait_watched(w, (uint32_t)handle);
+	return result < 0 ? -link_errno(-result) : stream_begun(f);
 }
 
 static int kernel_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
@@ -640,14 +683,16 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 		return family == AF_UNSPEC ? engine_connect(f, &end, CV_AF_NONE) : error;
 	if (error || family != f->family) {
 		sock_make_whole(fd, f);
-		return f->mux.rec ? -EAFNOSUPPORT
-				  : real_connect(fd, addr, len) == 0 ? 0 : -errno;
+		return f->mux.rec ? -EAFNOSUPPORT : real_connect(fd, addr, len) == 0 ? 0 : -errno;
 	}
 	if (!l)
 		l = link_get();
-	if (!l || (link_side_of(l, &end, false) == LINK_KERNEL &&
-			  (!f->mux.rec || f->mux.both)))
+	if (!l || (link_side_of(l, &end, false) == LINK_KERNEL && (!f->mux.rec || f->mux.both)))
 		return kernel_connect(fd, f, addr, len);
+	if (!f->mux.rec && f->lazy != FILE_WHOLE) {
+		error = open_and_connect(fd, f, l, &end);
+		return error == -ENETDOWN && !f->mux.rec ? kernel_connect(fd, f, addr, len) : error;
+	}
 	if (!f->mux.rec) {
 		error = to_engine(fd, f, l, f->type == SOCK_STREAM ? link_worker_next(l) : 0);
 		if (error)
@@ -711,8 +756,8 @@ int shim_shutdown(int fd, int how)
 	return call_end(f, sock_shutdown(fd, f, how));
 }
 
-static int name_out(const struct file *f, const struct cv_endpoint *end, struct sockaddr *addr,
-	socklen_t *len)
+static int name_out(
+	const struct file *f, const struct cv_endpoint *end, struct sockaddr *addr, socklen_t *len)
 {
 	if (call_bad_pointer(len))
 		return -EFAULT;

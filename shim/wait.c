@@ -449,6 +449,19 @@ static bool watched_map(struct wait_lane *w)
 	return true;
 }
 
+uint32_t wait_watch_with(struct wait_lane *w)
+{
+	return w->watched || watched_map(w) ? w->index + 1 : 0;
+}
+
+void wait_watched(struct wait_lane *w, uint32_t handle)
+{
+	uint32_t index = CV_SOCK_INDEX(handle);
+
+	if (w->watched && index < w->link->seg->socks_max)
+		w->watched[index] = handle;
+}
+
 bool wait_watch(struct wait_lane *w, const struct mux_file *f)
 {
 	uint32_t index = CV_SOCK_INDEX(f->handle);

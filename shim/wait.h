@@ -244,6 +244,9 @@ uint32_t wait_set_drain(const struct cv_segment *seg, struct cv_set *set);
 /* Makes sure that the lane's set watches the socket. False: the engine is gone or memory is short.
  */
 bool wait_watch(struct wait_lane *w, const struct mux_file *f);
+/* For CV_F_CONNECT: the set of a lane that can watch, and 1 (0: it cannot), and that it watches that socket now. */
+uint32_t wait_watch_with(struct wait_lane *w);
+void wait_watched(struct wait_lane *w, uint32_t handle);
 /* poll() without waiting, reading a bell empty, ringing one; no cancellation points. */
 int wait_kernel_poll(struct pollfd *fds, nfds_t n);
 void wait_bell_read(int bell);

@@ -17,7 +17,8 @@
 
 enum cv_op {
 	CV_CMD_NONE = 0,
-	CV_CMD_OPEN,     /* sync. family, type -> result: handle. The lane's process holds it */
+	CV_CMD_OPEN,     /* sync. family, type -> result: handle. The lane's process holds it.
+			    CV_F_CONNECT: and CONNECT */
 	CV_CMD_BIND,     /* sync. sock, peer (the address to bind), arg: enum cv_bind_flags */
 	CV_CMD_LISTEN,   /* sync. sock, arg: backlog. Again: a new backlog */
 	CV_CMD_CONNECT,  /* sync. sock, peer -> 0: begun (stream: CV_ST_CONNECTED or an error
@@ -47,6 +48,9 @@ enum cv_cmd_flags {
 	CV_F_URGENT = 1u << 2, /* MSG_OOB: the last byte is urgent */
 	CV_F_READ = 1u << 3,   /* SHUTDOWN: of reading, which is the program's affair (rx_shut): all
 				  who watch are told, nothing else */
+	CV_F_CONNECT = 1u << 5, /* OPEN, in one turn with CONNECT to peer of `family`; arg: the socket's family;
+				   len: 0 or a set to WATCH, and 1. reply[]: CONNECT's int32_t result. The
+				   socket is open whatever that says */
 	CV_F_WITH = 1u << 4,   /* SEND of a datagram: struct cv_send_with lies at off, the bytes behind it */
 };
 

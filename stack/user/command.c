@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What lanes say. A command is copied out of the segment once, checked, carried out. One that must wait
- * (its turn among several lanes, room for its completion) stays at the head of its lane.
+ * What lanes say. A command is copied out of the segment once, checked, carried out. One that must
+ * wait (its turn among several lanes, room for its completion) stays at the head of its lane.
  */
 #include <string.h>
 
@@ -21,21 +21,21 @@ static void reply(struct user_lane *l, const struct cv_command *cmd, int32_t res
 
 /* --- commands without a socket ---------------------------------------------------------------- */
 
-static int do_open(struct user_lane *l, const struct cv_command *cmd)
+static int do_open(struct user_lane *l, uint32_t family, uint8_t type)
 {
 	struct user_group *g = l->g;
 	struct user_sock *us;
 	struct sock *sk;
 	int r;
 
-	if (cmd->family != CV_AF_INET && cmd->family != CV_AF_INET6)
+	if (family != CV_AF_INET && family != CV_AF_INET6)
 		return -CV_EAFNOSUPPORT;
-	if (g->worker != 0 && cmd->type != CV_STREAM)
+	if (g->worker != 0 && type != CV_STREAM)
 		return -CV_EINVAL; /* worker 0's (crew.h) */
 	us = user_sock_alloc(g);
 	if (!us)
 		return -CV_ENOBUFS;
-	r = sock_open(g->u->e, cmd->family, cmd->type, &sk);
+	r = sock_open(g->u->e, (uint8_t)family, type, &sk);
 	if (r != 0) {
 		user_sock_unalloc(us);
 		return r;
@@ -45,7 +45,8 @@ static int do_open(struct user_lane *l, const struct cv_command *cmd)
 	return (int)us->handle;
 }
 
-/* --- commands on a socket ---------------------------------------------------------------------- */
+/* --- commands on a socket ----------------------------------------------------------------------
+ */
 
 static int do_bind(struct user_sock *us, const struct cv_command *cmd)
 {
@@ -116,8 +117,8 @@ static int do_setopt(struct user_sock *us, const struct cv_command *cmd)
 	return r;
 }
 
-static int do_getopt(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd,
-	uint32_t *len)
+static int do_getopt(
+	struct user_lane *l, struct user_sock *us, const struct cv_command *cmd, uint32_t *len)
 {
 	uint8_t value[CV_REPLY_BYTES];
 	int r;
@@ -139,28 +140,34 @@ static bool set_is_ours(const struct user_lane *l, uint32_t set)
 	return set < l->g->geo.sets_max && l->g->sets[set].open && l->g->sets[set].proc == l->proc;
 }
 
-static int do_watch(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd)
+static int watch(struct user_lane *l, struct user_sock *us, uint32_t set, uint32_t cookie)
 {
 	int r;
 
-	if (!set_is_ours(l, cmd->arg))
+	if (!set_is_ours(l, set))
 		return -CV_EINVAL;
-	if (cmd->op == CV_CMD_UNWATCH)
-		return user_watch_del(us, cmd->arg, cmd->len);
-	r = user_watch_add(us, cmd->arg, cmd->len);
+	r = user_watch_add(us, set, cookie);
 	if (r != 0)
-		user_set_deafen(l->g, &l->g->sets[cmd->arg]);
+		user_set_deafen(l->g, &l->g->sets[set]);
 	return r;
 }
 
-/* A connection leaves its listener's chain: whoever holds the listener may take it. Another thread of the
- * process may use it before the ACCEPTED on the first one's lane is seen: any command takes it. */
+static int unwatch(struct user_lane *l, struct user_sock *us, uint32_t set, uint32_t cookie)
+{
+	return set_is_ours(l, set) ? user_watch_del(us, set, cookie) : -CV_EINVAL;
+}
+
+/* A connection leaves its listener's chain: whoever holds the listener may take it. Another thread
+ * of the process may use it before the ACCEPTED on the first one's lane is seen: any command takes
+ * it. */
 static void take_if_pending(struct user_lane *l, struct user_sock *us)
 {
 	struct user_sock *listener = us->listener;
 
-	if (!listener || (!(listener->flags & US_REPLICA) && !user_proc_holds(l->g, l->proc, listener)))
-		return; /* who holds a replica's listener only worker 0 knows: any process of the group may */
+	if (!listener ||
+		(!(listener->flags & US_REPLICA) && !user_proc_holds(l->g, l->proc, listener)))
+		return; /* who holds a replica's listener only worker 0 knows: any process of the
+			   group may */
 	user_rx_accepted(us);
 	user_proc_hold(l->g, l->proc, us);
 	if (listener->flags & US_REPLICA)
@@ -175,8 +182,8 @@ static bool is_ordered(uint8_t op)
 	return op == CV_CMD_SEND || op == CV_CMD_SHUTDOWN || op == CV_CMD_CLOSE;
 }
 
-static bool send_is_valid(const struct user_lane *l, const struct user_sock *us,
-	const struct cv_command *cmd)
+static bool send_is_valid(
+	const struct user_lane *l, const struct user_sock *us, const struct cv_command *cmd)
 {
 	const struct cv_segment *geo = &l->g->geo;
 	uint64_t arena = geo->tx_off + l->index * geo->tx_bytes_lane;
@@ -214,8 +221,9 @@ static int32_t sock_command(
 	case CV_CMD_GETOPT:
 		return do_getopt(l, us, cmd, len);
 	case CV_CMD_WATCH:
+		return watch(l, us, cmd->arg, cmd->len);
 	case CV_CMD_UNWATCH:
-		return do_watch(l, us, cmd);
+		return unwatch(l, us, cmd->arg, cmd->len);
 	case CV_CMD_PASS:
 		if (us->passed >= USER_PASSED_MAX)
 			return -CV_ENOBUFS;
@@ -269,11 +277,30 @@ static enum progress held(struct user_lane *l, struct user_sock *us, const struc
 	result = sock_command(l, us, cmd, &len);
 	if (us->mirrored && !(us->sk->status & CV_ST_LISTENING))
 		user_replicas_end(us); /* by connect(AF_UNSPEC) */
-	user_sock_refresh(us); /* the record says it before the reply does */
+	user_sock_refresh(us);         /* the record says it before the reply does */
 	if (cmd->op == CV_CMD_LISTEN && us->replies_due > 0)
 		return CMD_WAIT;
 	reply(l, cmd, result, len);
 	return CMD_DONE;
+}
+
+/* What a client does first, in one answer: it waits for it. */
+static void open_and_connect(struct user_lane *l, const struct cv_command *cmd)
+{
+	int32_t handle = do_open(l, cmd->arg, cmd->type), result;
+	struct user_sock *us;
+
+	if (handle < 0) {
+		reply(l, cmd, handle, 0);
+		return;
+	}
+	us = user_sock_find(l->g, (uint32_t)handle);
+	if (cmd->len > 0)
+		(void)watch(l, us, cmd->len - 1, 0);
+	result = do_connect(us, cmd);
+	user_sock_refresh(us);
+	memcpy(l->shared->reply, &result, sizeof(result));
+	reply(l, cmd, handle, sizeof(result));
 }
 
 static void refused(struct user_lane *l, const struct cv_command *cmd)
@@ -296,7 +323,10 @@ static enum progress command(struct user_lane *l, const struct cv_command *cmd)
 		return CMD_DONE;
 	}
 	if (cmd->op == CV_CMD_OPEN) {
-		reply(l, cmd, do_open(l, cmd), 0);
+		if (cmd->flags & CV_F_CONNECT)
+			open_and_connect(l, cmd);
+		else
+			reply(l, cmd, do_open(l, cmd->family, cmd->type), 0);
 		return CMD_DONE;
 	}
 	us = user_sock_find(l->g, cmd->sock);
@@ -345,7 +375,7 @@ bool user_lane_ready(const struct user_lane *l)
 	if (tail - l->cmd_head > l->g->geo.cmd_entries)
 		return tail != l->bad_tail;
 	return !l->blocked || l->blocked_epoch != l->g->epoch ||
-		l->blocked_comp_head != SEG_LOAD(&l->shared->comp_head);
+	       l->blocked_comp_head != SEG_LOAD(&l->shared->comp_head);
 }
 
 uint32_t user_lane_run(struct user_lane *l, uint32_t budget)

@@ -27,7 +27,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void command(struct program *p, struct fuzz_input *in, const struct cv_segment *geo)
 {
-	struct cv_command c = {.op = fuzz_u8(in) % (CV_CMD_COUNT + 1), .flags = fuzz_u8(in) & 15};
+	struct cv_command c = {.op = fuzz_u8(in) % (CV_CMD_COUNT + 1), .flags = fuzz_u8(in) & 63};
 	struct cv_command *ring = (void *)(p->shared + 1);
 	uint8_t bits = fuzz_u8(in);
 

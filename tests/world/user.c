@@ -88,7 +88,8 @@ static uint8_t pattern(uint32_t i)
 }
 
 /* Sends BIG bytes from sock of p to peer of q and compares them. */
-static void transfer(struct pair *t, struct program *p, uint32_t sock, struct program *q, uint32_t peer)
+static void transfer(
+	struct pair *t, struct program *p, uint32_t sock, struct program *q, uint32_t peer)
 {
 	static uint8_t out[BIG], in[BIG];
 	uint32_t sent = 0, got = 0;
@@ -173,8 +174,8 @@ static void inside__large_pieces__are_read_from_packet_buffers(void **state)
 	pair_end(&t);
 }
 
-/* A fork's child does not see what the engine writes into its own memory: from then on all is in the segment, what waits
- * unread too. */
+/* A fork's child does not see what the engine writes into its own memory: from then on all is in
+ * the segment, what waits unread too. */
 static void inside__fork__what_is_unread_moves_into_the_segment(void **state)
 {
 	static uint8_t out[20000], in[20000];
@@ -247,8 +248,11 @@ static void connection__taken_by_another_lane_before_accepted_is_seen__works(voi
 	set = program_set_open(&t.b, 7);
 	assert_true(set >= 0);
 	server = program_accept(&t.b, listener, false);
-	assert_int_equal(program_call(&other, (struct cv_command){.op = CV_CMD_WATCH, .sock = server,
-						      .arg = (uint32_t)set, .len = 5}), 0);
+	assert_int_equal(program_call(&other, (struct cv_command){.op = CV_CMD_WATCH,
+						      .sock = server,
+						      .arg = (uint32_t)set,
+						      .len = 5}),
+		0);
 	program_post(&t.b, (struct cv_command){.op = CV_CMD_ACCEPTED, .sock = server});
 	run_ms(&t, 1);
 	assert_int_equal(program_info(t.gb).refused, 0);
@@ -336,8 +340,9 @@ static void exec__retained_sockets_stay__the_others_close(void **state)
 	program_lane_open(&t.b);
 	run_ms(&t, 20);
 	assert_true(program_record(&t.a, lost)->status & CV_ST_RX_EOF);
-	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_RECVD,
-						    .sock = lost_server}), -CV_EBADF);
+	assert_int_equal(
+		program_call(&t.b, (struct cv_command){.op = CV_CMD_RECVD, .sock = lost_server}),
+		-CV_EBADF);
 	transfer(&t, &t.a, kept, &t.b, kept_server);
 	pair_end(&t);
 }
@@ -383,8 +388,9 @@ static void watch__events__come_once_until_read_and_ring_once_for_each_arming(vo
 	connect_pair(&t, &listener, &client, &server);
 	set = program_set_open(&t.b, 55);
 	shared = set_at(t.gb, set);
-	program_post(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = server,
-				   .arg = (uint32_t)set, .len = 9});
+	program_post(
+		&t.b, (struct cv_command){
+			      .op = CV_CMD_WATCH, .sock = server, .arg = (uint32_t)set, .len = 9});
 	run_ms(&t, 1);
 	assert_int_equal(shared->tail, 1); /* the state at the beginning */
 	assert_int_equal(((uint64_t *)(shared + 1))[0], CV_SET_EVENT(server, 9u));
@@ -422,7 +428,9 @@ static void bell__blocks__none_of_its_groups_is_rung_again(void **state)
 	for (int i = 0; i < 2; i++) {
 		set[i] = program_set_open(&t.b, 55 + i);
 		set_at(t.gb, set[i])->armed = 1;
-		program_post(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = server, .arg = (uint32_t)set[i]});
+		program_post(
+			&t.b, (struct cv_command){
+				      .op = CV_CMD_WATCH, .sock = server, .arg = (uint32_t)set[i]});
 	}
 	run_ms(&t, 1);
 	assert_int_equal(t.hb.rings, 1);
@@ -452,7 +460,9 @@ static void watch__more_than_one_socket_may_have__set_is_told_of_everything(void
 	set = program_set_open(&t.b, 55);
 	while (result == 0 && n < 1000)
 		result = program_call(&t.b, (struct cv_command){.op = CV_CMD_WATCH,
-						    .sock = server, .arg = (uint32_t)set, .len = n++});
+						    .sock = server,
+						    .arg = (uint32_t)set,
+						    .len = n++});
 	assert_int_equal(result, -CV_ENOMEM);
 	assert_int_equal(n, 257);
 	shared = set_at(t.gb, set);
@@ -506,14 +516,14 @@ static void send__full_and_wanted__tells_when_there_is_room(void **state)
 	assert_int_equal(program_record(&t.a, client)->sndbuf, 120000);
 	set = program_set_open(&t.a, 77);
 	shared = set_at(t.ga, set);
-	program_post(&t.a, (struct cv_command){.op = CV_CMD_WATCH, .sock = client,
-				   .arg = (uint32_t)set});
+	program_post(&t.a,
+		(struct cv_command){.op = CV_CMD_WATCH, .sock = client, .arg = (uint32_t)set});
 	for (int i = 0; i < 2000; i++) { /* until the peer's window and our buffer are full */
 		program_send(&t.a, client, data, sizeof(data), NULL);
 		run_ms(&t, 1);
 	}
 	assert_true(program_record(&t.a, client)->tx_pos - program_record(&t.a, client)->tx_acked >
-		100000);
+		    100000);
 	shared->head = events = shared->tail;
 	program_record(&t.a, client)->tx_want++;
 	run_ms(&t, 300);
@@ -553,6 +563,70 @@ static void small_sends__unacknowledged__buffers_are_back_and_bytes_arrive(void 
 	pair_end(&t);
 }
 
+/* OPEN, CONNECT and WATCH in one command, as a client's connect() posts them. */
+static int open_and_connect(
+	struct program *p, struct cv_endpoint peer, uint32_t family, int32_t *result)
+{
+	int handle = program_call(p, (struct cv_command){.op = CV_CMD_OPEN,
+					     .flags = CV_F_CONNECT,
+					     .type = CV_STREAM,
+					     .family = CV_AF_INET,
+					     .arg = family,
+					     .peer = peer,
+					     .len = p->lane + 1});
+
+	memcpy(result, p->shared->reply, sizeof(*result));
+	return handle;
+}
+
+static void open_with_connect__one_answer__connected_and_watched(void **state)
+{
+	struct pair t;
+	uint32_t listener, server, events;
+	int32_t result;
+	int client;
+
+	(void)state;
+	pair_start(&t, 14, &small);
+	listener = program_listener(&t.b, 1, 80);
+	events = set_at(t.ga, (int)t.a.lane)->tail;
+	client = open_and_connect(&t.a, world_endpoint(1, 80), CV_AF_INET, &result);
+	assert_true(client > 0);
+	assert_int_equal(result, 0);
+	run_ms(&t, 10);
+	assert_true(program_record(&t.a, (uint32_t)client)->status & CV_ST_CONNECTED);
+	assert_int_not_equal(set_at(t.ga, (int)t.a.lane)->tail, events);
+	server = program_accept(&t.b, listener, true);
+	run_ms(&t, 1);
+	transfer(&t, &t.a, (uint32_t)client, &t.b, server);
+	pair_end(&t);
+}
+
+static void open_with_connect__refused__the_socket_stays_and_may_try_again(void **state)
+{
+	struct cv_endpoint group = world_endpoint(1, 80);
+	struct pair t;
+	int32_t result;
+	int client;
+
+	(void)state;
+	group.addr[12] = 224; /* multicast */
+	pair_start(&t, 15, &small);
+	assert_int_equal(open_and_connect(&t.a, group, 99, &result), -CV_EAFNOSUPPORT);
+	client = open_and_connect(&t.a, group, CV_AF_INET, &result);
+	assert_true(client > 0);
+	assert_int_equal(result, -CV_ENETUNREACH);
+	program_listener(&t.b, 1, 80);
+	assert_int_equal(program_call(&t.a, (struct cv_command){.op = CV_CMD_CONNECT,
+						    .sock = (uint32_t)client,
+						    .family = CV_AF_INET,
+						    .peer = world_endpoint(1, 80)}),
+		0);
+	run_ms(&t, 10);
+	assert_true(program_record(&t.a, (uint32_t)client)->status & CV_ST_CONNECTED);
+	pair_end(&t);
+}
+
 static void commands__stale_foreign_or_nonsense__refused(void **state)
 {
 	struct pair t;
@@ -565,23 +639,32 @@ static void commands__stale_foreign_or_nonsense__refused(void **state)
 	connect_pair(&t, &listener, &client, &server);
 	stranger_group = program_group_new(&t.hb, &small);
 	program_start(&stranger, stranger_group, NULL);
-	assert_int_equal(program_call(&stranger, (struct cv_command){.op = CV_CMD_CLOSE,
-						     .sock = server}), -CV_EBADF);
+	assert_int_equal(
+		program_call(&stranger, (struct cv_command){.op = CV_CMD_CLOSE, .sock = server}),
+		-CV_EBADF);
 	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_LISTEN,
 						    .sock = server + (1u << CV_SOCK_INDEX_BITS)}),
 		-CV_EBADF);
-	assert_int_equal(program_call(&t.b, (struct cv_command){.op = 99, .sock = server}),
+	assert_int_equal(
+		program_call(&t.b, (struct cv_command){.op = 99, .sock = server}), -CV_EINVAL);
+	assert_int_equal(
+		program_call(&t.b,
+			(struct cv_command){.op = CV_CMD_OPEN, .family = 99, .type = CV_STREAM}),
+		-CV_EAFNOSUPPORT);
+	assert_int_equal(
+		program_call(&t.b,
+			(struct cv_command){.op = CV_CMD_GETOPT, .sock = server, .arg = 100000}),
 		-CV_EINVAL);
-	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_OPEN, .family = 99,
-						    .type = CV_STREAM}), -CV_EAFNOSUPPORT);
-	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_GETOPT, .sock = server,
-						    .arg = 100000}), -CV_EINVAL);
-	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = server,
-						    .arg = 100000}), -CV_EINVAL);
+	assert_int_equal(
+		program_call(&t.b,
+			(struct cv_command){.op = CV_CMD_WATCH, .sock = server, .arg = 100000}),
+		-CV_EINVAL);
 	/* Outside its arena, and at a position that was passed: nothing is sent. */
-	program_post(&t.b, (struct cv_command){.op = CV_CMD_SEND, .sock = server, .off = 0, .len = 100});
-	program_post(&t.b, (struct cv_command){.op = CV_CMD_SEND, .sock = server,
-				   .off = UINT64_MAX - 10, .len = 100});
+	program_post(
+		&t.b, (struct cv_command){.op = CV_CMD_SEND, .sock = server, .off = 0, .len = 100});
+	program_post(&t.b,
+		(struct cv_command){
+			.op = CV_CMD_SEND, .sock = server, .off = UINT64_MAX - 10, .len = 100});
 	run_ms(&t, 20);
 	assert_int_equal(program_record(&t.a, client)->rx_produced, 0);
 	assert_true(program_info(t.gb).violations >= 3);
@@ -626,7 +709,7 @@ static void plausible(struct program *p, unsigned *seed)
 			.len = (uint32_t)rand_r(seed) % 9000,
 			.pos = (uint64_t)rand_r(seed) % 3,
 			.off = ((const struct cv_segment *)(const void *)p->group->seg)->tx_off +
-				(uint64_t)rand_r(seed) % (2 << 20),
+			       (uint64_t)rand_r(seed) % (2 << 20),
 			.arg = (uint32_t)rand_r(seed) % 40};
 
 		c.peer = world_endpoint(rand_r(seed) % 2, (uint16_t)(80 + rand_r(seed) % 4));
@@ -692,6 +775,8 @@ int main(void)
 		cmocka_unit_test(commands__room_is_wanted__lane_is_rung_when_some_were_taken),
 		cmocka_unit_test(send__full_and_wanted__tells_when_there_is_room),
 		cmocka_unit_test(small_sends__unacknowledged__buffers_are_back_and_bytes_arrive),
+		cmocka_unit_test(open_with_connect__one_answer__connected_and_watched),
+		cmocka_unit_test(open_with_connect__refused__the_socket_stays_and_may_try_again),
 		cmocka_unit_test(commands__stale_foreign_or_nonsense__refused),
 		cmocka_unit_test(hostile__noise_over_its_segment__other_transfer_intact),
 	};
