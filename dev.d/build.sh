@@ -25,6 +25,8 @@ build_options() {
 	tsan) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true -Db_sanitize=thread -Db_lundef=false ;;
 	fuzz) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true -Dfuzz=true -Db_sanitize=address,undefined \
 		-Db_lundef=false -Dc_args=-fno-sanitize-recover=all ;;
+	reach) printf '%s\n' -Dbuildtype=debugoptimized -Dchecks=true \
+		'-Dc_args=-fprofile-instr-generate -fcoverage-mapping' -Dc_link_args=-fprofile-instr-generate ;;
 	coverage) printf '%s\n' -Dbuildtype=debug -Dchecks=true -Db_coverage=true ;;
 	*) return 1 ;;
 	esac
@@ -37,9 +39,9 @@ build_kind() {
 	shift
 	dir=$CULVERT_ROOT/$(build_directory "$kind")
 	mapfile -t options < <(build_options "$kind")
-	((${#options[@]} > 0)) || die "no build kind '$kind' (release, profile, debug, asan, ubsan, tsan, fuzz, coverage)"
+	((${#options[@]} > 0)) || die "no build kind '$kind' (release, profile, debug, asan, ubsan, tsan, fuzz, reach, coverage)"
 	case $kind in
-	fuzz | clang) compiler=${CC:-clang} ;;
+	fuzz | reach | clang) compiler=${CC:-clang} ;;
 	esac
 	if [[ -f $dir/.culvert-cc && $(<"$dir/.culvert-cc") != "$compiler" ]]; then
 		rm -rf "$dir"

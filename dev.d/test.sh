@@ -146,7 +146,7 @@ group_world() {
 group_fuzz() {
 	local fuzzer found=0 seconds=${FUZZ_SECONDS:-20} inputs name corpora
 	run_executables fuzz
-	build_kind fuzz >/dev/null || die "the fuzz build failed"
+	build_kind fuzz fuzzers >/dev/null || die "the fuzz build failed"
 	make_scratch inputs
 	for fuzzer in "$CULVERT_ROOT/$(build_directory fuzz)"/tests/fuzz/fuzzer_*; do
 		[[ -f $fuzzer && -x $fuzzer ]] || continue

@@ -7,14 +7,14 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/world/program.h"
 
-static const struct user_limits limits = {.socks_max = 256,
-	.rxds_max = 256,
-	.lanes_max = 4,
+static const struct user_limits limits = {.socks_max = 128,
+	.rxds_max = 128,
+	.lanes_max = 2,
 	.sets_max = 16,
 	.cmd_entries = 64,
 	.comp_entries = 64,
 	.set_entries = 16,
-	.rx_bytes = 1 << 20,
+	.rx_bytes = 1 << 18,
 	.tx_bytes_lane = 1 << 20};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -22,6 +22,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	world_eal_init("fuzz_commands");
+	world_tcp_max = 64;
 	return 0;
 }
 
@@ -37,7 +38,7 @@ static void command(struct program *p, struct fuzz_input *in, const struct cv_se
 	c.sock = fuzz_u8(in) % 16;
 	c.len = fuzz_u16(in);
 	c.pos = fuzz_u8(in) % 8 == 0 ? fuzz_u32(in) : 0;
-	c.off = geo->tx_off + p->lane * geo->tx_bytes_lane + fuzz_u32(in) % (2 << 20);
+	c.off = geo->tx_off + p->lane * geo->tx_bytes_lane + fuzz_u32(in) % (2 * limits.tx_bytes_lane);
 	c.arg = fuzz_u8(in);
 	c.peer = world_endpoint(bits >> 3 & 1, (uint16_t)(80 + (bits >> 4 & 3)));
 	ring[p->tail++ & (limits.cmd_entries - 1)] = c;

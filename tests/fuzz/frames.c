@@ -14,6 +14,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	world_eal_init("fuzz_frames");
+	world_tcp_max = 64;
 	return 0;
 }
 

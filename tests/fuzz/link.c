@@ -22,6 +22,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	world_eal_init("fuzz_link");
+	world_tcp_max = 64;
 	return 0;
 }
 

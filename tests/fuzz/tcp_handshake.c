@@ -18,6 +18,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	world_eal_init("fuzz_handshake");
+	world_tcp_max = 64;
 	return 0;
 }
 

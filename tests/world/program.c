@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 
 #define MS 1000000ull
@@ -45,6 +46,16 @@ static struct user_group *group_at(const struct program_group *g, uint16_t worke
 	return worker == 0 ? g->g : g->more[worker - 1];
 }
 
+/* Memory as the kernel gives it, zero and touched when needed, between two pages that nobody may touch. */
+static uint8_t *segment_map(uint64_t size)
+{
+	uint8_t *whole = mmap(NULL, size + 2 * CV_SEGMENT_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert_true(whole != MAP_FAILED);
+	assert_int_equal(mprotect(whole + CV_SEGMENT_PAGE, size, PROT_READ | PROT_WRITE), 0);
+	return whole + CV_SEGMENT_PAGE;
+}
+
 struct program_group *program_group_new(struct program_host *h, const struct user_limits *limits)
 {
 	struct program_group *g = calloc(1, sizeof(*g));
@@ -57,9 +68,7 @@ struct program_group *program_group_new(struct program_host *h, const struct use
 	all.number = ++h->groups_n;
 	g->host = h;
 	g->size = user_segment_size(&all);
-	g->seg = aligned_alloc(CV_SEGMENT_PAGE, g->size);
-	assert_non_null(g->seg);
-	memset(g->seg, 0, g->size);
+	g->seg = segment_map(g->size);
 	for (uint16_t k = 0; k < h->workers; k++) {
 		struct user_group **at = k == 0 ? &g->g : &g->more[k - 1];
 
@@ -93,7 +102,7 @@ void program_group_free(struct program_group *g)
 		g->lanes = lane->next_lane;
 		free(lane);
 	}
-	free(g->seg);
+	munmap(g->seg - CV_SEGMENT_PAGE, g->size + 2 * CV_SEGMENT_PAGE);
 	free(g);
 }
 

@@ -47,6 +47,8 @@ void script_free(struct script *s)
 	assert_int_equal(waits, 0);
 	assert_int_equal(written, released);
 	world_free(s->w);
+	for (unsigned i = 0; i < SCRIPT_SEGS; i++)
+		free(s->segs[i].data);
 	free(s);
 }
 
@@ -99,7 +101,9 @@ static void segment_take(struct script *s, const uint8_t *frame, uint32_t len)
 	seg->seq = seg->h.seq - s->irs;
 	seg->ack = seg->h.flags & TCP_ACK ? seg->h.ack - s->iss : 0;
 	seg->len = tcp_len - seg->h.header_bytes;
-	assert_true(seg->len <= sizeof(seg->data));
+	free(seg->data);
+	seg->data = malloc(seg->len + 1); /* one byte for those who want text */
+	assert_non_null(seg->data);
 	memcpy(seg->data, tcp + seg->h.header_bytes, seg->len);
 	if (seg->h.has_ts)
 		s->tsecr = seg->h.tsval;

@@ -18,7 +18,6 @@
 #define SCRIPT_PEER_PORT 4000
 #define SCRIPT_ISS 1000u     /* the peer's initial sequence number; settable */
 #define SCRIPT_SEGS 1024
-#define SCRIPT_PAYLOAD 65535
 
 /* A segment that the engine sent. */
 struct script_seg {
@@ -27,7 +26,7 @@ struct script_seg {
 	uint8_t tos, ttl;  /* of its IP header */
 	uint32_t seq, ack; /* relative */
 	uint32_t len;
-	uint8_t data[SCRIPT_PAYLOAD];
+	uint8_t *data; /* the script's, until as many others have come */
 };
 
 struct script {
