@@ -354,8 +354,10 @@ void tcp_icmp_error(struct engine *e, const struct icmp_error *err)
 	struct tcp_flow *f = tcp_flow_find(e, &err->local, &err->peer);
 	struct tcp_sock *tp;
 
-	if (f != NULL && f->kind == TCP_FLOW_EMBRYO)
-		tcp_embryo_icmp(e, cv_container_of(f, struct tcp_embryo, flow), err);
+	if (f != NULL && f->kind == TCP_FLOW_EMBRYO) {
+		tcp_embryo_icmp(e, cv_container_of(f, struct tcp_embryo, flow), err); /* the end of it, perhaps */
+		return;
+	}
 	if (f == NULL || f->kind != TCP_FLOW_SOCK)
 		return;
 	tp = cv_container_of(f, struct tcp_sock, flow);
