@@ -202,7 +202,14 @@ void crew_tell_all(struct engine *e, const struct rte_mbuf *m, enum crew_packet 
 	}
 }
 
-bool crew_post(struct engine *e, uint16_t to, const struct crew_message *msg)
+/* A message that its ring had no room for. */
+struct unsent {
+	struct list node;
+	uint16_t to;
+	struct crew_message msg;
+};
+
+static bool post(struct engine *e, uint16_t to, const struct crew_message *msg)
 {
 	struct spsc *r = ring(e->crew->messages, e->crew, e->worker, to);
 	uint64_t *words = spsc_put(r);
@@ -213,6 +220,52 @@ bool crew_post(struct engine *e, uint16_t to, const struct crew_message *msg)
 	spsc_put_done(r);
 	e->crew_told |= 1u << to;
 	return true;
+}
+
+bool crew_send(struct engine *e, uint16_t to, const struct crew_message *msg)
+{
+	struct unsent *m;
+
+	if (list_empty(&e->unsent) && post(e, to, msg))
+		return true;
+	m = malloc(sizeof(*m));
+	if (m == NULL)
+		return false;
+	*m = (struct unsent){.to = to, .msg = *msg};
+	list_init(&m->node);
+	list_add_tail(&e->unsent, &m->node);
+	return true;
+}
+
+void crew_send_all(struct engine *e, const struct crew_message *msg)
+{
+	for (uint16_t to = 0; e->crew != NULL && to < e->crew->n; to++) {
+		if (to != e->worker)
+			(void)crew_send(e, to, msg);
+	}
+}
+
+static void unsent_send(struct engine *e)
+{
+	while (!list_empty(&e->unsent)) {
+		struct unsent *m = list_entry(list_first(&e->unsent), struct unsent, node);
+
+		if (!post(e, m->to, &m->msg))
+			return;
+		list_del(&m->node);
+		free(m);
+	}
+}
+
+void crew_unsent_free(struct engine *e)
+{
+	while (!list_empty(&e->unsent)) {
+		struct unsent *m = list_entry(list_pop(&e->unsent), struct unsent, node);
+
+		if (m->msg.kind < CREW_NET)
+			free(m->msg.data);
+		free(m);
+	}
 }
 
 /* --- the turn --------------------------------------------------------------------------------------- */
@@ -228,7 +281,9 @@ static uint32_t messages_receive(struct engine *e, unsigned from)
 
 		memcpy(&msg, words, sizeof(msg));
 		spsc_take_done(r);
-		if (e->message != NULL)
+		if (msg.kind >= CREW_NET)
+			net_crew_message(e, &msg);
+		else if (e->message != NULL)
 			e->message(e->user_ctx, (uint16_t)from, &msg);
 	}
 	return n;
@@ -257,6 +312,8 @@ uint32_t crew_receive(struct engine *e)
 {
 	uint32_t work = 0;
 
+	if (cv_unlikely(!list_empty(&e->unsent)))
+		unsent_send(e);
 	for (unsigned from = 0; from < e->crew->n; from++) {
 		uint32_t tail;
 

@@ -13,8 +13,7 @@
  * - all else that has one owner (UDP, echo requests, fragments): worker 0's;
  * - what all must know (ARP, neighbour discovery, groups, ICMP errors): everybody gets a copy.
  *
- * No word is written by two workers. A full ring drops the packet, as a NIC does; a message that finds no room is kept by
- * who has it.
+ * No word is written by two workers. A full ring drops the packet, as a NIC does; a message that finds no room is kept.
  */
 #ifndef CULVERT_CORE_CREW_H
 #define CULVERT_CORE_CREW_H
@@ -49,7 +48,10 @@ enum crew_packet {
 	CREW_KINDS_MASK = 3,
 };
 
-/* What the user's side tells the other workers' (stack/user/). */
+/* Kinds of messages from here on are stack/net/'s (net_crew_message()), those below stack/user/'s (engine.message). */
+#define CREW_NET 0x100u
+
+/* What a layer tells the other workers'. */
 struct crew_message {
 	uint32_t kind;
 	uint32_t group;
@@ -131,8 +133,12 @@ void crew_hand_over(struct engine *e, uint16_t to, struct rte_mbuf *m, enum crew
 void crew_tell_all(struct engine *e, const struct rte_mbuf *m, enum crew_packet kind);
 /* A copy that refers to nobody's memory, struct pkt included; NULL without buffers. */
 struct rte_mbuf *crew_copy(struct engine *e, const struct rte_mbuf *m);
-/* False: no room, try again in a later turn. */
-bool crew_post(struct engine *e, uint16_t to, const struct crew_message *msg);
+/* In order, and not lost when the ring is full: it is kept then (so there may be few of a kind). False: memory is short. */
+bool crew_send(struct engine *e, uint16_t to, const struct crew_message *msg);
+/* The same to every other worker. A message that does not get there is forgotten. */
+void crew_send_all(struct engine *e, const struct crew_message *msg);
+/* With the engine. */
+void crew_unsent_free(struct engine *e);
 
 /* The turn: what the others put for this worker. Messages of a worker that were posted before a packet are seen before
  * it. Returns how much there was. */

@@ -116,6 +116,8 @@ int net_route_add(struct engine *e, const struct ip_route *r);
 void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint16_t n);
 /* What other workers handed over, as it lies in a ring (crew.h); at most ENGINE_BURST. */
 void net_crew_input(struct engine *e, const uint64_t *words, uint32_t n);
+/* What another worker's IP layer says. */
+void net_crew_message(struct engine *e, const struct crew_message *msg);
 /* Packets that turned round; returns how many. */
 uint32_t net_loopback_input(struct engine *e);
 bool net_has_loopback(const struct engine *e);

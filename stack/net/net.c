@@ -281,3 +281,12 @@ bool net_has_loopback(const struct engine *e)
 {
 	return e->net->loopback.n > 0;
 }
+
+void net_crew_message(struct engine *e, const struct crew_message *msg)
+{
+	switch ((enum net_message)msg->kind) {
+	case NET_MSG_PMTU:
+		pmtu_message(e, msg);
+		break;
+	}
+}

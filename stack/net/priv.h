@@ -9,6 +9,7 @@
 #include "stack/base/pool.h"
 #include "stack/base/siphash.h"
 #include "stack/base/wheel.h"
+#include "stack/core/crew.h"
 #include "stack/net/ip.h"
 #include "stack/net/mcast_priv.h"
 
@@ -102,6 +103,11 @@ struct iface {
 /* Of tokens: when the next one would fall due if each came just in time (ITU-T I.371's virtual scheduling). */
 struct icmp_bucket {
 	uint64_t due_ns;
+};
+
+/* What the workers' IP layers tell each other (crew.h). */
+enum net_message {
+	NET_MSG_PMTU = CREW_NET, /* a: the size, data and spare: the destination */
 };
 
 struct pmtu {
@@ -203,6 +209,8 @@ const uint8_t *net_source(const struct net *net, const struct port *port, const 
 
 /* route.c */
 void pmtu_init(struct engine *e);
+/* What another worker has learned (NET_MSG_PMTU). */
+void pmtu_message(struct engine *e, const struct crew_message *msg);
 
 /* ra.c */
 void ra_init(struct net *net);

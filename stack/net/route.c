@@ -323,7 +323,7 @@ void pmtu_init(struct engine *e)
 	timer_init(&e->net->pmtu_timer, pmtu_timer);
 }
 
-void ip_pmtu_learn(struct engine *e, const uint8_t dst[16], uint16_t mtu)
+static void pmtu_take(struct engine *e, const uint8_t dst[16], uint16_t mtu)
 {
 	struct net *net = e->net;
 	struct pmtu *p = pmtu_slot(net, dst);
@@ -341,6 +341,26 @@ void ip_pmtu_learn(struct engine *e, const uint8_t dst[16], uint16_t mtu)
 	if (!timer_is_set(&net->pmtu_timer))
 		timer_set(&e->wheel, &net->pmtu_timer, p->until_ns);
 	net->gen++;
+}
+
+/* Only the worker whose flow the error is about can tell that it is not made up; the path is everybody's. */
+void ip_pmtu_learn(struct engine *e, const uint8_t dst[16], uint16_t mtu)
+{
+	struct crew_message msg = {.kind = NET_MSG_PMTU, .a = mtu};
+
+	memcpy(&msg.data, dst, 8);
+	memcpy(&msg.spare, dst + 8, 8);
+	crew_send_all(e, &msg);
+	pmtu_take(e, dst, mtu);
+}
+
+void pmtu_message(struct engine *e, const struct crew_message *msg)
+{
+	uint8_t dst[16];
+
+	memcpy(dst, &msg->data, 8);
+	memcpy(dst + 8, &msg->spare, 8);
+	pmtu_take(e, dst, (uint16_t)msg->a);
 }
 
 static uint16_t pmtu_of(struct engine *e, const uint8_t dst[16], uint16_t mtu)

@@ -245,18 +245,10 @@ struct user_group {
 	void *done_arg;
 };
 
-/* A message to another worker that its ring had no room for. */
-struct user_unsent {
-	struct list node;
-	uint16_t to;
-	struct crew_message msg;
-};
-
 struct user {
 	struct engine *e;
 	struct user_env env;
 	struct list groups;
-	struct list unsent;
 };
 
 /* segment.c */
@@ -352,8 +344,6 @@ void user_replica_announce(struct user_sock *replica, uint32_t handle);
 void user_replica_taken(struct user_sock *replica);
 /* engine.message */
 void user_message(void *ctx, uint16_t from, const struct crew_message *msg);
-/* Once a turn: what found no room before. */
-void user_unsent_send(struct user *u);
 
 /* event.c */
 /* 0 or -CV_E... */

@@ -22,33 +22,10 @@ enum {
 
 /* --- sending --------------------------------------------------------------------------------------- */
 
-/* In order, and not lost when the ring is full: there are few of them, and each matters. */
 static void tell(struct user *u, uint16_t to, const struct crew_message *msg)
 {
-	struct user_unsent *m;
-
-	if (list_empty(&u->unsent) && crew_post(u->e, to, msg))
-		return;
-	m = malloc(sizeof(*m));
-	if (m == NULL) {
+	if (!crew_send(u->e, to, msg))
 		free(msg->data);
-		return;
-	}
-	*m = (struct user_unsent){.to = to, .msg = *msg};
-	list_init(&m->node);
-	list_add_tail(&u->unsent, &m->node);
-}
-
-void user_unsent_send(struct user *u)
-{
-	while (!list_empty(&u->unsent)) {
-		struct user_unsent *m = list_entry(list_first(&u->unsent), struct user_unsent, node);
-
-		if (!crew_post(u->e, m->to, &m->msg))
-			return;
-		list_del(&m->node);
-		free(m);
-	}
 }
 
 bool user_has_replicas(const struct user_group *g)

@@ -28,8 +28,6 @@ static uint32_t commands(void *ctx)
 	struct user *u = ctx;
 	uint32_t done = 0;
 
-	if (cv_unlikely(!list_empty(&u->unsent)))
-		user_unsent_send(u);
 	list_for_each(node, &u->groups)
 		done += group_commands(group_of(node));
 	return done;
@@ -73,7 +71,6 @@ struct user *user_new(struct engine *e, const struct user_env *env)
 	u->e = e;
 	u->env = *env;
 	list_init(&u->groups);
-	list_init(&u->unsent);
 	e->message = user_message;
 	e->commands = commands;
 	e->pending = pending;
@@ -87,8 +84,6 @@ void user_free(struct user *u)
 {
 	while (!list_empty(&u->groups))
 		user_group_free(group_of(list_first(&u->groups)));
-	while (!list_empty(&u->unsent))
-		free(list_entry(list_pop(&u->unsent), struct user_unsent, node));
 	free(u);
 }
 

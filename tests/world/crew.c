@@ -311,6 +311,32 @@ static void neighbours__are_everybodys(void **state)
 	world_free(w);
 }
 
+static uint16_t path_mtu(struct engine *e, const char *to)
+{
+	struct ip_path path = {0};
+	uint8_t src[16] = {0};
+
+	assert_int_equal(ip_path_resolve(e, &path, at(to, 0).addr, src), 0);
+	return path.pmtu;
+}
+
+/* The worker whose flow an error is about takes it; the path is everybody's. */
+static void path_mtu__learned_by_one__is_known_to_all(void **state)
+{
+	struct world *w = world_new_crew(9, &perfect, WORKERS, WORLD_RSS_HASH);
+
+	(void)state;
+	ip_pmtu_learn(world_engine(&w->host[0], 1), at("10.0.0.2", 0).addr, 1300);
+	assert_int_equal(path_mtu(world_engine(&w->host[0], 1), "10.0.0.2"), 1300);
+	assert_int_equal(path_mtu(w->host[0].e, "10.0.0.2"), 1500);
+	world_run(w, MS, NULL, NULL);
+	assert_int_equal(path_mtu(w->host[0].e, "10.0.0.2"), 1300);
+	assert_int_equal(path_mtu(w->host[0].e, "10.0.0.3"), 1500);
+	world_run(w, 700 * SECOND, NULL, NULL); /* RFC1191:6.3 */
+	assert_int_equal(path_mtu(w->host[0].e, "10.0.0.2"), 1500);
+	world_free(w);
+}
+
 /* Whole and in parts, and what nobody has: the same answer as of one worker. */
 static void datagrams__by_any_queue__are_worker_0s(void **state)
 {
@@ -353,6 +379,7 @@ int main(void)
 		cmocka_unit_test(connect__from_a_port_of_the_programs__stays_with_worker_0),
 		cmocka_unit_test(loopback__between_workers__carries_a_stream),
 		cmocka_unit_test(neighbours__are_everybodys),
+		cmocka_unit_test(path_mtu__learned_by_one__is_known_to_all),
 		cmocka_unit_test(datagrams__by_any_queue__are_worker_0s),
 	};
 
