@@ -1,230 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The life of a socket: undecided, then the engine's, the kernel's, or both; bind, listen, accept,
- * connect, shutdown, names, close. Owns: the decision. Does not own: data (rx.c, tx.c).
+ * connect, shutdown, names. Owns: the decision. Does not own: data (rx.c, tx.c), what every call on an engine socket
+ * needs (record.c), the kernel sockets of undecided ones (lazy.c).
  */
 #include "shim/sock.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim/call.h"
 #include "shim/real.h"
 
 #define PORT_TRIES 64   /* ports that one side has free and the other not */
-#define LOCK_TRIES 1000 /* looks between two questions whether the holder lives */
-
-/* --- commands, locks, errors ------------------------------------------------------------------ */
-
-int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t *reply_len)
-{
-	struct lane *lane = lane_enter(sock_link(f), f->mux.rec ? f->mux.rec->worker : 0);
-	int result;
-
-	if (!lane)
-		return sock_is_dead(f) ? -ENETDOWN : -ENOBUFS;
-	command->sock = f->mux.handle;
-	result = lane_call(lane, command);
-	if (result >= 0 && reply) {
-		uint32_t n = lane->wait.lane->reply_len;
-
-		n = n < *reply_len ? n : *reply_len;
-		memcpy(reply, lane->wait.lane->reply, n);
-		*reply_len = n;
-	}
-	lane_leave(lane);
-	return result;
-}
-
-int sock_post(struct file *f, struct cv_command *command)
-{
-	command->sock = f->mux.handle;
-	return mux_post(f->mux.link, command) ? 0 : -ENETDOWN;
-}
-
-bool sock_is_dead(const struct file *f)
-{
-	return __atomic_load_n(&f->mux.link->dead, __ATOMIC_ACQUIRE) ||
-	       __atomic_load_n(&f->mux.rec->handle, __ATOMIC_ACQUIRE) != f->mux.handle;
-}
-
-int sock_take_error(struct file *f)
-{
-	struct cv_sock *rec = f->mux.rec;
-	uint32_t seq;
-
-	if (sock_is_dead(f))
-		return __atomic_load_n(&f->mux.link->dead, __ATOMIC_ACQUIRE) ? ECONNRESET : EBADF;
-	seq = __atomic_load_n(&rec->error_seq, __ATOMIC_ACQUIRE);
-	if (seq == rec->error_seen)
-		return 0;
-	rec->error_seen = seq;
-	return link_errno((int)rec->error);
-}
-
-bool sock_waits(const struct file *f, int flags)
-{
-	return !(flags & MSG_DONTWAIT) && !(f->mux.rec->flags & O_NONBLOCK);
-}
-
-static __thread uint32_t tid __attribute__((tls_model("initial-exec")));
-
-static uint32_t thread_id(void)
-{
-	if (tid == 0)
-		tid = (uint32_t)gettid();
-	return tid;
-}
-
-void sock_fork_child(void)
-{
-	tid = 0;
-}
-
-bool sock_lock(struct file *f, uint32_t *word)
-{
-	uint32_t me = thread_id(), holder = 0;
-
-	for (unsigned tries = 1;; tries++) {
-		if (__atomic_compare_exchange_n(
-			    word, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-			return true;
-		if (holder == me || sock_is_dead(f))
-			return false;
-		/* A holder that was killed inside leaves a consistent record: take it over. */
-		if (tries % LOCK_TRIES == 0 && kill((pid_t)holder, 0) != 0 && errno == ESRCH) {
-			if (__atomic_compare_exchange_n(
-				    word, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-				return true;
-		}
-		if (tries > 50)
-			sched_yield();
-		holder = 0;
-	}
-}
-
-void sock_unlock(uint32_t *word)
-{
-	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
-}
-
-void sock_close(struct file *f)
-{
-	struct cv_sock *rec = f->mux.rec;
-	struct cv_command c = {.op = CV_CMD_CLOSE, .pos = rec->tx_pos};
-
-	if (f->closed || sock_is_dead(f))
-		return;
-	f->closed = true;
-	if (rec->linger_on && rec->linger_s == 0)
-		c.flags = CV_F_ABORT;
-	sock_post(f, &c);
-}
-
-/* --- kernel sockets that are not made yet --------------------------------------------------- */
-
-/* A number that is a socket to fstat and costs no socket. */
-static int placeholder_get(void)
-{
-	static int placeholder = -1;
-	int from = __atomic_load_n(&placeholder, __ATOMIC_ACQUIRE), expected = -1;
-
-	if (from >= 0)
-		return from;
-	from = mux_internal_fd(real_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-	if (from < 0)
-		return -errno;
-	if (__atomic_compare_exchange_n(
-		    &placeholder, &expected, from, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-		return from;
-	mux_internal_close(from);
-	return expected;
-}
-
-static int reserve_fd(bool cloexec)
-{
-	int from = placeholder_get(), fd;
-
-	if (from < 0)
-		return from;
-	fd = real_fcntl(from, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
-	return fd < 0 ? -errno : fd;
-}
-
-static bool lazies; /* there was one */
-
-/* A number for an undecided stream socket. Only where there is an engine; -1: as usual. */
-static int lazy_socket(int family, int type)
-{
-	struct file content = {.family = family,
-		.type = SOCK_STREAM,
-		.mux = {.undecided = true},
-		.lazy = FILE_LAZY,
-		.lazy_flags = type & SOCK_NONBLOCK ? O_NONBLOCK : 0};
-	int fd = link_now() ? reserve_fd(type & SOCK_CLOEXEC) : -1;
-
-	if (fd < 0)
-		return -1;
-	lazies = true;
-	if (fd_add(fd, &content))
-		return fd;
-	real_close(fd);
-	return -1;
-}
-
-/* At the limit of descriptors a kernel socket takes the number's own place. */
-static int socket_over(int fd, const struct file *f, int cloexec)
-{
-	int made = real_socket(f->family, f->type | cloexec, 0);
-
-	if (made < 0 && (errno == EMFILE || errno == ENFILE)) {
-		real_close(fd);
-		made = real_socket(f->family, f->type | cloexec, 0);
-	}
-	if (made < 0 || made == fd)
-		return made;
-	real_dup3(made, fd, cloexec ? O_CLOEXEC : 0);
-	real_close(made);
-	return fd;
-}
-
-void sock_make_whole(int fd, struct file *f)
-{
-	uint32_t expected = FILE_LAZY;
-	int saved = errno, flags;
-
-	if (!__atomic_compare_exchange_n(&f->lazy, &expected, FILE_BEING_MADE, false,
-		    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-		while (__atomic_load_n(&f->lazy, __ATOMIC_ACQUIRE) == FILE_BEING_MADE)
-			sched_yield();
-		return;
-	}
-	flags = real_fcntl(fd, F_GETFD);
-	if (socket_over(fd, f, flags > 0 && (flags & FD_CLOEXEC) ? SOCK_CLOEXEC : 0) == fd &&
-		f->lazy_flags)
-		real_fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
-	__atomic_store_n(&f->lazy, FILE_WHOLE, __ATOMIC_RELEASE);
-	errno = saved;
-}
-
-/* To get it is to make it whole. */
-static void nothing(int fd, struct file *f, void *arg)
-{
-	(void)fd;
-	(void)f;
-	(void)arg;
-}
-
-void sock_fork_prepare(void)
-{
-	if (lazies)
-		fd_each(nothing, NULL);
-}
 
 /* --- the decision ----------------------------------------------------------------------------- */
 
@@ -254,15 +44,6 @@ static void record_fill(int fd, struct file *f)
 	flags = real_fcntl(fd, F_GETFL);
 	rec->flags = flags > 0 ? (uint32_t)flags & (O_NONBLOCK | O_ASYNC) : 0;
 	option_replay(fd, f);
-}
-
-void sock_attach(struct file *f, struct link *l, uint32_t handle)
-{
-	struct cv_sock *socks = (struct cv_sock *)(void *)(l->base + l->wait.seg->socks_off);
-
-	f->mux.link = &l->wait;
-	f->mux.handle = handle;
-	f->mux.rec = &socks[CV_SOCK_INDEX(handle) % l->wait.seg->socks_max];
 }
 
 /* An engine socket of that worker's behind the undecided f: worker 0's when it binds (0015); not
@@ -457,7 +238,7 @@ int shim_listen(int fd, int backlog)
 	c.arg = backlog < 0 || backlog > 4096 ? 4096u : (uint32_t)backlog;
 	result = f->type == SOCK_STREAM ? sock_call(f, &c, NULL, NULL) : -EOPNOTSUPP;
 	if (result == 0)
-		(void)placeholder_get(); /* now, while there are numbers left */
+		(void)lazy_placeholder(); /* now, while there are numbers left */
 	if (result == 0 && f->mux.both && real_listen(fd, backlog) != 0)
 		result = -errno;
 	return call_end(f, result);
@@ -505,7 +286,7 @@ static int try_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t *
 			return -EFAULT;
 		if (addr && (int)*len < 0)
 			return -EINVAL;
-		got = reserve_fd(flags & SOCK_CLOEXEC);
+		got = lazy_reserve(flags & SOCK_CLOEXEC);
 		if (got < 0)
 			return got;
 		result = rx_connection(f, &handle);

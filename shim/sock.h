@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Engine sockets inside the shim: what the files sock.c, rx.c, tx.c, option.c, address.c share.
+ * Engine sockets inside the shim: what the files sock.c, record.c, lazy.c, rx.c, tx.c, option.c, address.c share.
  * Functions return 0 or more, or -errno, unless they say otherwise.
  */
 #ifndef CULVERT_SHIM_SOCK_H
@@ -18,7 +18,7 @@ static inline struct link *sock_link(const struct file *f)
 	return (struct link *)(void *)f->mux.link;
 }
 
-/* --- sock.c --- */
+/* --- record.c --- */
 /* A synchronous command on f's socket; the reply, if wanted, is copied out. */
 int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t *reply_len);
 int sock_post(struct file *f, struct cv_command *command);
@@ -31,17 +31,27 @@ bool sock_waits(const struct file *f, int flags);
 void sock_attach(struct file *f, struct link *l, uint32_t handle);
 /* The last descriptor of this process is gone. */
 void sock_close(struct file *f);
-/* Puts a kernel socket under a lazy one, under its number. */
-void sock_make_whole(int fd, struct file *f);
-/* Before fork: parent and child share what is not decided yet. */
-void sock_fork_prepare(void);
-/* A datagram socket that is undecided is bound to the wildcard, as its first sendto does. */
-int sock_autobind(int fd, struct file *f);
 /* Locks of the record, by thread id. False: given up because of a handler of the same thread. */
 bool sock_lock(struct file *f, uint32_t *word);
 void sock_unlock(uint32_t *word);
 /* The child's one thread has a number of its own. */
 void sock_fork_child(void);
+
+/* --- sock.c --- */
+/* A datagram socket that is undecided is bound to the wildcard, as its first sendto does. */
+int sock_autobind(int fd, struct file *f);
+
+/* --- lazy.c --- */
+/* A number for an undecided stream socket. Only where there is an engine; -1: as usual. */
+int lazy_socket(int family, int type);
+/* A number that is a socket to fstat and costs no socket: a duplicate of the placeholder. */
+int lazy_reserve(bool cloexec);
+/* The placeholder itself; made when there is none yet. */
+int lazy_placeholder(void);
+/* Puts a kernel socket under a lazy one, under its number. */
+void sock_make_whole(int fd, struct file *f);
+/* Before fork: parent and child share what is not decided yet. */
+void sock_fork_prepare(void);
 
 /* --- rx.c, tx.c --- */
 /* A part of it cannot be memory of the program's. */
