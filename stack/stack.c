@@ -26,7 +26,7 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 	DEFAULT(e->config.neigh_max, 4096);
 	DEFAULT(e->config.neigh_queue, 16);
 	e->env = *env;
-	e->now_ns = now_ns;
+	engine_set_now(e, now_ns);
 	e->pkt_pool = config->pkt_pool;
 	e->crew = config->crew;
 	e->worker = config->worker;

@@ -104,7 +104,7 @@ uint32_t engine_turn(struct engine *e, uint64_t now_ns)
 {
 	uint32_t work = 0;
 
-	e->now_ns = now_ns;
+	engine_set_now(e, now_ns);
 	if (e->commands != NULL)
 		work += e->commands(e->user_ctx);
 	work += turn_receive(e);

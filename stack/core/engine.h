@@ -87,6 +87,7 @@ struct engine_l4 {
 struct engine {
 	/* every packet */
 	uint64_t now_ns; /* of this turn */
+	uint32_t now_ms; /* the same, to the millisecond; comes round after 49 days */
 	struct engine_env env;
 	struct list dirty;  /* sockets with news for their users (sock.h), for the end of the turn */
 	struct list output; /* sockets that may have something to send, same */
@@ -129,6 +130,13 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 	uint64_t now_ns, const char **why);
 /* Frees all, connections included, without a packet. */
 void engine_free(struct engine *e);
+
+/* It is now_ns. */
+static inline void engine_set_now(struct engine *e, uint64_t now_ns)
+{
+	e->now_ns = now_ns;
+	e->now_ms = (uint32_t)(now_ns / 1000000);
+}
 
 /* Runs one turn at time now_ns (monotonic, never less than before). Returns how many packets and
  * commands it handled: 0 means that it was idle. */

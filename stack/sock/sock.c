@@ -33,8 +33,7 @@ void sock_init(struct sock *sk, struct engine *e, const struct sock_proto *proto
 	sk->sndbuf = SNDBUF_DEFAULT;
 	list_init(&sk->dirty_node);
 	list_init(&sk->output_node);
-	list_init(&sk->acceptq);
-	list_init(&sk->accept_node);
+	list_init(&sk->node);
 	pktq_init(&sk->rxq);
 }
 
@@ -42,7 +41,7 @@ void sock_fini(struct sock *sk)
 {
 	list_del(&sk->dirty_node);
 	list_del(&sk->output_node);
-	list_del(&sk->accept_node);
+	list_del(&sk->node);
 	while (sk->rxq.head != NULL)
 		rte_pktmbuf_free(rxq_pop(sk));
 }
@@ -55,7 +54,7 @@ void sock_output_wait(struct sock *sk, struct port *port)
 
 void sock_set_error(struct sock *sk, enum cv_error error)
 {
-	sk->error = error;
+	sk->error = (uint8_t)error;
 	sk->error_seq++;
 	sock_event(sk);
 }
@@ -156,21 +155,22 @@ void sock_close(struct sock *sk, bool abort)
 
 struct sock *sock_accept(struct sock *listener)
 {
-	struct list *node = list_pop(&listener->acceptq);
-	struct sock *sk;
+	struct sock_accepts *a = listener->accepts;
+	struct list *node = a != NULL ? list_pop(&a->queue) : NULL;
 
 	if (node == NULL)
 		return NULL;
-	sk = list_entry(node, struct sock, accept_node);
-	sk->listener = NULL;
-	listener->acceptq_len--;
-	listener->accept_lent++;
-	return sk;
+	a->n--;
+	a->lent++;
+	return list_entry(node, struct sock, node);
 }
 
 void sock_accept_done(struct sock *listener)
 {
-	listener->accept_lent--;
+	struct sock_accepts *a = listener->accepts;
+
+	if (a != NULL && a->lent > 0) /* else it listens no longer, or anew */
+		a->lent--;
 }
 
 struct rte_mbuf *sock_recv_take(struct sock *sk)

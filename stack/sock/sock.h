@@ -16,7 +16,9 @@
 #ifndef CULVERT_SOCK_SOCK_H
 #define CULVERT_SOCK_SOCK_H
 
+#include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <rte_mbuf.h>
 
@@ -51,20 +53,41 @@ struct txbuf {
 
 struct sock_proto; /* table of functions, one per protocol */
 
+/* Two ends, as a protocol's table of connections has them (stack/tcp/tcp_table.c). */
+struct sock_flow {
+	struct sock_flow *next; /* in the same bucket */
+	struct cv_endpoint local, peer;
+	uint8_t kind; /* the protocol's: what it is the flow of */
+	bool reuseaddr, reuseport; /* as they were when it was entered */
+	uint32_t hash; /* of the ends */
+};
+
+/* What a listener has: established connections that nobody took, by sock.node. */
+struct sock_accepts {
+	struct list queue;
+	uint32_t n, lent, backlog;
+};
+
 struct sock {
 	const struct sock_proto *proto;
 	struct engine *engine;
 	void *user; /* of whoever attached itself; NULL: nobody reads this socket any more */
+	union { /* a connection is found by its ends */
+		struct sock_flow flow;
+		struct {
+			struct sock_flow *flow_next;
+			struct cv_endpoint local, peer;
+		};
+	};
 	struct list dirty_node;  /* in engine.dirty */
 	struct list output_node; /* in engine.output */
 	uint8_t type;   /* enum cv_type */
 	uint8_t family; /* enum cv_family it was opened with */
 	bool v6only, reuseaddr, reuseport;
 	bool lowat;     /* what is not sent yet bounds what may be queued: sock_unsent() */
-	uint32_t status; /* enum cv_status, kept by the protocol */
-	uint32_t error;  /* enum cv_error: latest */
+	uint8_t error;  /* enum cv_error: latest */
 	uint32_t error_seq;
-	struct cv_endpoint local, peer;
+	uint32_t status; /* enum cv_status, kept by the protocol */
 
 	/* receive: packets in order, headers cut off, payload in the mbuf's data (chains allowed; for
 	 * datagrams one chain is one datagram, struct pkt tells addresses) */
@@ -77,12 +100,12 @@ struct sock {
 	uint64_t tx_taken, tx_acked;
 	uint64_t rx_urgent_pos; /* stream position of the urgent byte, with CV_ST_URGENT */
 
-	/* listener */
-	struct list acceptq; /* established connections (sock.accept_node) nobody took */
-	struct list accept_node;
-	struct sock *listener; /* while in the accept queue */
-	uint32_t acceptq_len, accept_lent, backlog;
+	struct list node; /* in a listener's queue; of those that are in none: the protocol's */
+	struct sock_accepts *accepts; /* of a listener; the protocol's, in an object of its own */
 };
+static_assert(offsetof(struct sock, local) == offsetof(struct sock, flow.local) &&
+		      offsetof(struct sock, peer) == offsetof(struct sock, flow.peer),
+	"two names of one thing");
 
 struct sock_proto {
 	const char *name;
@@ -129,10 +152,15 @@ void sock_shutdown_wr(struct sock *sk);
  * lives on until the protocol is done and must not be touched by the user again. A listener takes
  * its unaccepted connections along (RST). */
 void sock_close(struct sock *sk, bool abort);
-/* Next connection of a listener, NULL if none. It belongs to the caller; adds one to accept_lent,
+/* Next connection of a listener, NULL if none. It belongs to the caller; adds one to accepts->lent,
  * which the caller takes back by sock_accept_done() when the program has it. */
 struct sock *sock_accept(struct sock *listener);
 void sock_accept_done(struct sock *listener);
+/* How many wait in its queue. */
+static inline uint32_t sock_accepts_n(const struct sock *sk)
+{
+	return sk->accepts != NULL ? sk->accepts->n : 0;
+}
 /* Takes the oldest received packet (or datagram) out of the queue, NULL if none. Its bytes count
  * against rcvbuf until sock_consumed(). The caller frees the mbuf. */
 struct rte_mbuf *sock_recv_take(struct sock *sk);

@@ -29,7 +29,7 @@ int tcp_init(struct engine *e)
 	if (t == NULL)
 		return -CV_ENOMEM;
 	e->tcp = t;
-	t->flows = malloc(buckets * sizeof(*t->flows));
+	t->flows = calloc(buckets, sizeof(*t->flows));
 	t->ports = calloc(UINT16_MAX + 1, sizeof(*t->ports));
 	if (t->flows == NULL || t->ports == NULL || pool_init(&t->socks, sizeof(struct tcp_sock), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
@@ -46,8 +46,6 @@ int tcp_init(struct engine *e)
 	e->config.tcp = NULL;
 	while (t->config.rmem_max >> t->wscale > 65535) /* RFC7323:2.3 */
 		t->wscale++;
-	for (uint32_t i = 0; i < buckets; i++)
-		list_init(&t->flows[i]);
 	t->flow_mask = buckets - 1;
 	for (uint32_t i = 0; i < TCP_BINDS; i++)
 		list_init(&t->binds[i]);
@@ -76,12 +74,9 @@ void tcp_fini(struct engine *e)
 	if (t == NULL)
 		return;
 	for (uint32_t i = 0; t->flows != NULL && i <= t->flow_mask; i++) {
-		list_for_each(node, &t->flows[i])
-		{
-			struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
-
+		for (struct sock_flow *f = t->flows[i]; f != NULL; f = f->next) {
 			if (f->kind == TCP_FLOW_SOCK)
-				buffers_free(cv_container_of(f, struct tcp_sock, flow));
+				buffers_free(cv_container_of(f, struct tcp_sock, sk.flow));
 		}
 	}
 	pool_fini(&t->socks);
@@ -113,9 +108,7 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	}
 	memset(tp, 0, sizeof(*tp));
 	sock_init(&tp->sk, e, &tcp_proto, family, CV_STREAM);
-	list_init(&tp->flow.node);
 	list_init(&tp->txq);
-	list_init(&tp->bind_node);
 	tcp_timer_init(tp);
 	tp->sk.sndbuf = TCP_SNDBUF_LEAST;
 	tp->state = TCP_CLOSED;
@@ -163,7 +156,7 @@ void tcp_leave(struct tcp_sock *tp)
 static void snapshot(struct tcp_sock *tp, struct tcp_snapshot *s)
 {
 	struct sock *sk = &tp->sk;
-	uint64_t first = UINT64_MAX;
+	uint32_t first = 0;
 
 	*s = (struct tcp_snapshot){.state = tcp_state_number(tp->state),
 		.local = sk->local,
@@ -180,22 +173,23 @@ static void snapshot(struct tcp_sock *tp, struct tcp_snapshot *s)
 		.total_retrans = tp->total_retrans,
 		.timer = TCP_TIMERS};
 	if (tp->state == TCP_LISTEN) {
-		s->recvq = sk->acceptq_len + sk->accept_lent;
-		s->sendq = sk->backlog;
+		s->recvq = sk->accepts->n + sk->accepts->lent;
+		s->sendq = sk->accepts->backlog;
 	}
 	for (uint8_t i = 0; i < TCP_TIMERS; i++) {
-		if (tp->deadline[i] == 0 || tp->deadline[i] >= first)
+		if (tp->deadline[i] == 0 || (first != 0 && seq_geq(tp->deadline[i], first)))
 			continue;
 		first = tp->deadline[i];
 		s->timer = i;
-		s->timer_ns = first > sk->engine->now_ns ? first - sk->engine->now_ns : 0;
+		s->timer_ns = tcp_deadline_ns(sk->engine, first);
+		s->timer_ns -= s->timer_ns < sk->engine->now_ns ? s->timer_ns : sk->engine->now_ns;
 	}
 }
 
-static void flow_snapshot(struct tcp_flow *f, struct tcp_snapshot *s)
+static void flow_snapshot(struct sock_flow *f, struct tcp_snapshot *s)
 {
 	if (f->kind == TCP_FLOW_SOCK)
-		snapshot(cv_container_of(f, struct tcp_sock, flow), s);
+		snapshot(cv_container_of(f, struct tcp_sock, sk.flow), s);
 	else
 		*s = (struct tcp_snapshot){.state = f->kind == TCP_FLOW_TW ? CV_TCP_TIME_WAIT : CV_TCP_SYN_RECEIVED,
 			.local = f->local,
@@ -226,9 +220,8 @@ bool tcp_foreach(struct engine *e, uint64_t *at, uint32_t most,
 		} else if (i < t->socks.max) {
 			*at = t->socks.max;
 		} else {
-			list_for_each(node, &t->flows[i - t->socks.max])
-			{
-				flow_snapshot(list_entry(node, struct tcp_flow, node), &s);
+			for (struct sock_flow *f = t->flows[i - t->socks.max]; f != NULL; f = f->next) {
+				flow_snapshot(f, &s);
 				fn(ctx, &s);
 				work += FOREACH_ENTRY;
 			}

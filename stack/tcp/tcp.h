@@ -27,6 +27,7 @@
 #include "stack/sock/sock.h"
 #include "stack/wire/tcp.h"
 
+#define US 1000ull
 #define MS 1000000ull
 #define SEC 1000000000ull
 #define TCP_RTO_MIN (200 * MS)
@@ -49,7 +50,7 @@
 #define TCP_CHAIN_MAX 32u /* pieces of a super-segment */
 #define TCP_SEGS_PER_TURN 64u
 #define TCP_CHALLENGES_PER_SECOND 1000u /* on the average; of the engine */
-#define TCP_REFUSED_ACK (500 * MS) /* between ACKs that answer what is not acceptable and has no data */
+#define TCP_REFUSED_ACK_MS 500u /* between ACKs that answer what is not acceptable and has no data */
 #define TCP_MSS_DEFAULT 536u
 #define TCP_MSS_DEFAULT_V6 1220u
 #define TCP_INITIAL_WINDOW 10u
@@ -76,15 +77,8 @@ enum tcp_timer {
 	TCP_TIMERS
 };
 
-/* What a pair of ends finds. */
+/* What a pair of ends finds: struct sock_flow's kind. */
 enum tcp_flow_kind { TCP_FLOW_SOCK, TCP_FLOW_EMBRYO, TCP_FLOW_TW };
-
-struct tcp_flow {
-	struct list node;
-	struct cv_endpoint local, peer;
-	uint8_t kind; /* enum tcp_flow_kind */
-	bool reuseaddr, reuseport;
-};
 
 /* Connections and TIME_WAITs on one local port: those that stand in the way of bind(). */
 struct tcp_port_use {
@@ -128,103 +122,110 @@ struct tcp_cc {
 };
 #define TCP_CC_PRIV 32
 
-/* Ordered by who touches what: a segment on its way in or out meets the first part only, whose end is where
- * the prefetch of tcp_input.c ends. */
+/* Ordered by who touches what, line by line: a segment on its way in or out meets the first part only, whose end is where
+ * the prefetch of tcp_input.c ends. Each byte is paid for by every idle connection: what only one in trouble needs is in
+ * struct tcp_loss, what only a listener needs in struct tcp_listener; times that need not be exact are milliseconds. */
 struct tcp_sock {
 	struct sock sk;
-	struct tcp_flow flow;
 
-	/* every segment */
+	/* every segment: what is received */
 	uint8_t state; /* enum tcp_state; only tcp_set_state() writes it */
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, closed : 1 /* the user let go */,
-		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1,
-		cwnd_limited : 1 /* cwnd was full in the present window of data */,
+		hashed : 1, in_recovery : 1, rto_recovery : 1, timing : 1;
+	uint8_t ack_now : 1, fin_queued : 1, fin_sent : 1, fin_received : 1, nodelay : 1, cork : 1,
+		quickack : 1, persist : 1;
+	uint8_t cwnd_limited : 1 /* cwnd was full in the present window of data */,
 		reordering : 1 /* of our segments was seen */,
+		pingpong : 1 /* our data answers the peer's: an ACK may wait for it (delayed ACK) */,
 		ecn_ok : 1 /* agreed upon */, ecn_seen : 1 /* and a capable packet came */, ecn_echo : 1 /* our ACKs say ECE */,
 		ecn_cwr : 1 /* new data is to say CWR */,
 		ecn_told : 1 /* the reduction that begins is for a mark */;
+	uint8_t ack_pending; /* data segments not yet acknowledged */
+	uint8_t dup_owed;
 	uint32_t rcv_nxt, rcv_wnd, rcv_adv /* right edge last advertised */;
 	uint32_t last_ack_sent; /* RFC7323:4.3's Last.ACK.sent */
+	uint32_t ts_recent, ts_offset;
+	uint32_t ts_recent_ms; /* when it was set */
+	uint32_t last_rx_ms;
+
+	/* what is sent and acknowledged */
 	uint32_t snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2;
 	uint32_t snd_end; /* sequence number behind the last byte queued, */
-	uint32_t snd_sml; /* behind the last segment sent that was less than an MSS, */
-	uint32_t snd_up;  /* behind the last urgent byte */
+	uint32_t snd_sml; /* behind the last segment sent that was less than an MSS */
 	uint32_t max_wnd;
-	uint32_t ts_recent, ts_offset;
-	uint64_t ts_recent_ns; /* when it was set */
 	uint32_t mss; /* payload bytes of a segment without options but timestamps */
 	uint32_t cwnd, ssthresh;
 	uint32_t ecn_until; /* marks of data below it were answered already */
 	uint32_t cwnd_used, cwnd_used_seq; /* the most under way in the window that ends there */
-	uint32_t window_clamp;
-	uint16_t pmtu; /* that mss is made for */
-	uint8_t tos, ttl;
-	uint8_t ack_now : 1, fin_queued : 1, fin_sent : 1, fin_received : 1, nodelay : 1, cork : 1,
-		quickack : 1, persist : 1;
-	uint16_t send_epoch; /* tcp_sndbuf.c */
-	bool pingpong; /* our data answers the peer's: an ACK may wait for it (delayed ACK) */
-	uint8_t ack_pending; /* data segments not yet acknowledged */
-	uint8_t dup_owed;
-	uint8_t backoff, probes, probes_out /* since the peer last answered */, keep_probes, soft_error;
-	uint32_t rtt_seq;
-	uint64_t rtt_start;
-	uint64_t retrans_start; /* first retransmission of what is unacknowledged; 0 none */
-	uint64_t last_rx_ns, last_data_rx_ns, last_data_tx_ns;
-	uint64_t rto_ns, pto_ns /* until a tail loss probe; rto_ns where there is none */;
-	uint64_t deadline[TCP_TIMERS]; /* 0: not set */
-	struct timer timer;
+	uint32_t rto_us, pto_us /* until a tail loss probe; rto_us where there is none */;
 	struct list txq;      /* txbufs not fully acknowledged */
 	struct txbuf *cursor; /* hint: where the last segment was cut from */
-	struct ip_path path;
 	struct tcp_xmit *xmit, *xmit_last; /* what is under way, with the time; NULL: nothing, or no records */
 	struct tcp_loss *loss; /* NULL: nothing that we sent is missing (tcp_loss.h) */
 	struct tcp_ooo *ooo;   /* NULL: nothing waits for a gap to close */
-	uint64_t rx_total;
-	uint64_t bytes_acked, bytes_sent;
-	uint32_t segs_in, segs_out, data_segs_in, data_segs_out;
 	const struct tcp_cc *cc;
+	uint32_t deadline[TCP_TIMERS]; /* tcp_deadline(); 0: not set */
+	uint32_t rtt_seq;
+	uint64_t rtt_start;
+	uint64_t last_data_tx_ns;
+	uint32_t last_data_rx_ms;
+	uint32_t retrans_start_ms; /* first retransmission of what is unacknowledged; 0 none */
+	uint8_t backoff, probes, probes_out /* since the peer last answered */, keep_probes;
+	uint8_t soft_error;
+	uint8_t tos, ttl;
+	uint8_t reo_mult; /* RACK's window for reordering, less 1: RFC8985:6.2 step 4; */
+	struct ip_path path;
+	uint32_t segs_in, segs_out, data_segs_in, data_segs_out;
+	uint64_t rx_total, bytes_acked;
+	uint32_t snd_up; /* behind the last urgent byte */
+	uint32_t window_clamp;
+	uint16_t pmtu;       /* that mss is made for */
+	uint16_t send_epoch; /* tcp_sndbuf.c */
+	uint32_t srtt_us;
 	uint64_t cc_priv[TCP_CC_PRIV / 8];
 
-	/* loss and reordering */
-	uint8_t reo_mult, reo_persist; /* RACK's window for reordering: RFC8985:6.2 step 4; mult less 1 */
+	/* now and then */
+	struct timer timer;
+	uint32_t rttvar_us, min_rtt_us;
+	uint32_t autotune_start; /* receive buffer autotuning: of this round trip (tcp_receive.c), */
+	uint32_t rcv_copied, rcv_space; /* what its user took since; the most that it took in one */
+	uint32_t refused_ack_ms; /* the last ACK that answered a segment without data, not acceptable */
+	uint32_t dup_lo, dup_hi; /* received twice, not yet told (RFC2883); none: the same */
 	uint64_t bytes_retrans;
 	uint32_t total_retrans;
-	uint64_t refused_ack_ns; /* the last ACK that answered a segment without data, not acceptable */
-	uint32_t dup_lo, dup_hi; /* received twice, not yet told (RFC2883); none: the same */
-
-	/* cold */
 	uint32_t iss, irs, rcv_up;
-	uint32_t srtt_us, rttvar_us, min_rtt_us;
-	uint64_t autotune_start; /* receive buffer autotuning: of this round trip, */
-	uint32_t rcv_copied, rcv_space; /* what its user took since; the most that it took in one */
-	struct tcp_listener *listening; /* while in LISTEN, or opened fast in SYN-RECEIVED */
-	uint16_t peer_mss, user_mss;
-	uint16_t fastopen_queue; /* TCP_FASTOPEN: how many of a listener may be open before the handshake is done */
-	uint16_t port_first, port_last; /* IP_LOCAL_PORT_RANGE, 0: the engine's */
-	uint8_t mtu_discover, syncnt, syn_retries;
+	uint16_t peer_mss;
+	uint8_t reo_persist;
+
+	/* what the user wants */
 	uint8_t keepalive : 1, rcvbuf_locked : 1, sndbuf_locked : 1, bound_port : 1, bound_addr : 1,
-		oobinline : 1;
+		oobinline : 1, broadcast : 1; /* kept and told, without meaning for a stream */
 	uint8_t fastopen : 1,         /* of this connection: the program may send before the handshake is done */
 		fastopen_waits : 1,   /* the SYN waits for data, or has gone with it */
 		fastopen_connect : 1, /* TCP_FASTOPEN_CONNECT */
 		syn_data_acked : 1;   /* for TCP_INFO */
 	uint8_t defer_accept; /* SYN-ACKs sent again while a listener waits for data, 0: it does not */
-	bool broadcast; /* kept and told, without meaning for a stream */
-	uint8_t priority;
-	uint32_t keep_idle_s, keep_intvl_s, keep_cnt, user_timeout_ms, notsent_lowat;
-	int32_t linger2_s;
-	struct list bind_node; /* in the port table */
+	uint8_t mtu_discover, syncnt, priority, keep_cnt;
+	uint16_t keep_idle_s, keep_intvl_s;
+	int16_t linger2_s;
+	uint16_t user_mss;
+	uint16_t fastopen_queue; /* TCP_FASTOPEN: how many of a listener may be open before the handshake is done */
+	uint16_t port_first, port_last; /* IP_LOCAL_PORT_RANGE, 0: the engine's */
+	uint32_t user_timeout_ms, notsent_lowat;
 };
-static_assert(sizeof(struct tcp_sock) <= 896, "a connection is small");
-static_assert(offsetof(struct tcp_sock, bytes_retrans) <= 12 * 64, "what every segment meets is twelve lines");
+static_assert(sizeof(struct tcp_sock) <= 704, "a connection is small");
+static_assert(offsetof(struct tcp_sock, snd_una) == 4 * 64 && offsetof(struct tcp_sock, xmit) <= 6 * 64 &&
+		      offsetof(struct tcp_sock, timer) <= 9 * 64,
+	"what every segment meets is nine lines");
 
-/* What a socket has more while it listens. */
+/* What a socket has more while it listens. Connections of its that were opened fast have it, too, in SYN-RECEIVED. */
 struct tcp_listener {
+	struct sock_accepts accepts;
 	struct list embryos;
 	uint32_t embryos_n;
-	/* connections whose SYN was taken with its data (tcp_sock.bind_node), and those that were reset then */
-	struct list fastopens;
+	bool closed; /* kept for the last of the */
+	/* connections whose SYN was taken with its data; and those that were reset then */
 	uint32_t fastopen_n, fastopen_resets;
 	uint64_t fastopen_reset_ns;
 	uint64_t cookie_ns; /* when it answered with a cookie last, 0 never */
@@ -233,12 +234,12 @@ struct tcp_listener {
 /* SYN-RECEIVED of a passive open: what the SYN said and what we answered, until the handshake is done and a
  * connection is made of it (tcp_embryo.c). */
 struct tcp_embryo {
-	struct tcp_flow flow;
+	struct sock_flow flow;
 	struct list node; /* of its listener's */
 	struct tcp_sock *listener;
 	struct timer timer;
 	uint64_t since_ns;       /* the first SYN-ACK; 0: not known, it was a cookie */
-	uint64_t refused_ack_ns; /* as of a connection */
+	uint32_t refused_ack_ms; /* as of a connection */
 	uint32_t iss, irs, rcv_wnd;
 	uint32_t ts_recent, ts_offset;
 	uint16_t peer_mss;
@@ -250,13 +251,13 @@ struct tcp_embryo {
 
 /* TIME_WAIT: what is left of a connection (RFC9293:3.10.7.4, RFC6191). */
 struct tcp_tw {
-	struct tcp_flow flow;
+	struct sock_flow flow;
 	struct timer timer;
 	uint32_t snd_nxt, rcv_nxt, ts_recent, ts_offset;
 	uint32_t since_ms;
+	uint32_t refused_ack_ms; /* as of a connection */
 	uint16_t wnd;
 	bool ts_ok;
-	uint64_t refused_ack_ns; /* as of a connection */
 };
 
 /* What a client knows of a server (RFC7413:4.1.3.1). */
@@ -275,7 +276,7 @@ struct tcp {
 	struct pool losses, ooos, xmits; /* tcp_loss.h */
 	struct pool socks, tws, embryos, listeners;
 	struct engine_tcp_config config;
-	struct list *flows; /* buckets */
+	struct sock_flow **flows; /* buckets */
 	uint32_t flow_mask;
 	uint32_t flows_gen; /* changes when a flow comes or goes */
 	struct list binds[TCP_BINDS]; /* bound sockets and listeners by local port */
@@ -295,6 +296,7 @@ struct tcp {
 struct tcp_seg {
 	struct wire_tcp h;
 	struct rte_mbuf *m; /* payload; NULL once queued */
+	uint32_t hash;      /* of its ends */
 	uint32_t seq, len;  /* after trimming: of the payload */
 	uint16_t segs;      /* on the wire: more than one when a burst's were merged (tcp_input.c) */
 	bool fin;
@@ -324,9 +326,18 @@ static inline struct tcp_sock *tcp_of(struct sock *sk)
 {
 	return cv_container_of(sk, struct tcp_sock, sk);
 }
+static inline struct tcp_listener *tcp_listening(const struct tcp_sock *tp)
+{
+	return tp->sk.accepts != NULL ? cv_container_of(tp->sk.accepts, struct tcp_listener, accepts) : NULL;
+}
 static inline uint32_t tcp_ts_now(const struct tcp_sock *tp)
 {
-	return (uint32_t)(tp->sk.engine->now_ns / MS) + tp->ts_offset;
+	return tp->sk.engine->now_ms + tp->ts_offset;
+}
+/* A time that a connection keeps in milliseconds, never 0. They come round after 49 days: what is asked is how long ago. */
+static inline uint32_t tcp_now_ms(const struct engine *e)
+{
+	return e->now_ms | (e->now_ms == 0);
 }
 
 /* --- tcp_state.c */
@@ -343,16 +354,17 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why);
 bool tcp_consistent(const struct tcp_sock *tp, const char **why);
 
 /* --- tcp_table.c */
-void tcp_flow_add(struct engine *e, struct tcp_flow *f);
-void tcp_flow_del(struct engine *e, struct tcp_flow *f);
-struct tcp_flow *tcp_flow_find(
+/* f->hash is that of its ends. */
+void tcp_flow_add(struct engine *e, struct sock_flow *f);
+void tcp_flow_del(struct engine *e, struct sock_flow *f);
+struct sock_flow *tcp_flow_find(
 	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 /* The same in two steps, for bursts. */
 uint32_t tcp_flow_hash(
 	const struct tcp *t, const struct cv_endpoint *local, const struct cv_endpoint *peer);
-struct tcp_flow *tcp_flow_at(const struct tcp *t, uint32_t hash, const struct cv_endpoint *local,
+struct sock_flow *tcp_flow_at(const struct tcp *t, uint32_t hash, const struct cv_endpoint *local,
 	const struct cv_endpoint *peer);
-static inline struct list *tcp_flow_bucket(const struct tcp *t, uint32_t hash)
+static inline struct sock_flow **tcp_flow_bucket(const struct tcp *t, uint32_t hash)
 {
 	return &t->flows[hash & t->flow_mask];
 }
@@ -384,13 +396,13 @@ void tcp_fin_queue(struct tcp_sock *tp);
 /* Two ends that each find the other's ACKs not acceptable would go on for ever: of such segments without data one in
  * TCP_REFUSED_ACK may be answered, as Linux has it. *last: when one was, 0 never. */
 static inline bool tcp_refused_may_ack(
-	const struct engine *e, uint64_t *last, const struct tcp_seg *s)
+	const struct engine *e, uint32_t *last, const struct tcp_seg *s)
 {
 	if ((s->len > 0 || s->fin) && !(s->h.flags & TCP_SYN))
 		return true;
-	if (*last != 0 && e->now_ns - *last < TCP_REFUSED_ACK)
+	if (*last != 0 && e->now_ms - *last < TCP_REFUSED_ACK_MS)
 		return false;
-	*last = e->now_ns;
+	*last = tcp_now_ms(e);
 	return true;
 }
 /* Whatever becomes of it (as Linux counts for TCP_INFO). */
@@ -410,7 +422,7 @@ static inline void tcp_ts_recent_update(struct tcp_sock *tp, const struct wire_t
 	if (seq_gt(h->seq, tp->last_ack_sent))
 		return;
 	tp->ts_recent = h->tsval;
-	tp->ts_recent_ns = tp->sk.engine->now_ns;
+	tp->ts_recent_ms = tp->sk.engine->now_ms;
 }
 void tcp_syn_sent_input(struct tcp_sock *tp, struct tcp_seg *s);
 void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h);
@@ -420,7 +432,7 @@ void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h);
 /* --- tcp_listen.c */
 void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p);
 /* -CV_ENOBUFS: too many listen. */
-int tcp_listener_open(struct tcp_sock *lp);
+int tcp_listener_open(struct tcp_sock *lp, uint32_t backlog);
 /* Ends what was not accepted. */
 void tcp_listener_close(struct tcp_sock *lp);
 /* sock_listener_copy(), sock_listener_mirror() */
@@ -465,6 +477,8 @@ uint32_t tcp_fastopen_syn(struct tcp_sock *tp, struct wire_tcp *h);
 void tcp_fastopen_learn(struct tcp_sock *tp, const struct wire_tcp *h);
 
 /* --- tcp_receive.c */
+/* The connection stands: its buffer begins to follow what is read. */
+void tcp_receive_begin(struct tcp_sock *tp);
 /* Takes payload and FIN of an acceptable, trimmed segment. True: the FIN is now in order. */
 bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s);
 /* Cuts what lies outside the window; false when nothing acceptable is left (RFC9293:3.10.7.4). */
@@ -593,7 +607,7 @@ uint16_t tcp_mss_default(const uint8_t peer[16]);
 /* RFC5961: an ACK that asks the peer to prove itself; rate limited (7). */
 void tcp_challenge_ack(struct tcp_sock *tp);
 /* *last: when the connection was answered so last, 0 never. */
-bool tcp_challenge_allowed(struct engine *e, uint64_t *last);
+bool tcp_challenge_allowed(struct engine *e, uint32_t *last);
 static inline uint32_t tcp_eff_mss(const struct tcp_sock *tp)
 {
 	return tp->mss;
@@ -608,8 +622,27 @@ static inline uint32_t tcp_initial_window(const struct tcp_sock *tp)
 }
 
 /* --- tcp_timer.c */
+/* A deadline as a connection keeps it: in 16ths of the wheel's tick, rounded up, coming round after three days; never 0. */
+#define TCP_DEADLINE_SHIFT (WHEEL_TICK_SHIFT - 4)
+static inline uint32_t tcp_deadline(uint64_t at_ns)
+{
+	uint32_t at = (uint32_t)((at_ns + (1u << TCP_DEADLINE_SHIFT) - 1) >> TCP_DEADLINE_SHIFT);
+
+	return at | (at == 0);
+}
+/* And back. */
+static inline uint64_t tcp_deadline_ns(const struct engine *e, uint32_t deadline)
+{
+	uint64_t now = e->now_ns >> TCP_DEADLINE_SHIFT;
+
+	return (now + (uint64_t)(int32_t)(deadline - (uint32_t)now)) << TCP_DEADLINE_SHIFT;
+}
 void tcp_timer_init(struct tcp_sock *tp);
 void tcp_timer_set(struct tcp_sock *tp, enum tcp_timer t, uint64_t after_ns);
+static inline bool tcp_timer_is_on(const struct tcp_sock *tp, enum tcp_timer t)
+{
+	return tp->deadline[t] != 0;
+}
 static inline void tcp_timer_stop(struct tcp_sock *tp, enum tcp_timer t)
 {
 	tp->deadline[t] = 0;
@@ -636,7 +669,7 @@ bool tcp_tw_input(struct engine *e, struct tcp_tw *tw, struct tcp_seg *s);
 void tcp_tw_free(struct engine *e, struct tcp_tw *tw);
 /* A new connection of ours wants the addresses of f. True when f was a TIME_WAIT that could go: a later
  * timestamp will tell old segments from new ones (RFC6191). */
-bool tcp_tw_yield(struct engine *e, struct tcp_flow *f);
+bool tcp_tw_yield(struct engine *e, struct sock_flow *f);
 
 /* --- tcp_options.c */
 int tcp_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len);

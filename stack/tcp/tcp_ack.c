@@ -10,7 +10,7 @@ void tcp_ack_time(struct tcp_sock *tp, const struct wire_tcp *h)
 	if (tp->timing && seq_geq(h->ack, tp->rtt_seq)) {
 		tp->timing = 0;
 		tcp_rtt_sample(tp, now - tp->rtt_start);
-	} else if (!tp->timing && tp->retrans_start != 0 && tp->ts_ok && h->has_ts && h->tsecr != 0) {
+	} else if (!tp->timing && tp->retrans_start_ms != 0 && tp->ts_ok && h->has_ts && h->tsecr != 0) {
 		/* After a retransmission only the timestamp knows which one was answered. */
 		uint32_t ms = tcp_ts_now(tp) - h->tsecr;
 

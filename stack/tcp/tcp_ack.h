@@ -36,10 +36,10 @@ static inline void tcp_ack_window(struct tcp_sock *tp, const struct wire_tcp *h)
 static inline void tcp_ack_rexmt(struct tcp_sock *tp)
 {
 	uint32_t flight = tp->snd_max - tp->snd_una;
-	uint64_t at = tp->sk.engine->now_ns + (flight > tcp_eff_mss(tp) ? tp->pto_ns : tp->rto_ns);
+	uint32_t at = tcp_deadline(tp->sk.engine->now_ns + (flight > tcp_eff_mss(tp) ? tp->pto_us : tp->rto_us) * US);
 
 	if (cv_likely(flight != 0 && !tp->persist && tp->deadline[TCP_T_REXMT] != 0 &&
-		      at >= tp->deadline[TCP_T_REXMT]))
+		      seq_geq(at, tp->deadline[TCP_T_REXMT])))
 		tp->deadline[TCP_T_REXMT] = at; /* tcp_timer.c: the wheel's timer stands before it */
 	else
 		tcp_rexmt_update(tp, true);
@@ -67,7 +67,7 @@ static inline void tcp_ack_una(struct tcp_sock *tp, const struct wire_tcp *h)
 	tp->backoff = 0;
 	tp->probes = 0;
 	tp->soft_error = 0;
-	tp->retrans_start = 0;
+	tp->retrans_start_ms = 0;
 	tp->snd_una = h->ack;
 	if (!list_empty(&tp->txq)) {
 		const struct txbuf *b = list_entry(tp->txq.next, struct txbuf, node);
@@ -89,7 +89,7 @@ static inline void tcp_ack_advance(struct tcp_sock *tp, const struct wire_tcp *h
 {
 	uint32_t bytes = h->ack - tp->snd_una;
 
-	if (cv_unlikely(tp->timing ? seq_geq(h->ack, tp->rtt_seq) : tp->retrans_start != 0))
+	if (cv_unlikely(tp->timing ? seq_geq(h->ack, tp->rtt_seq) : tp->retrans_start_ms != 0))
 		tcp_ack_time(tp, h);
 	tcp_ack_una(tp, h);
 	tcp_ack_records(tp);

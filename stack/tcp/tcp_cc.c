@@ -110,14 +110,14 @@ void tcp_cc_sent(struct tcp_sock *tp, bool limited)
  * (RFC2861:3.1), down to what a connection begins with. */
 void tcp_cc_restart(struct tcp_sock *tp)
 {
-	uint64_t idle = tp->sk.engine->now_ns - tp->last_data_tx_ns;
+	uint64_t idle = tp->sk.engine->now_ns - tp->last_data_tx_ns, rto = tp->rto_us * US;
 	uint32_t least = tcp_initial_window(tp), kept = tp->cwnd / 4 * 3;
 
-	if (tp->last_data_tx_ns == 0 || idle <= tp->rto_ns || tp->cwnd <= least)
+	if (tp->last_data_tx_ns == 0 || idle <= rto || tp->cwnd <= least)
 		return;
 	if (tp->ssthresh < kept) /* where to: RFC2861:3.1 */
 		tp->ssthresh = kept;
-	for (; idle > tp->rto_ns && tp->cwnd > least; idle -= tp->rto_ns)
+	for (; idle > rto && tp->cwnd > least; idle -= rto)
 		tp->cwnd /= 2;
 	if (tp->cwnd < least)
 		tp->cwnd = least;

@@ -74,7 +74,7 @@ void tcp_cookie_send(struct tcp_sock *lp, const struct tcp_seg *s, const struct 
 	while (mss > 0 && mss_of[mss] > r.peer_mss)
 		mss--;
 	r.iss = mss << 29 | (time & 3) << COOKIE_MAC_BITS | mac(e, &r, time, mss);
-	lp->listening->cookie_ns = e->now_ns;
+	tcp_listening(lp)->cookie_ns = e->now_ns;
 	e->counters.tcp_cookies_out++;
 	tcp_embryo_answer(&r, ts_with_options(e, &r));
 }
@@ -96,7 +96,7 @@ bool tcp_cookie_check(
 {
 	struct engine *e = lp->sk.engine;
 	uint32_t cookie = s->h.ack - 1, now = time_of(e), age, mss = cookie >> 29;
-	uint64_t sent = lp->listening->cookie_ns;
+	uint64_t sent = tcp_listening(lp)->cookie_ns;
 
 	/* None is about: a stray ACK must not cost a hash, nor be believed. */
 	if (sent == 0 || e->now_ns - sent > (COOKIE_AGE_MAX + 1) * COOKIE_UNIT)

@@ -28,7 +28,7 @@ static bool is_over(const struct tcp_embryo *r)
 
 static uint32_t ts_now(const struct tcp_embryo *r)
 {
-	return (uint32_t)(r->listener->sk.engine->now_ns / MS) + r->ts_offset;
+	return r->listener->sk.engine->now_ms + r->ts_offset;
 }
 
 static void timer_restart(struct engine *e, struct tcp_embryo *r)
@@ -73,11 +73,12 @@ void tcp_embryo_read(
 		.wscale_ok = h->has_wscale,
 		.ecn_ok = tcp_ecn_accepts(lp, h, p->tos),
 		.snd_wscale = h->wscale < 14 ? h->wscale : 14};
-	r->flow = (struct tcp_flow){.local = p->dst,
+	r->flow = (struct sock_flow){.local = p->dst,
 		.peer = p->src,
 		.kind = TCP_FLOW_EMBRYO,
 		.reuseaddr = lp->sk.reuseaddr,
-		.reuseport = lp->sk.reuseport};
+		.reuseport = lp->sk.reuseport,
+		.hash = s->hash};
 	r->ts_offset = tcp_ts_offset(lp->sk.engine, &p->dst, &p->src);
 }
 
@@ -124,8 +125,8 @@ void tcp_embryo_begin(struct tcp_sock *lp, const struct tcp_seg *s, const struct
 	r->since_ns = e->now_ns;
 	timer_init(&r->timer, timed_out);
 	tcp_flow_add(e, &r->flow);
-	list_add_tail(&lp->listening->embryos, &r->node);
-	lp->listening->embryos_n++;
+	list_add_tail(&tcp_listening(lp)->embryos, &r->node);
+	tcp_listening(lp)->embryos_n++;
 	tcp_embryo_answer(r, ts_now(r));
 	timer_restart(e, r);
 }
@@ -135,7 +136,7 @@ void tcp_embryo_free(struct engine *e, struct tcp_embryo *r)
 	timer_del(&e->wheel, &r->timer);
 	tcp_flow_del(e, &r->flow);
 	list_del(&r->node);
-	r->listener->listening->embryos_n--;
+	tcp_listening(r->listener)->embryos_n--;
 	pool_put(&e->tcp->embryos, r);
 }
 
@@ -170,7 +171,7 @@ static void ack_send(struct engine *e, const struct tcp_embryo *r)
 
 static void challenge(struct engine *e, struct tcp_embryo *r)
 {
-	if (tcp_challenge_allowed(e, &r->refused_ack_ns))
+	if (tcp_challenge_allowed(e, &r->refused_ack_ms))
 		ack_send(e, r);
 }
 
@@ -207,10 +208,10 @@ void tcp_embryo_input(struct engine *e, struct tcp_embryo *r, struct tcp_seg *s)
 	uint8_t kind = h->flags & (TCP_SYN | TCP_RST | TCP_ACK);
 
 	if (kind == TCP_SYN && h->seq == r->irs) { /* our answer was lost */
-		if (tcp_refused_may_ack(e, &r->refused_ack_ns, s))
+		if (tcp_refused_may_ack(e, &r->refused_ack_ms, s))
 			tcp_embryo_answer(r, ts_now(r));
 	} else if (!is_acceptable(e, r, s)) {
-		if (!(h->flags & TCP_RST) && tcp_refused_may_ack(e, &r->refused_ack_ns, s))
+		if (!(h->flags & TCP_RST) && tcp_refused_may_ack(e, &r->refused_ack_ms, s))
 			ack_send(e, r);
 	} else if (h->flags & TCP_RST) { /* second: RFC5961:3.2 */
 		if (h->seq == r->irs + 1)

@@ -40,11 +40,11 @@ void tcp_fastopen_cookie_give(struct engine *e, const struct cv_endpoint *client
 
 static bool queue_has_room(struct engine *e, struct tcp_sock *lp)
 {
-	struct tcp_listener *l = lp->listening;
+	struct tcp_listener *l = tcp_listening(lp);
 	uint32_t most = lp->fastopen_queue;
 
 	if (most == 0 && (e->tcp->config.fastopen & FO_ALL_LISTENERS))
-		most = lp->sk.backlog;
+		most = l->accepts.backlog;
 	if (l->fastopen_resets > 0 && e->now_ns - l->fastopen_reset_ns > RESET_HOLDS)
 		l->fastopen_resets = 0;
 	return l->fastopen_n + l->fastopen_resets < most;
@@ -74,9 +74,8 @@ enum tcp_fastopen tcp_fastopen_look(struct tcp_sock *lp, const struct tcp_seg *s
 void tcp_fastopen_begin(struct tcp_sock *lp, struct tcp_sock *tp, struct tcp_seg *s)
 {
 	tp->fastopen = 1;
-	tp->listening = lp->listening;
-	list_add_tail(&lp->listening->fastopens, &tp->bind_node); /* it is bound by its listener */
-	lp->listening->fastopen_n++;
+	tp->sk.accepts = lp->sk.accepts;
+	tcp_listening(lp)->fastopen_n++;
 	lp->sk.engine->counters.tcp_fastopen_in++;
 	s->seq = s->h.seq + 1;
 	tp->syn_data_acked = s->len > 0;
@@ -86,7 +85,7 @@ void tcp_fastopen_begin(struct tcp_sock *lp, struct tcp_sock *tp, struct tcp_seg
 
 void tcp_fastopen_end(struct tcp_sock *tp, bool reset)
 {
-	struct tcp_listener *l = tp->listening;
+	struct tcp_listener *l = tcp_listening(tp);
 
 	if (l == NULL || tp->state == TCP_LISTEN)
 		return;
@@ -95,8 +94,9 @@ void tcp_fastopen_end(struct tcp_sock *tp, bool reset)
 		l->fastopen_resets++;
 		l->fastopen_reset_ns = tp->sk.engine->now_ns;
 	}
-	list_del(&tp->bind_node);
-	tp->listening = NULL;
+	if (l->closed && l->fastopen_n == 0)
+		pool_put(&tp->sk.engine->tcp->listeners, l);
+	tp->sk.accepts = NULL;
 }
 
 /* --- client */

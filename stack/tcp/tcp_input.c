@@ -11,7 +11,6 @@
 struct arrival {
 	struct tcp_seg s;
 	struct rte_mbuf *tail; /* of what was merged; NULL: nothing */
-	uint32_t hash;
 	bool again;    /* between the same ends as the one before */
 	uint8_t kind;  /* enum kind */
 };
@@ -67,10 +66,10 @@ static void no_connection(struct engine *e, const struct pkt *p, struct tcp_seg 
 }
 
 /* Leaves in s->m what nobody kept. */
-static inline void deliver(struct engine *e, struct tcp_flow *f, struct tcp_seg *s)
+static inline void deliver(struct engine *e, struct sock_flow *f, struct tcp_seg *s)
 {
 	if (cv_likely(f != NULL && f->kind == TCP_FLOW_SOCK)) {
-		struct tcp_sock *tp = cv_container_of(f, struct tcp_sock, flow);
+		struct tcp_sock *tp = cv_container_of(f, struct tcp_sock, sk.flow);
 
 		if (!tcp_predict(tp, s))
 			tcp_steps(tp, s);
@@ -138,10 +137,12 @@ static inline bool merge(struct arrival *a, const struct arrival *next)
 /* The connection that most likely has this hash: what a segment reads and writes of it. */
 static void flow_prefetch(const struct tcp *t, uint32_t hash)
 {
-	const struct tcp_flow *f = list_entry(tcp_flow_bucket(t, hash)->next, struct tcp_flow, node);
-	const char *tp = (const char *)cv_container_of(f, struct tcp_sock, flow);
+	const struct sock_flow *f = *tcp_flow_bucket(t, hash);
+	const char *tp = (const char *)f - offsetof(struct tcp_sock, sk.flow);
 
-	for (size_t at = 0; at < offsetof(struct tcp_sock, bytes_retrans); at += RTE_CACHE_LINE_SIZE)
+	if (f == NULL)
+		return;
+	for (size_t at = 0; at < offsetof(struct tcp_sock, timer); at += RTE_CACHE_LINE_SIZE)
 		__builtin_prefetch(tp + at);
 }
 
@@ -166,14 +167,14 @@ static uint32_t arrive(
 		}
 		a->again = last != NULL && same_ends(pkt_of(last->s.m), p);
 		if (!a->again) {
-			a->hash = tcp_flow_hash(t, &p->dst, &p->src);
-			__builtin_prefetch(tcp_flow_bucket(t, a->hash));
+			a->s.hash = tcp_flow_hash(t, &p->dst, &p->src);
+			__builtin_prefetch(tcp_flow_bucket(t, a->s.hash));
 		} else if (merge(last, a)) {
 			if (a->s.len == 0)
 				pkts[freed++] = a->s.m;
 			continue;
 		} else {
-			a->hash = last->hash;
+			a->s.hash = last->s.hash;
 		}
 		last = a++;
 	}
@@ -182,7 +183,7 @@ static uint32_t arrive(
 	n = (uint32_t)(a - burst);
 	for (a = burst; n > 1 && a < burst + n; a++) {
 		if (!a->again)
-			flow_prefetch(t, a->hash);
+			flow_prefetch(t, a->s.hash);
 	}
 	return n;
 }
@@ -192,7 +193,7 @@ void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n)
 	const struct tcp *t = e->tcp;
 	struct arrival burst[ENGINE_BURST];
 	const struct arrival *end = burst + arrive(e, pkts, n, burst);
-	struct tcp_flow *f = NULL;
+	struct sock_flow *f = NULL;
 	uint32_t gen = t->flows_gen, done = 0;
 
 	for (struct arrival *a = burst; a < end; a++) {
@@ -200,7 +201,7 @@ void tcp_input(struct engine *e, struct rte_mbuf **pkts, uint16_t n)
 
 		/* What came before may have begun or ended connections. */
 		if (!a->again || gen != t->flows_gen)
-			f = tcp_flow_at(t, a->hash, &p->dst, &p->src);
+			f = tcp_flow_at(t, a->s.hash, &p->dst, &p->src);
 		gen = t->flows_gen;
 		deliver(e, f, &a->s);
 		if (a->s.m != NULL)

@@ -9,13 +9,16 @@
 
 bool tcp_accept_queue_is_full(const struct tcp_sock *lp)
 {
-	return lp->sk.acceptq_len + lp->sk.accept_lent > lp->sk.backlog;
+	const struct sock_accepts *a = lp->sk.accepts;
+
+	return a->n + a->lent > a->backlog;
 }
 
 static bool embryos_are_full(const struct tcp_sock *lp)
 {
-	return lp->listening->embryos_n >=
-	       (lp->sk.backlog > EMBRYOS_MIN ? lp->sk.backlog : EMBRYOS_MIN);
+	uint32_t backlog = lp->sk.accepts->backlog;
+
+	return tcp_listening(lp)->embryos_n >= (backlog > EMBRYOS_MIN ? backlog : EMBRYOS_MIN);
 }
 
 /* What accept(2) says a connection takes from its listener, and the rest Linux lets it take. */
@@ -82,7 +85,7 @@ static void options_begin(struct tcp_sock *tp, const struct tcp_embryo *r)
 	if (!r->wscale_ok)
 		tp->rcv_wscale = 0;
 	tp->ts_recent = r->ts_recent;
-	tp->ts_recent_ns = tp->sk.engine->now_ns;
+	tp->ts_recent_ms = tp->sk.engine->now_ms;
 	(void)ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr);
 	tcp_mss_update(tp);
 }
@@ -96,9 +99,9 @@ static struct tcp_sock *child_new(struct tcp_sock *lp, const struct tcp_embryo *
 	inherit(tp, lp);
 	tp->sk.local = r->flow.local;
 	tp->sk.peer = r->flow.peer;
+	tp->sk.flow.hash = r->flow.hash;
 	tp->sk.status |= CV_ST_BOUND;
 	tp->bound_addr = 1;
-	tp->sk.listener = &lp->sk;
 	numbers_begin(tp, r);
 	options_begin(tp, r);
 	lp->sk.engine->counters.tcp_passive_opens++;
@@ -107,8 +110,8 @@ static struct tcp_sock *child_new(struct tcp_sock *lp, const struct tcp_embryo *
 
 static void accept_queue_add(struct tcp_sock *lp, struct tcp_sock *tp)
 {
-	list_add_tail(&lp->sk.acceptq, &tp->sk.accept_node);
-	lp->sk.acceptq_len++;
+	list_add_tail(&lp->sk.accepts->queue, &tp->sk.node);
+	lp->sk.accepts->n++;
 	sock_event(&lp->sk);
 }
 
@@ -184,12 +187,12 @@ void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *
 static void rtt_begin(struct tcp_sock *tp)
 {
 	if (tp->backoff > 0)
-		tp->rto_ns = 3 * SEC;
+		tp->rto_us = 3 * SEC / US;
 	else if (tp->rtt_start != 0) /* a cookie does not say when it was made */
 		tcp_rtt_sample(tp, tp->sk.engine->now_ns - tp->rtt_start);
 	tp->timing = 0;
 	tp->backoff = 0;
-	tp->retrans_start = 0;
+	tp->retrans_start_ms = 0;
 }
 
 void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
@@ -203,45 +206,40 @@ void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
 	tcp_set_state(tp, TCP_ESTABLISHED, "handshake");
 	tcp_rexmt_update(tp, true);
 	tcp_keepalive_restart(tp);
-	tp->autotune_start = tp->sk.engine->now_ns;
-	tp->rcv_space = tcp_initial_window(tp);
+	tcp_receive_begin(tp);
 	if (tp->snd_end != tp->snd_una || tp->fin_queued)
 		sock_output_later(&tp->sk);
 }
 
-int tcp_listener_open(struct tcp_sock *lp)
+int tcp_listener_open(struct tcp_sock *lp, uint32_t backlog)
 {
 	struct tcp_listener *l = pool_get(&lp->sk.engine->tcp->listeners);
 
 	if (l == NULL)
 		return -CV_ENOBUFS;
-	*l = (struct tcp_listener){0};
+	*l = (struct tcp_listener){.accepts.backlog = backlog};
+	list_init(&l->accepts.queue);
 	list_init(&l->embryos);
-	list_init(&l->fastopens);
-	lp->listening = l;
+	lp->sk.accepts = &l->accepts;
 	return 0;
 }
 
 void tcp_listener_close(struct tcp_sock *lp)
 {
 	struct engine *e = lp->sk.engine;
-	struct list *embryos = &lp->listening->embryos;
+	struct tcp_listener *l = tcp_listening(lp);
+	struct list *embryos = &l->embryos;
 	struct list *node;
 
 	/* Half-open ones just go: their next segment finds nobody, and gets its RST then. */
 	while (!list_empty(embryos))
 		tcp_embryo_free(e, list_entry(embryos->next, struct tcp_embryo, node));
-	while ((node = list_pop(&lp->sk.acceptq)) != NULL) {
-		struct sock *sk = list_entry(node, struct sock, accept_node);
-
-		sk->listener = NULL;
-		lp->sk.acceptq_len--;
-		sock_close(sk, true);
-	}
-	while (!list_empty(&lp->listening->fastopens))
-		tcp_fastopen_end(list_entry(lp->listening->fastopens.next, struct tcp_sock, bind_node), false);
-	pool_put(&e->tcp->listeners, lp->listening);
-	lp->listening = NULL;
+	while ((node = list_pop(&l->accepts.queue)) != NULL)
+		sock_close(list_entry(node, struct sock, node), true);
+	l->closed = true;
+	if (l->fastopen_n == 0)
+		pool_put(&e->tcp->listeners, l);
+	lp->sk.accepts = NULL;
 }
 
 void *tcp_listener_copy(const struct sock *sk)
@@ -260,13 +258,14 @@ int tcp_listener_mirror(struct sock *sk, const void *copy, uint32_t backlog)
 	const struct tcp_sock *lp = copy;
 	int ret;
 
-	sk->backlog = backlog;
 	inherit(tp, lp);
 	tp->defer_accept = lp->defer_accept;
 	tp->fastopen_queue = lp->fastopen_queue;
-	if (tp->state == TCP_LISTEN)
+	if (tp->state == TCP_LISTEN) {
+		sk->accepts->backlog = backlog;
 		return 0;
-	ret = tcp_listener_open(tp);
+	}
+	ret = tcp_listener_open(tp, backlog);
 	if (ret != 0)
 		return ret;
 	tp->bound_port = lp->bound_port;

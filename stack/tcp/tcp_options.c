@@ -99,17 +99,16 @@ static int set_in_range(uint32_t *field, int v, int least, int most)
 
 static int set_keepalive(struct tcp_sock *tp, enum cv_option opt, int v)
 {
-	int ret;
-
+	if (v < 1 || v > (opt == CV_OPT_KEEPCNT ? KEEP_CNT_MAX : KEEP_TIME_MAX))
+		return -CV_EINVAL;
 	if (opt == CV_OPT_KEEPIDLE)
-		ret = set_in_range(&tp->keep_idle_s, v, 1, KEEP_TIME_MAX);
+		tp->keep_idle_s = (uint16_t)v;
 	else if (opt == CV_OPT_KEEPINTVL)
-		ret = set_in_range(&tp->keep_intvl_s, v, 1, KEEP_TIME_MAX);
+		tp->keep_intvl_s = (uint16_t)v;
 	else
-		ret = set_in_range(&tp->keep_cnt, v, 1, KEEP_CNT_MAX);
-	if (ret == 0)
-		tcp_keepalive_restart(tp);
-	return ret;
+		tp->keep_cnt = (uint8_t)v;
+	tcp_keepalive_restart(tp);
+	return 0;
 }
 
 static int set_maxseg(struct tcp_sock *tp, int v)
@@ -194,7 +193,7 @@ static int set_tcp(struct tcp_sock *tp, enum cv_option opt, int v)
 			tp->syncnt = (uint8_t)u;
 		return ret;
 	case CV_OPT_LINGER2:
-		tp->linger2_s = v < 0 ? -1 : v < LINGER2_MAX ? v : LINGER2_MAX;
+		tp->linger2_s = (int16_t)(v < 0 ? -1 : v < LINGER2_MAX ? v : LINGER2_MAX);
 		return 0;
 	case CV_OPT_DEFER_ACCEPT:
 		tp->defer_accept = retransmits_in(v);
@@ -323,13 +322,13 @@ static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
 									     : tp->user_mss);
 		return 0;
 	case CV_OPT_KEEPIDLE:
-		*v = (int)tp->keep_idle_s;
+		*v = tp->keep_idle_s;
 		return 0;
 	case CV_OPT_KEEPINTVL:
-		*v = (int)tp->keep_intvl_s;
+		*v = tp->keep_intvl_s;
 		return 0;
 	case CV_OPT_KEEPCNT:
-		*v = (int)tp->keep_cnt;
+		*v = tp->keep_cnt;
 		return 0;
 	case CV_OPT_USER_TIMEOUT:
 		*v = (int)tp->user_timeout_ms;
@@ -360,11 +359,9 @@ static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
 	}
 }
 
-static uint32_t ms_since(const struct tcp_sock *tp, uint64_t then_ns)
+static uint32_t ms_since(const struct tcp_sock *tp, uint32_t then_ms)
 {
-	uint64_t now = tp->sk.engine->now_ns;
-
-	return then_ns == 0 ? 0 : (uint32_t)((now - then_ns) / MS);
+	return then_ms == 0 ? 0 : tp->sk.engine->now_ms - then_ms;
 }
 
 /* Linux's TCPI_OPT_* bits. */
@@ -394,7 +391,8 @@ static void info_counts(const struct tcp_sock *tp, struct cv_tcp_info *i)
 	i->notsent_bytes = tp->snd_end - seq_min(tp->snd_nxt, tp->snd_end);
 	i->bytes_acked = tp->bytes_acked;
 	i->bytes_received = tp->rx_total;
-	i->bytes_sent = tp->bytes_sent;
+	i->bytes_sent = tp->bytes_acked + (seq_min(tp->snd_max, tp->snd_end) - seq_min(tp->snd_una, tp->snd_end)) +
+			tp->bytes_retrans;
 	i->bytes_retrans = tp->bytes_retrans;
 	i->segs_out = tp->segs_out;
 	i->segs_in = tp->segs_in;
@@ -419,15 +417,15 @@ static void info_fill(const struct tcp_sock *tp, struct cv_tcp_info *i)
 			(tp->syn_data_acked ? INFO_SYN_DATA : 0));
 	i->snd_wscale = tp->snd_wscale;
 	i->rcv_wscale = tp->rcv_wscale;
-	i->rto = (uint32_t)(tp->rto_ns / 1000);
+	i->rto = tp->rto_us;
 	i->ato = (uint32_t)(TCP_DELACK / 1000);
 	i->snd_mss = mss;
 	i->rcv_mss = mss;
 	i->advmss = mss;
 	i->pmtu = tp->pmtu != 0 ? tp->pmtu : tp->path.mtu;
-	i->last_data_sent = ms_since(tp, tp->last_data_tx_ns);
-	i->last_data_recv = ms_since(tp, tp->last_data_rx_ns);
-	i->last_ack_recv = ms_since(tp, tp->last_rx_ns);
+	i->last_data_sent = ms_since(tp, (uint32_t)(tp->last_data_tx_ns / MS));
+	i->last_data_recv = ms_since(tp, tp->last_data_rx_ms);
+	i->last_ack_recv = ms_since(tp, tp->last_rx_ms);
 	i->rtt = tp->srtt_us;
 	i->rttvar = tp->rttvar_us;
 	i->min_rtt = tp->min_rtt_us;

@@ -99,7 +99,7 @@ static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 		if (len == 0 && !fin)
 			break;
 		if (!tcp_segment_send(tp, tp->snd_nxt, len + fin, len == left ? TCP_PSH : 0)) {
-			tcp_timer_set(tp, TCP_T_REXMT, tp->rto_ns); /* no buffer: try again then */
+			tcp_timer_set(tp, TCP_T_REXMT, tp->rto_us * US); /* no buffer: try again then */
 			break;
 		}
 		sent += 1 + len / TCP_TURN_BYTES;
@@ -139,7 +139,7 @@ static void output_ack(struct tcp_sock *tp)
 	if (tp->ack_now || tp->ack_pending >= 2 ||
 		(tp->ack_pending > 0 && (tp->quickack || !tp->pingpong)))
 		tcp_ack_send(tp);
-	else if (tp->ack_pending > 0 && tp->deadline[TCP_T_DELACK] == 0)
+	else if (tp->ack_pending > 0 && !tcp_timer_is_on(tp, TCP_T_DELACK))
 		tcp_timer_set(tp, TCP_T_DELACK, TCP_DELACK);
 }
 

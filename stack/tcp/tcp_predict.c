@@ -32,7 +32,7 @@ bool tcp_predict(struct tcp_sock *tp, struct tcp_seg *s)
 	if (cv_unlikely(!is_expected(tp, s)))
 		return false;
 	tcp_segs_count(tp, s);
-	tp->last_rx_ns = tp->sk.engine->now_ns;
+	tp->last_rx_ms = tp->sk.engine->now_ms;
 	tp->keep_probes = 0;
 	tp->probes_out = 0;
 	if (tp->ts_ok)

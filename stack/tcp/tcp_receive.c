@@ -62,12 +62,24 @@ static void autotune(struct tcp_sock *tp)
 	tp->rcv_space = tp->rcv_copied;
 }
 
+/* About microseconds. */
+static uint32_t autotune_now(const struct tcp_sock *tp)
+{
+	return (uint32_t)(tp->sk.engine->now_ns >> 10);
+}
+
+void tcp_receive_begin(struct tcp_sock *tp)
+{
+	tp->autotune_start = autotune_now(tp);
+	tp->rcv_space = tcp_initial_window(tp);
+}
+
 /* What is taken in one moment belongs to one round trip, in however many pieces. */
 static void copied(struct tcp_sock *tp, uint32_t bytes)
 {
-	uint64_t now = tp->sk.engine->now_ns;
+	uint32_t now = autotune_now(tp);
 
-	if (now - tp->autotune_start > (uint64_t)tp->srtt_us * 1000) {
+	if (now - tp->autotune_start > tp->srtt_us) {
 		autotune(tp);
 		tp->rcv_copied = 0;
 		tp->autotune_start = now;
@@ -325,7 +337,7 @@ bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s)
 	if (s->len > 0) {
 		append(tp, s->m);
 		s->m = NULL;
-		tp->last_data_rx_ns = tp->sk.engine->now_ns;
+		tp->last_data_rx_ms = tcp_now_ms(tp->sk.engine);
 		tp->ack_pending = segments_add(tp, tp->ack_pending, s);
 		sock_output_later(&tp->sk);
 	}

@@ -285,9 +285,8 @@ bool tcp_segment_send(struct tcp_sock *tp, uint32_t seq, uint32_t len, uint8_t f
 	if (h.flags & TCP_CWR)
 		tp->ecn_cwr = 0;
 	if (data > 0) {
-		if (tp->sk.engine->now_ns - tp->last_data_rx_ns < TCP_DELACK)
+		if (tp->sk.engine->now_ms - tp->last_data_rx_ms < TCP_DELACK / MS)
 			tp->pingpong = true;
-		tp->bytes_sent += data;
 		tp->last_data_tx_ns = tp->sk.engine->now_ns;
 	}
 	if (seq_lt(seq, tp->snd_max)) {
@@ -326,7 +325,7 @@ void tcp_syn_send(struct tcp_sock *tp)
 	(void)emit(tp, &h, len);
 	tp->snd_nxt = tp->snd_max = seq_max(tp->snd_max, tp->iss + 1 + len);
 	if (tp->rtt_start == 0) {
-		tp->retrans_start = tp->sk.engine->now_ns; /* a user's timeout begins here */
+		tp->retrans_start_ms = tcp_now_ms(tp->sk.engine); /* a user's timeout begins here */
 		tp->timing = 1;
 		tp->rtt_seq = tp->iss + 1;
 		tp->rtt_start = tp->sk.engine->now_ns;
@@ -370,7 +369,7 @@ void tcp_rst_send(struct tcp_sock *tp)
 	(void)emit(tp, &h, 0);
 }
 
-bool tcp_challenge_allowed(struct engine *e, uint64_t *last)
+bool tcp_challenge_allowed(struct engine *e, uint32_t *last)
 {
 	struct tcp *t = e->tcp;
 	uint64_t second = e->now_ns / SEC;
@@ -378,9 +377,9 @@ bool tcp_challenge_allowed(struct engine *e, uint64_t *last)
 	/* As many as one connection may have are no more than what others see too: or who counts those that are left of a
 	 * known number learns of connections that are not his (CVE-2016-5696). As Linux: both limits, and a number
 	 * that is drawn. */
-	if (*last != 0 && e->now_ns - *last < TCP_REFUSED_ACK)
+	if (*last != 0 && e->now_ms - *last < TCP_REFUSED_ACK_MS)
 		return false;
-	*last = e->now_ns;
+	*last = tcp_now_ms(e);
 	if (second != t->challenge_second) {
 		t->challenge_second = second;
 		t->challenges = TCP_CHALLENGES_PER_SECOND / 2 +
@@ -395,7 +394,7 @@ bool tcp_challenge_allowed(struct engine *e, uint64_t *last)
 
 void tcp_challenge_ack(struct tcp_sock *tp)
 {
-	if (tcp_challenge_allowed(tp->sk.engine, &tp->refused_ack_ns))
+	if (tcp_challenge_allowed(tp->sk.engine, &tp->refused_ack_ms))
 		tcp_ack_send(tp);
 }
 

@@ -108,10 +108,8 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
 	tcp_timer_stop_all(tp);
 	queues_drop(tp);
 	if (tp->hashed)
-		tcp_flow_del(tp->sk.engine, &tp->flow);
+		tcp_flow_del(tp->sk.engine, &tp->sk.flow);
 	tp->hashed = 0;
-	if (!tp->bound_port)
-		tcp_port_unbind(tp);
 	tcp_set_state(tp, TCP_CLOSED, why);
 	tp->sk.status |= CV_ST_DEAD | CV_ST_RX_EOF;
 	if (error != CV_OK)
@@ -170,11 +168,11 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 	if (tp->state == TCP_LISTEN) {
 		MUST(!tp->hashed);
 		MUST(list_empty(&tp->txq));
-		MUST(tp->listening != NULL);
+		MUST(tp->sk.accepts != NULL);
 		return true;
 	}
 	MUST(tp->hashed);
-	MUST(tp->listening == NULL || (tp->fastopen && tp->state == TCP_SYN_RECEIVED));
+	MUST(tp->sk.accepts == NULL || (tp->fastopen && tp->state == TCP_SYN_RECEIVED));
 	MUST(seq_leq(tp->snd_una, tp->snd_nxt));
 	MUST(seq_leq(tp->snd_nxt, tp->snd_max));
 	MUST(seq_leq(tp->snd_max, tp->snd_end + 1));
@@ -183,7 +181,7 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 	MUST(records_are_consistent(tp));
 	MUST(tp->ooo == NULL || tp->ooo->q.n > 0);
 	if (tp->snd_max != tp->snd_una)
-		MUST(tp->deadline[TCP_T_REXMT] != 0);
+		MUST(tcp_timer_is_on(tp, TCP_T_REXMT));
 	if (synced)
 		MUST(tp->mss > 0 && tp->cwnd > 0);
 	if (tp->state == TCP_FIN_WAIT_1 || tp->state == TCP_CLOSING || tp->state == TCP_LAST_ACK)

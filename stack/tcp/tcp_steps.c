@@ -18,7 +18,7 @@ void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h)
 	tp->ts_ok &= h->has_ts;
 	if (tp->ts_ok) {
 		tp->ts_recent = h->tsval;
-		tp->ts_recent_ns = tp->sk.engine->now_ns;
+		tp->ts_recent_ms = tp->sk.engine->now_ms;
 	}
 	tcp_mss_update(tp);
 }
@@ -81,7 +81,7 @@ static bool paws_rejects(struct tcp_sock *tp, const struct tcp_seg *s)
 	if (!tp->ts_ok || !s->h.has_ts || (s->h.flags & TCP_RST) ||
 		!seq_lt(s->h.tsval, tp->ts_recent))
 		return false;
-	if (tp->sk.engine->now_ns - tp->ts_recent_ns > 24ull * 24 * 3600 * SEC)
+	if (tp->sk.engine->now_ms - tp->ts_recent_ms > 24u * 24 * 3600 * 1000)
 		return false;
 	tp->sk.engine->counters.tcp_paws++;
 	return true;
@@ -111,7 +111,7 @@ static void ack_soon(struct tcp_sock *tp)
 static void refuse(struct tcp_sock *tp, const struct tcp_seg *s)
 {
 	if ((s->h.flags & TCP_RST) ||
-		!(s->cut || tcp_refused_may_ack(tp->sk.engine, &tp->refused_ack_ns, s)))
+		!(s->cut || tcp_refused_may_ack(tp->sk.engine, &tp->refused_ack_ms, s)))
 		return;
 	tcp_receive_duplicate(tp, s);
 	ack_soon(tp);
@@ -299,7 +299,7 @@ void tcp_steps(struct tcp_sock *tp, struct tcp_seg *s)
 		tcp_syn_sent_input(tp, s);
 	else
 		steps(tp, s);
-	tp->last_rx_ns = tp->sk.engine->now_ns;
+	tp->last_rx_ms = tp->sk.engine->now_ms;
 	tp->keep_probes = 0;
 	tcp_leave(tp);
 }

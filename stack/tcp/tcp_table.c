@@ -51,12 +51,14 @@ static struct tcp_port_use *use_of(struct tcp *t, const struct cv_endpoint *loca
 	return &t->ports[local->port].use[use_slot(local->addr)];
 }
 
-void tcp_flow_add(struct engine *e, struct tcp_flow *f)
+void tcp_flow_add(struct engine *e, struct sock_flow *f)
 {
 	struct tcp *t = e->tcp;
 	struct tcp_port_use *use = use_of(t, &f->local);
+	struct sock_flow **bucket = tcp_flow_bucket(t, f->hash);
 
-	list_add_head(tcp_flow_bucket(t, tcp_flow_hash(t, &f->local, &f->peer)), &f->node);
+	f->next = *bucket;
+	*bucket = f;
 	crew_pin(e, &f->local, &f->peer);
 	t->flows_gen++;
 	use->all++;
@@ -64,11 +66,14 @@ void tcp_flow_add(struct engine *e, struct tcp_flow *f)
 	use->no_reuseport += !f->reuseport;
 }
 
-void tcp_flow_del(struct engine *e, struct tcp_flow *f)
+void tcp_flow_del(struct engine *e, struct sock_flow *f)
 {
 	struct tcp_port_use *use = use_of(e->tcp, &f->local);
+	struct sock_flow **at = tcp_flow_bucket(e->tcp, f->hash);
 
-	list_del(&f->node);
+	while (*at != f)
+		at = &(*at)->next;
+	*at = f->next;
 	crew_unpin(e, &f->local, &f->peer);
 	e->tcp->flows_gen++;
 	use->all--;
@@ -76,20 +81,17 @@ void tcp_flow_del(struct engine *e, struct tcp_flow *f)
 	use->no_reuseport -= !f->reuseport;
 }
 
-struct tcp_flow *tcp_flow_at(const struct tcp *t, uint32_t hash, const struct cv_endpoint *local,
+struct sock_flow *tcp_flow_at(const struct tcp *t, uint32_t hash, const struct cv_endpoint *local,
 	const struct cv_endpoint *peer)
 {
-	list_for_each(node, tcp_flow_bucket(t, hash))
-	{
-		struct tcp_flow *f = list_entry(node, struct tcp_flow, node);
+	struct sock_flow *f = *tcp_flow_bucket(t, hash);
 
-		if (endpoint_equal(&f->peer, peer) && endpoint_equal(&f->local, local))
-			return f;
-	}
-	return NULL;
+	while (f != NULL && !(f->hash == hash && endpoint_equal(&f->peer, peer) && endpoint_equal(&f->local, local)))
+		f = f->next;
+	return f;
 }
 
-struct tcp_flow *tcp_flow_find(
+struct sock_flow *tcp_flow_find(
 	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
 {
 	return tcp_flow_at(e->tcp, tcp_flow_hash(e->tcp, local, peer), local, peer);
@@ -119,11 +121,11 @@ struct tcp_sock *tcp_listener_find(
 	struct list *bucket = bind_bucket(e->tcp, local->port);
 	struct tcp_sock *best = NULL;
 	int best_score = 0;
-	uint32_t twins = 0, pick = tcp_flow_hash(e->tcp, local, peer);
+	uint32_t twins = 0;
 
 	list_for_each(node, bucket)
 	{
-		struct tcp_sock *tp = list_entry(node, struct tcp_sock, bind_node);
+		struct tcp_sock *tp = list_entry(node, struct tcp_sock, sk.node);
 		int score = 1;
 
 		if (tp->state != TCP_LISTEN || tp->sk.local.port != local->port)
@@ -142,7 +144,7 @@ struct tcp_sock *tcp_listener_find(
 		if (score < best_score)
 			continue;
 		twins = score > best_score ? 1 : twins + 1;
-		if (score > best_score || pick % twins == 0)
+		if (score > best_score || tcp_flow_hash(e->tcp, local, peer) % twins == 0)
 			best = tp;
 		best_score = score;
 	}
@@ -175,7 +177,7 @@ static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
 
 	list_for_each(node, bucket)
 	{
-		struct tcp_sock *o = list_entry(node, struct tcp_sock, bind_node);
+		struct tcp_sock *o = list_entry(node, struct tcp_sock, sk.node);
 
 		if (o == tp || o->sk.local.port != local->port || !addrs_overlap(&o->sk, &tp->sk, local))
 			continue;
@@ -224,7 +226,7 @@ bool tcp_port_is_listened(const struct tcp_sock *tp)
 {
 	list_for_each(node, bind_bucket(tp->sk.engine->tcp, tp->sk.local.port))
 	{
-		const struct tcp_sock *o = list_entry(node, struct tcp_sock, bind_node);
+		const struct tcp_sock *o = list_entry(node, struct tcp_sock, sk.node);
 
 		if (o != tp && o->state == TCP_LISTEN && o->sk.local.port == tp->sk.local.port &&
 			addrs_overlap(&o->sk, &tp->sk, &tp->sk.local) &&
@@ -238,8 +240,8 @@ void tcp_port_keep(struct tcp_sock *tp, const struct cv_endpoint *local)
 {
 	tp->sk.local = *local;
 	tp->sk.status |= CV_ST_BOUND;
-	list_del(&tp->bind_node);
-	list_add_tail(bind_bucket(tp->sk.engine->tcp, local->port), &tp->bind_node);
+	list_del(&tp->sk.node);
+	list_add_tail(bind_bucket(tp->sk.engine->tcp, local->port), &tp->sk.node);
 }
 
 /* The ports to choose from: the engine's, and within them those that the user wants (IP_LOCAL_PORT_RANGE). */
@@ -278,13 +280,13 @@ int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local)
 
 void tcp_port_unbind(struct tcp_sock *tp)
 {
-	list_del(&tp->bind_node);
+	list_del(&tp->sk.node);
 }
 
 /* No other connection between the same ends. */
 static bool port_is_free(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
 {
-	struct tcp_flow *f;
+	struct sock_flow *f;
 
 	if (use_of(e->tcp, local)->all == 0)
 		return true;

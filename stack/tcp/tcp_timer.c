@@ -12,21 +12,23 @@
 
 static void rearm(struct tcp_sock *tp)
 {
+	struct engine *e = tp->sk.engine;
 	uint64_t first = UINT64_MAX;
 
 	for (int i = 0; i < TCP_TIMERS; i++) {
-		if (tp->deadline[i] != 0 && tp->deadline[i] < first)
-			first = tp->deadline[i];
+		uint64_t at = tp->deadline[i] != 0 ? tcp_deadline_ns(e, tp->deadline[i]) : UINT64_MAX;
+
+		first = at < first ? at : first;
 	}
 	if (first != UINT64_MAX)
-		timer_set(&tp->sk.engine->wheel, &tp->timer, first);
+		timer_set(&e->wheel, &tp->timer, first);
 }
 
 void tcp_timer_set(struct tcp_sock *tp, enum tcp_timer t, uint64_t after_ns)
 {
 	uint64_t at = tp->sk.engine->now_ns + after_ns;
 
-	tp->deadline[t] = at;
+	tp->deadline[t] = tcp_deadline(at);
 	if (!timer_is_set(&tp->timer) || tp->timer.expires > at >> WHEEL_TICK_SHIFT)
 		timer_set(&tp->sk.engine->wheel, &tp->timer, at);
 }
@@ -40,8 +42,8 @@ void tcp_timer_stop_all(struct tcp_sock *tp)
 
 void tcp_rtt_sample(struct tcp_sock *tp, uint64_t rtt_ns)
 {
-	uint32_t r = (uint32_t)(rtt_ns / 1000);
-	uint64_t rto;
+	uint32_t r = (uint32_t)(rtt_ns / US);
+	uint64_t rto, pto;
 
 	if (r == 0)
 		r = 1;
@@ -57,17 +59,17 @@ void tcp_rtt_sample(struct tcp_sock *tp, uint64_t rtt_ns)
 		if (r < tp->min_rtt_us)
 			tp->min_rtt_us = r;
 	}
-	rto = 4000ull * tp->rttvar_us;
-	rto = 1000ull * tp->srtt_us + (rto > TCP_RTO_MIN ? rto : TCP_RTO_MIN);
-	tp->rto_ns = rto < TCP_RTO_MAX ? rto : TCP_RTO_MAX;
-	tp->pto_ns = 2000ull * tp->srtt_us + PTO_SLACK;
-	if (!tp->sack_ok || tp->pto_ns > tp->rto_ns)
-		tp->pto_ns = tp->rto_ns;
+	rto = 4ull * tp->rttvar_us;
+	rto = tp->srtt_us + (rto > TCP_RTO_MIN / US ? rto : TCP_RTO_MIN / US);
+	tp->rto_us = (uint32_t)(rto < TCP_RTO_MAX / US ? rto : TCP_RTO_MAX / US);
+	pto = 2ull * tp->srtt_us + PTO_SLACK / US;
+	tp->pto_us = tp->sack_ok && pto < tp->rto_us ? (uint32_t)pto : tp->rto_us;
 }
 
-static uint64_t backed_off(uint64_t base, uint32_t shift)
+/* The RTO, doubled so many times. */
+static uint64_t backed_off(const struct tcp_sock *tp, uint32_t shift)
 {
-	uint64_t t = base << (shift < 12 ? shift : 12);
+	uint64_t t = tp->rto_us * US << (shift < 12 ? shift : 12);
 
 	return t < TCP_RTO_MAX ? t : TCP_RTO_MAX;
 }
@@ -75,18 +77,20 @@ static uint64_t backed_off(uint64_t base, uint32_t shift)
 /* Sets the retransmission timer; the user's patience may end before it (RFC5482). */
 static void rexmt_set(struct tcp_sock *tp, uint64_t wait)
 {
-	uint64_t end = tp->retrans_start + tp->user_timeout_ms * MS, now = tp->sk.engine->now_ns;
+	if (tp->user_timeout_ms != 0 && tp->retrans_start_ms != 0) {
+		uint32_t waited = tp->sk.engine->now_ms - tp->retrans_start_ms;
+		uint64_t left = waited < tp->user_timeout_ms ? (tp->user_timeout_ms - waited) * MS : 0;
 
-	if (tp->user_timeout_ms != 0 && tp->retrans_start != 0 && now + wait > end)
-		wait = end > now ? end - now : 0;
+		wait = wait < left ? wait : left;
+	}
 	tcp_timer_set(tp, TCP_T_REXMT, wait);
 }
 
 static uint64_t rexmt_wait(const struct tcp_sock *tp)
 {
 	if (tp->backoff == 0 && tp->loss == NULL && tp->snd_max - tp->snd_una > tcp_eff_mss(tp))
-		return tp->pto_ns;
-	return backed_off(tp->rto_ns, tp->backoff);
+		return tp->pto_us * US;
+	return backed_off(tp, tp->backoff);
 }
 
 void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
@@ -98,7 +102,7 @@ void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
 
 		/* It also comes nearer: the second segment of a flight may be probed for. */
 		if (restart || tp->persist || tp->deadline[TCP_T_REXMT] == 0 ||
-			tp->deadline[TCP_T_REXMT] > tp->sk.engine->now_ns + wait)
+			tcp_deadline_ns(tp->sk.engine, tp->deadline[TCP_T_REXMT]) > tp->sk.engine->now_ns + wait)
 			rexmt_set(tp, wait);
 		tp->persist = 0;
 		return;
@@ -108,7 +112,7 @@ void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
 	 * ends in time. */
 	if (tp->state >= TCP_ESTABLISHED &&
 		(seq_lt(tp->snd_nxt, tp->snd_end) || (tp->fin_queued && !tp->fin_sent))) {
-		uint64_t wait = tp->snd_wnd == 0 ? backed_off(tp->rto_ns, tp->probes) : TCP_HELD_MAX;
+		uint64_t wait = tp->snd_wnd == 0 ? backed_off(tp, tp->probes) : TCP_HELD_MAX;
 
 		if (!tp->persist || tp->deadline[TCP_T_REXMT] == 0)
 			rexmt_set(tp, wait);
@@ -122,11 +126,11 @@ void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
 
 static bool gave_up(struct tcp_sock *tp, uint32_t tries, uint32_t most)
 {
-	uint64_t now = tp->sk.engine->now_ns;
+	const struct engine *e = tp->sk.engine;
 
-	if (tp->retrans_start == 0)
-		tp->retrans_start = now;
-	if (tp->user_timeout_ms != 0 && now - tp->retrans_start >= tp->user_timeout_ms * MS)
+	if (tp->retrans_start_ms == 0)
+		tp->retrans_start_ms = tcp_now_ms(e);
+	if (tp->user_timeout_ms != 0 && e->now_ms - tp->retrans_start_ms >= tp->user_timeout_ms)
 		return true;
 	if (tp->user_timeout_ms != 0 && tp->state >= TCP_ESTABLISHED)
 		return false;
@@ -160,7 +164,7 @@ static void persist_timeout(struct tcp_sock *tp)
 	if (tp->probes < UINT8_MAX)
 		tp->probes++;
 	tcp_probe_send(tp, tp->snd_una - 1);
-	rexmt_set(tp, backed_off(tp->rto_ns, tp->probes));
+	rexmt_set(tp, backed_off(tp, tp->probes));
 }
 
 /* The timer may have stood for a probe, or before what the records say: true when it is not the RTO's time. */
@@ -171,15 +175,15 @@ static bool probe_or_wait(struct tcp_sock *tp)
 	if (tp->loss != NULL && tp->loss->reneged)
 		return false;
 	if (tp->xmit == NULL) { /* there were records when it was set */
-		due = tp->pto_ns < tp->rto_ns && tp->backoff == 0 ? now + tp->rto_ns - tp->pto_ns : now;
-		tp->pto_ns = tp->rto_ns;
+		due = tp->pto_us < tp->rto_us && tp->backoff == 0 ? now + (tp->rto_us - tp->pto_us) * US : now;
+		tp->pto_us = tp->rto_us;
 	} else {
-		due = tp->xmit->sent_ns + backed_off(tp->rto_ns, tp->backoff);
+		due = tp->xmit->sent_ns + backed_off(tp, tp->backoff);
 		probe = tcp_tlp_due(tp);
 		if (probe != 0 && probe <= now && tcp_tlp_send(tp)) {
-			if (tp->retrans_start == 0)
-				tp->retrans_start = now;
-			due = now + tp->rto_ns; /* RFC8985:7.3 */
+			if (tp->retrans_start_ms == 0)
+				tp->retrans_start_ms = tcp_now_ms(tp->sk.engine);
+			due = now + tp->rto_us * US; /* RFC8985:7.3 */
 		} else if (probe > now && probe < due) {
 			due = probe;
 		}
@@ -205,7 +209,7 @@ static void rexmt_timeout(struct tcp_sock *tp)
 		most = tp->syncnt;
 	else if (tp->state == TCP_SYN_RECEIVED)
 		most = TCP_SYNACK_RETRIES;
-	if (!(tp->user_timeout_ms != 0 && tp->retrans_start != 0 && gave_up(tp, 0, most)) && probe_or_wait(tp))
+	if (!(tp->user_timeout_ms != 0 && tp->retrans_start_ms != 0 && gave_up(tp, 0, most)) && probe_or_wait(tp))
 		return;
 	if (gave_up(tp, tp->backoff, most)) {
 		time_out(tp, "retransmissions gave up");
@@ -221,31 +225,32 @@ static void rexmt_timeout(struct tcp_sock *tp)
 		tcp_recovery_rto(tp);
 		sock_output_later(&tp->sk);
 	}
-	rexmt_set(tp, backed_off(tp->rto_ns, tp->backoff));
+	rexmt_set(tp, backed_off(tp, tp->backoff));
 }
 
 void tcp_keepalive_restart(struct tcp_sock *tp)
 {
 	tp->keep_probes = 0;
 	if (tp->keepalive && tp->state >= TCP_ESTABLISHED)
-		tcp_timer_set(tp, TCP_T_KEEP, tp->keep_idle_s * SEC);
+		tcp_timer_set(tp, TCP_T_KEEP, (uint64_t)tp->keep_idle_s * SEC);
 	else
 		tcp_timer_stop(tp, TCP_T_KEEP);
 }
 
 void tcp_orphan_timer(struct tcp_sock *tp)
 {
-	if (tp->linger2_s < 0) /* TCP_LINGER2: not at all */
+	int seconds = tp->linger2_s;
+
+	if (seconds < 0) /* TCP_LINGER2: not at all */
 		tcp_done(tp, CV_OK, "FIN_WAIT_2 is not wanted");
 	else
-		tcp_timer_set(tp, TCP_T_LINGER,
-			(tp->linger2_s > 0 ? (uint32_t)tp->linger2_s : TCP_FIN_TIMEOUT) *
-				SEC);
+		tcp_timer_set(tp, TCP_T_LINGER, (seconds > 0 ? (uint32_t)seconds : TCP_FIN_TIMEOUT) * SEC);
 }
 
 static void keep_timeout(struct tcp_sock *tp)
 {
-	uint64_t quiet = tp->sk.engine->now_ns - tp->last_rx_ns, idle = tp->keep_idle_s * SEC;
+	uint64_t quiet = (tp->sk.engine->now_ms - tp->last_rx_ms) * MS,
+		 idle = (uint64_t)tp->keep_idle_s * SEC;
 
 	if (tp->keep_probes == 0 && quiet < idle) {
 		tcp_timer_set(tp, TCP_T_KEEP, idle - quiet);
@@ -263,7 +268,7 @@ static void keep_timeout(struct tcp_sock *tp)
 	}
 	tp->keep_probes++;
 	tcp_probe_send(tp, tp->snd_una - 1);
-	tcp_timer_set(tp, TCP_T_KEEP, tp->keep_intvl_s * SEC);
+	tcp_timer_set(tp, TCP_T_KEEP, (uint64_t)tp->keep_intvl_s * SEC);
 }
 
 static void timeout(struct tcp_sock *tp, enum tcp_timer t)
@@ -300,7 +305,7 @@ static void wheel_fired(struct engine *e, struct timer *timer)
 	struct tcp_sock *tp = cv_container_of(timer, struct tcp_sock, timer);
 
 	for (int i = 0; i < TCP_TIMERS && tp->state != TCP_CLOSED; i++) {
-		if (tp->deadline[i] == 0 || tp->deadline[i] > e->now_ns)
+		if (tp->deadline[i] == 0 || tcp_deadline_ns(e, tp->deadline[i]) > e->now_ns)
 			continue;
 		tp->deadline[i] = 0;
 		timeout(tp, (enum tcp_timer)i);

@@ -33,14 +33,11 @@ void tcp_time_wait(struct tcp_sock *tp)
 		.rcv_nxt = tp->rcv_nxt,
 		.ts_recent = tp->ts_recent,
 		.ts_offset = tp->ts_offset,
-		.since_ms = (uint32_t)(e->now_ns / MS),
+		.since_ms = e->now_ms,
 		.wnd = (uint16_t)(tp->rcv_wnd >> tp->rcv_wscale),
 		.ts_ok = tp->ts_ok};
-	tw->flow.local = tp->flow.local;
-	tw->flow.peer = tp->flow.peer;
+	tw->flow = tp->sk.flow;
 	tw->flow.kind = TCP_FLOW_TW;
-	tw->flow.reuseaddr = tp->flow.reuseaddr;
-	tw->flow.reuseport = tp->flow.reuseport;
 	timer_init(&tw->timer, tw_timeout);
 	tcp_flow_add(e, &tw->flow);
 	timer_set(&e->wheel, &tw->timer, e->now_ns + TCP_2MSL);
@@ -55,7 +52,7 @@ static void tw_ack(struct engine *e, const struct tcp_tw *tw)
 		.flags = TCP_ACK,
 		.wnd = tw->wnd,
 		.has_ts = tw->ts_ok,
-		.tsval = (uint32_t)(e->now_ns / MS) + tw->ts_offset,
+		.tsval = e->now_ms + tw->ts_offset,
 		.tsecr = tw->ts_recent};
 
 	tcp_raw_send(e, &tw->flow.local, &tw->flow.peer, &h);
@@ -85,12 +82,12 @@ bool tcp_tw_input(struct engine *e, struct tcp_tw *tw, struct tcp_seg *s)
 	if (s->fin && h->seq + s->len + 1 == tw->rcv_nxt) /* our last ACK was lost */
 		timer_set(&e->wheel, &tw->timer, e->now_ns + TCP_2MSL);
 	if ((s->len > 0 || s->fin || (h->flags & TCP_SYN) || h->seq != tw->rcv_nxt) &&
-		tcp_refused_may_ack(e, &tw->refused_ack_ns, s))
+		tcp_refused_may_ack(e, &tw->refused_ack_ms, s))
 		tw_ack(e, tw);
 	return true;
 }
 
-bool tcp_tw_yield(struct engine *e, struct tcp_flow *f)
+bool tcp_tw_yield(struct engine *e, struct sock_flow *f)
 {
 	uint32_t reuse = e->tcp->config.tw_reuse;
 	struct tcp_tw *tw;
@@ -100,7 +97,7 @@ bool tcp_tw_yield(struct engine *e, struct tcp_flow *f)
 	tw = cv_container_of(f, struct tcp_tw, flow);
 	if (reuse == 0 || (reuse == 2 && !addr_is_loopback(f->peer.addr)))
 		return false;
-	if (!tw->ts_ok || (uint32_t)(e->now_ns / MS) - tw->since_ms < TCP_TW_REUSE_MS)
+	if (!tw->ts_ok || e->now_ms - tw->since_ms < TCP_TW_REUSE_MS)
 		return false;
 	tcp_tw_free(e, tw);
 	return true;

@@ -3,8 +3,8 @@
  * Tail loss probes (RFC8985:7): when the ACK of the last flight does not come in two round trips, one segment is sent, so
  * that the peer's answer tells what is missing, long before the retransmission timer would.
  *
- * The probe's time is the retransmission timer's deadline (tcp_timer.c): more than one segment under way makes it pto_ns
- * instead of rto_ns. A single segment's probe would wait for a delayed ACK as well, which is later than its RTO:
+ * The probe's time is the retransmission timer's deadline (tcp_timer.c): more than one segment under way makes it pto_us
+ * instead of rto_us. A single segment's probe would wait for a delayed ACK as well, which is later than its RTO:
  * the probe goes then in the RTO's place, and the timer runs once more (7.2, 7.3, and Linux).
  */
 #include "stack/tcp/tcp_loss.h"
@@ -14,7 +14,7 @@
 uint64_t tcp_tlp_due(const struct tcp_sock *tp)
 {
 	const struct tcp_loss *l = tp->loss;
-	uint64_t due = tp->last_data_tx_ns + tp->pto_ns, rto = tp->xmit->sent_ns + tp->rto_ns;
+	uint64_t due = tp->last_data_tx_ns + tp->pto_us * US, rto = tp->xmit->sent_ns + tp->rto_us * US;
 
 	if (tp->backoff != 0 || tp->state < TCP_ESTABLISHED || tp->srtt_us == 0)
 		return 0;

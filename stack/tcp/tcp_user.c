@@ -24,16 +24,18 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
 	tp->ack_pending = tp->dup_owed = 0;
 	tp->pingpong = false;
-	tp->last_data_rx_ns = tp->last_data_tx_ns = 0;
+	tp->last_data_rx_ms = 0;
+	tp->last_data_tx_ns = 0;
 	tp->rcv_nxt = tp->rcv_wnd = tp->rcv_adv = 0;
 	tp->snd_wnd = tp->max_wnd = tp->ts_recent = 0;
 	tp->mss = TCP_MSS_DEFAULT;
 	tp->cwnd = TCP_INITIAL_WINDOW * TCP_MSS_DEFAULT;
 	tp->ssthresh = UINT32_MAX;
 	tp->dup_lo = tp->dup_hi = 0;
-	tp->rtt_start = tp->retrans_start = 0;
+	tp->rtt_start = 0;
+	tp->retrans_start_ms = 0;
 	tp->srtt_us = tp->rttvar_us = tp->min_rtt_us = 0;
-	tp->rto_ns = tp->pto_ns = TCP_RTO_INITIAL;
+	tp->rto_us = tp->pto_us = TCP_RTO_INITIAL / US;
 	tp->backoff = tp->probes = tp->probes_out = tp->keep_probes = 0;
 	tp->soft_error = 0;
 	tp->peer_mss = tp->pmtu = 0;
@@ -54,15 +56,15 @@ void tcp_connection_begin(struct tcp_sock *tp, const uint32_t *iss)
 {
 	struct engine *e = tp->sk.engine;
 
-	tp->flow.local = tp->sk.local;
-	tp->flow.peer = tp->sk.peer;
-	tp->flow.reuseaddr = tp->sk.reuseaddr;
-	tp->flow.reuseport = tp->sk.reuseport;
-	tcp_flow_add(e, &tp->flow);
+	if (iss == NULL)
+		tp->sk.flow.hash = tcp_flow_hash(e->tcp, &tp->sk.local, &tp->sk.peer);
+	tp->sk.flow.reuseaddr = tp->sk.reuseaddr;
+	tp->sk.flow.reuseport = tp->sk.reuseport;
+	tcp_flow_add(e, &tp->sk.flow);
 	tp->hashed = 1;
 	sequence_begin(tp, iss != NULL ? *iss : tcp_isn(e, &tp->sk.local, &tp->sk.peer));
 	tp->ts_offset = tcp_ts_offset(e, &tp->sk.local, &tp->sk.peer);
-	tp->last_rx_ns = e->now_ns;
+	tp->last_rx_ms = e->now_ms;
 }
 
 static bool source_is_ours(const struct engine *e, const uint8_t addr[16])
@@ -94,9 +96,10 @@ static int tcp_listen(struct sock *sk, uint32_t backlog)
 	struct cv_endpoint any = {0};
 	int ret;
 
-	sk->backlog = backlog;
-	if (tp->state == TCP_LISTEN)
+	if (tp->state == TCP_LISTEN) {
+		sk->accepts->backlog = backlog;
 		return 0;
+	}
 	if (tp->state != TCP_CLOSED)
 		return -CV_EINVAL;
 	if (!tp->bound_port) {
@@ -108,7 +111,7 @@ static int tcp_listen(struct sock *sk, uint32_t backlog)
 	}
 	if (tcp_port_is_listened(tp))
 		return -CV_EADDRINUSE;
-	ret = tcp_listener_open(tp);
+	ret = tcp_listener_open(tp, backlog);
 	if (ret != 0)
 		return ret;
 	tcp_start_over(tp);
@@ -132,7 +135,7 @@ static int local_choose(struct tcp_sock *tp, const struct cv_endpoint *peer)
 	if (ret != 0)
 		return ret;
 	if (tp->bound_port) {
-		struct tcp_flow *f = tcp_flow_find(sk->engine, &sk->local, peer);
+		struct sock_flow *f = tcp_flow_find(sk->engine, &sk->local, peer);
 
 		return f == NULL || tcp_tw_yield(sk->engine, f) ? 0 : -CV_EADDRNOTAVAIL;
 	}
@@ -200,7 +203,7 @@ static int tcp_disconnect(struct sock *sk)
 		struct cv_endpoint again = sk->local;
 
 		/* Still its own, whatever connections came of it. */
-		list_del(&tp->bind_node);
+		list_del(&tp->sk.node);
 		tcp_port_keep(tp, &again);
 	} else {
 		sk->local.port = 0;
@@ -351,7 +354,7 @@ static void path_mtu_lowered(struct tcp_sock *tp, uint16_t mtu)
 /* RFC1122:4.2.3.9, RFC5927: believed only when it names something that is under way. */
 void tcp_icmp_error(struct engine *e, const struct icmp_error *err)
 {
-	struct tcp_flow *f = tcp_flow_find(e, &err->local, &err->peer);
+	struct sock_flow *f = tcp_flow_find(e, &err->local, &err->peer);
 	struct tcp_sock *tp;
 
 	if (f != NULL && f->kind == TCP_FLOW_EMBRYO) {
@@ -360,7 +363,7 @@ void tcp_icmp_error(struct engine *e, const struct icmp_error *err)
 	}
 	if (f == NULL || f->kind != TCP_FLOW_SOCK)
 		return;
-	tp = cv_container_of(f, struct tcp_sock, flow);
+	tp = cv_container_of(f, struct tcp_sock, sk.flow);
 	if (seq_lt(err->seq, tp->snd_una) || seq_geq(err->seq, tp->snd_max))
 		return;
 	if (err->mtu != 0)

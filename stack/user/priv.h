@@ -11,6 +11,7 @@
 #ifndef CULVERT_USER_PRIV_H
 #define CULVERT_USER_PRIV_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -168,7 +169,6 @@ struct user_sock {
 	/* as published */
 	uint32_t status, error_seq, sndbuf, rcvbuf;
 	uint64_t tx_acked, rx_notify, rx_urgent;
-	struct cv_endpoint local, peer;
 
 	/* receive */
 	uint64_t rx_produced, rx_consumed;
@@ -193,6 +193,7 @@ struct user_sock {
 	bool listen_done;                  /* they are all there */
 	uint32_t free_next;
 };
+static_assert(sizeof(struct user_sock) <= 256, "a connection is small");
 
 struct user_group {
 	struct user *u;

@@ -126,24 +126,15 @@ void user_sock_publish_tx(struct user_sock *us)
 	user_notify(us, US_TX_MOVED);
 }
 
-static bool endpoint_is_same(const struct cv_endpoint *a, const struct cv_endpoint *b)
+static void publish_endpoints(const struct user_sock *us, struct cv_sock *rec)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
-}
+	struct cv_endpoint local, peer; /* whole before they are seen: mostly they are what stands there */
 
-static void publish_endpoints(struct user_sock *us, struct cv_sock *rec)
-{
-	const struct sock *sk = us->sk;
-
-	if (!endpoint_is_same(&us->local, &sk->local)) {
-		us->local = sk->local;
-		sock_endpoint_out(&rec->local, &sk->local);
-	}
-	if (!endpoint_is_same(&us->peer, &sk->peer)) {
-		us->peer = sk->peer;
-		sock_endpoint_out(&rec->peer, &sk->peer);
-	}
-	rec->v6only = sk->v6only;
+	sock_endpoint_out(&local, &us->sk->local);
+	sock_endpoint_out(&peer, &us->sk->peer);
+	rec->local = local;
+	rec->peer = peer;
+	rec->v6only = us->sk->v6only;
 }
 
 static void publish_connected(struct user_sock *us, struct cv_sock *rec)

@@ -379,7 +379,7 @@ static bool listener_take(struct user_sock *us)
 	struct user_sock *conn;
 	struct sock *sk;
 
-	if (us->sk->acceptq_len == 0)
+	if (sock_accepts_n(us->sk) == 0)
 		return false;
 	conn = user_sock_alloc(g);
 	if (!conn || (!far && !user_rx_connection(us, conn->handle))) {

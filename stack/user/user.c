@@ -197,7 +197,7 @@ static void sock_info(const struct user_sock *us, struct user_sock_info *info)
 		/* Those in its chain that nobody took, whichever worker's they are, and those not yet there. */
 		uint64_t taken = SEG_LOAD(&us->g->records[us->index].rx_consumed);
 
-		info->recvq = sk->acceptq_len;
+		info->recvq = sock_accepts_n(sk);
 		if (taken >= us->rx_consumed && taken <= us->rx_produced)
 			info->recvq += (uint32_t)(us->rx_produced - taken);
 		info->sendq = us->backlog;

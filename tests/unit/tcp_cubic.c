@@ -25,7 +25,7 @@ static struct bed bed;
 static void begin(uint32_t cwnd, uint32_t rtt_ms)
 {
 	memset(&bed, 0, sizeof(bed));
-	bed.e.now_ns = 5 * SEC;
+	engine_set_now(&bed.e, 5 * SEC);
 	bed.tp.sk.engine = &bed.e;
 	bed.tp.mss = MSS;
 	bed.tp.cc = &tcp_cc_cubic;

@@ -72,7 +72,7 @@ static bool has_connection(void *ctx)
 {
 	const struct sock *sk = ctx;
 
-	return sk->acceptq_len > 0;
+	return sock_accepts_n(sk) > 0;
 }
 
 /* Connects, is accepted, and is heard; both sides have all that they would have without a flood. */

@@ -18,7 +18,7 @@ static bool connected(void *ctx)
 {
 	const struct ends *p = ctx;
 
-	return (p->client->status & CV_ST_CONNECTED) != 0 && p->listener->acceptq_len > 0;
+	return (p->client->status & CV_ST_CONNECTED) != 0 && sock_accepts_n(p->listener) > 0;
 }
 
 static void client_connect(struct world *w, struct ends *p)

@@ -24,7 +24,7 @@ static bool all_connected(void *ctx)
 {
 	const struct streams *s = ctx;
 
-	return s->listener->acceptq_len == s->n;
+	return sock_accepts_n(s->listener) == s->n;
 }
 
 static void streams_open(struct streams *s, unsigned n, uint64_t delay_ns)

@@ -76,7 +76,7 @@ static struct sock *listener;
 
 /* --- a connection in a state --------------------------------------------------------------------- */
 
-static struct tcp_flow *flow(void)
+static struct sock_flow *flow(void)
 {
 	const struct cv_endpoint local = world_endpoint(0, s->port), peer = world_endpoint(1, s->peer_port);
 
@@ -151,7 +151,7 @@ static struct sock *state_reach(unsigned state)
 static struct target target_of(unsigned state, struct sock *sk)
 {
 	struct target t = {.sk = sk, .rcv_nxt = 1, .rcv_wnd = 65535, .una = 1, .max = 1};
-	const struct tcp_flow *f = flow();
+	const struct sock_flow *f = flow();
 
 	if (f != NULL && f->kind == TCP_FLOW_SOCK) {
 		const struct tcp_sock *tp = tcp_of(sk);
@@ -243,7 +243,7 @@ static unsigned state_of_sock(const struct sock *sk)
 
 static unsigned state_now(const struct cell *c, struct sock *sk)
 {
-	const struct tcp_flow *f = flow();
+	const struct sock_flow *f = flow();
 
 	if (f != NULL && f->kind == TCP_FLOW_EMBRYO)
 		return SYN_RECEIVED;
@@ -266,7 +266,7 @@ static enum taken taken_of(const struct sock *sk, uint64_t before)
 /* Nothing of the cell is left. */
 static void forget(struct sock *sk)
 {
-	struct tcp_flow *f;
+	struct sock_flow *f;
 
 	if (sk != NULL)
 		sock_close(sk, true);

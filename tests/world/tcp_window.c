@@ -128,12 +128,12 @@ T(silence__data_again__window_halves_with_each_rto)
 		acknowledge(s, sk);
 	before = tp->cwnd;
 	assert_true(before > 16 * iw);
-	script_wait(s, tp->rto_ns * 5 / 2);
+	script_wait(s, tp->rto_us * US * 5 / 2);
 	script_write(s, sk, 10);
 	acknowledge(s, sk);
 	assert_int_equal(tp->cwnd, before / 4);
 	assert_int_equal(tp->ssthresh, UINT32_MAX);
-	script_wait(s, 100 * tp->rto_ns);
+	script_wait(s, 100 * tp->rto_us * US);
 	script_write(s, sk, 10);
 	acknowledge(s, sk);
 	assert_int_equal(tp->cwnd, iw);
