@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One device: which of its offloads are used, its queues and how it spreads flows over them, its start. Called by ports.c
- * when it opens a port. */
+/* One device: which of its offloads are used, its queues and how it spreads flows over them, its
+ * start. Called by ports.c when it opens a port. */
 #include "dpdk/ports_priv.h"
 
 #include <errno.h>
@@ -15,16 +15,31 @@
 #define TX_DESC 512
 #define RSS_KEY_MOST 64
 
+/* Whether a program's segment is out of the driver's reach: a real device sees what was mapped for
+ * it, and virtio-user's other end what it was shown. The drivers named here read frames with the
+ * processor. */
+static bool needs_own_memory(const char *driver)
+{
+	static const char *const by_processor[] = {"net_tap", "net_memif", "net_af_packet",
+		"net_af_xdp", "net_vhost", "net_pcap", "net_null"};
+
+	for (size_t i = 0; i < sizeof(by_processor) / sizeof(by_processor[0]); i++)
+		if (strcmp(driver, by_processor[i]) == 0)
+			return false;
+	return true;
+}
+
 /* The TAP driver sums in software, and wrongly over segments of odd length: the stack does it. */
-static void offloads_choose(struct ports_port *q, const struct rte_eth_dev_info *info,
-	struct rte_eth_conf *conf)
+static void offloads_choose(
+	struct ports_port *q, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
 {
 	const struct config_port *o = q->config;
 	const uint64_t rx = RTE_ETH_RX_OFFLOAD_CHECKSUM;
 	const uint64_t tx4 = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 
 	conf->txmode.offloads = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	/* What lies in a program's segment is not in the memory that a zero-copy memif shows to its other end. */
+	/* What lies in a program's segment is not in the memory that a zero-copy memif shows to its
+	 * other end. */
 	q->one_segment = conf->txmode.offloads == 0 || memif_is_zero_copy(o->device);
 	if (q->tap || (o->checksum != CHECKSUM_AUTO && o->checksum != CHECKSUM_OFFLOAD))
 		return;
@@ -42,11 +57,15 @@ static void offloads_choose(struct ports_port *q, const struct rte_eth_dev_info 
 	}
 }
 
-/* Who cuts super-segments. The TAP driver cuts in software, too, with wrong checksums and a pool of its own. */
-static void tso_choose(struct ports_port *q, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+/* Who cuts super-segments. The TAP driver cuts in software, too, with wrong checksums and a pool of
+ * its own. */
+static void tso_choose(
+	struct ports_port *q, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
 {
+	/* Behind virtio somebody makes the IPv4 checksums of what he cuts without being asked. */
 	const uint64_t needs =
-		RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+		RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS |
+		(strncmp(q->driver, "net_virtio", 10) == 0 ? 0 : RTE_ETH_TX_OFFLOAD_IPV4_CKSUM);
 
 	q->stack.tso = PORT_TSO_NONE;
 	if (q->config->tso == TSO_TRUSTED)
@@ -60,9 +79,10 @@ static void tso_choose(struct ports_port *q, const struct rte_eth_dev_info *info
 	}
 }
 
-/* As many as there are workers, if the device has them. A memif's other end gives out its frames as it likes, and a
- * queue that it has not made must not be polled. */
-static uint16_t queues_choose(const struct ports *p, const struct ports_port *q, const struct rte_eth_dev_info *info)
+/* As many as there are workers, if the device has them. A memif's other end gives out its frames as
+ * it likes, and a queue that it has not made must not be polled. */
+static uint16_t queues_choose(
+	const struct ports *p, const struct ports_port *q, const struct rte_eth_dev_info *info)
 {
 	uint16_t n = memif_is(q->config->device) ? 1 : p->workers;
 
@@ -71,9 +91,11 @@ static uint16_t queues_choose(const struct ports *p, const struct ports_port *q,
 	return n > 0 ? n : 1;
 }
 
-/* The key of crew.h: then a device's queue is mostly its flow's owner's. The TAP driver would do it by rules for the
- * kernel's traffic control; the kernel by itself brings a flow's frames by the queue that its answers go by. */
-static void rss_choose(struct ports_port *q, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf, uint8_t *key)
+/* The key of crew.h: then a device's queue is mostly its flow's owner's. The TAP driver would do it
+ * by rules for the kernel's traffic control; the kernel by itself brings a flow's frames by the
+ * queue that its answers go by. */
+static void rss_choose(struct ports_port *q, const struct rte_eth_dev_info *info,
+	struct rte_eth_conf *conf, uint8_t *key)
 {
 	const uint64_t kinds = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
 
@@ -93,7 +115,8 @@ static void rss_table(const struct ports_port *q, const struct rte_eth_dev_info 
 {
 	struct rte_eth_rss_reta_entry64 table[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
 
-	if (q->queues == 1 || q->tap || info->reta_size == 0 || info->reta_size > RTE_ETH_RSS_RETA_SIZE_512)
+	if (q->queues == 1 || q->tap || info->reta_size == 0 ||
+		info->reta_size > RTE_ETH_RSS_RETA_SIZE_512)
 		return;
 	memset(table, 0, sizeof(table));
 	for (unsigned i = 0; i < info->reta_size; i++) {
@@ -105,7 +128,8 @@ static void rss_table(const struct ports_port *q, const struct rte_eth_dev_info 
 		log_line(LOG_DEBUG, "port %s: its table of queues is its own", q->stack.name);
 }
 
-static int queues_setup(struct ports_port *q, struct rte_mempool *pool, uint16_t rxd, uint16_t txd, const char **step)
+static int queues_setup(struct ports_port *q, struct rte_mempool *pool, uint16_t rxd, uint16_t txd,
+	const char **step)
 {
 	int status = 0;
 
@@ -120,7 +144,8 @@ static int queues_setup(struct ports_port *q, struct rte_mempool *pool, uint16_t
 	return status;
 }
 
-int ports_device_start(struct ports *p, struct ports_port *q, struct rte_mempool *pool, const char **step)
+int ports_device_start(
+	struct ports *p, struct ports_port *q, struct rte_mempool *pool, const char **step)
 {
 	uint8_t key[RSS_KEY_MOST];
 	struct rte_eth_conf conf = {0};
@@ -134,17 +159,21 @@ int ports_device_start(struct ports *p, struct ports_port *q, struct rte_mempool
 		return status;
 	snprintf(q->driver, sizeof(q->driver), "%s", info.driver_name);
 	q->tap = strcmp(q->driver, "net_tap") == 0;
+	q->own_memory = needs_own_memory(q->driver);
 	offloads_choose(q, &info, &conf);
 	tso_choose(q, &info, &conf);
 	if (q->config->pci && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_VLAN_INSERT)) {
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
 		q->stack.tx_vlan = true;
 	}
-	q->stack.ifindex = (uint16_t)(info.if_index > 0 && info.if_index < IFINDEX_OWN ? info.if_index : IFINDEX_OWN + q->stack.id);
+	q->stack.ifindex = (uint16_t)(info.if_index > 0 && info.if_index < IFINDEX_OWN
+					      ? info.if_index
+					      : IFINDEX_OWN + q->stack.id);
 	q->offloads = q->stack.tx_l4_cksum || q->stack.tx_ip_cksum;
 	conf.intr_conf.rxq = q->tap || q->config->pci;
 	/* The TAP driver (22.11) claims to tell, keeps its state by netlink, and calls nobody. */
-	q->link_told = !q->tap && info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+	q->link_told =
+		!q->tap && info.dev_flags != NULL && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
 	conf.intr_conf.lsc = q->link_told;
 	q->queues = queues_choose(p, q, &info);
 	rss_choose(q, &info, &conf, key);
@@ -166,11 +195,12 @@ int ports_device_start(struct ports *p, struct ports_port *q, struct rte_mempool
 		return status;
 	rss_table(q, &info);
 	rte_eth_promiscuous_enable(q->ethdev);
-	rte_eth_allmulticast_enable(q->ethdev); /* groups are sorted out by the stack; some devices have no other mode */
+	rte_eth_allmulticast_enable(q->ethdev); /* groups are sorted out by the stack; some devices
+						   have no other mode */
 	rte_eth_macaddr_get(q->ethdev, &mac);
 	memcpy(q->stack.mac, mac.addr_bytes, 6);
-	/* The kernel's end of the TAP has the driver's address. With one address for both, each would find its
-	 * IPv6 link-local address taken by the other. */
+	/* The kernel's end of the TAP has the driver's address. With one address for both, each
+	 * would find its IPv6 link-local address taken by the other. */
 	if (q->tap)
 		q->stack.mac[5] ^= 1;
 	return 0;

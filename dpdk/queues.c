@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A worker's way to the devices: bursts in and out of its queue pair, and frames lent to the worker that has one. Called by the
- * engine on every turn. */
+/* A worker's way to the devices: bursts in and out of its queue pair, and frames lent to the worker
+ * that has one. Called by the engine on every turn. */
 #include "dpdk/ports_priv.h"
 
 #include <stdlib.h>
@@ -21,8 +21,35 @@ static void flatten(struct rte_mbuf **pkts, uint16_t n)
 	}
 }
 
-static uint16_t queue_send(const struct ports_port *q, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+static bool is_outside(const struct rte_mbuf *m)
 {
+	while (m != NULL && RTE_MBUF_DIRECT(m))
+		m = m->next;
+	return m != NULL;
+}
+
+/* Copies what lies in programs' memory. Returns how many of the frames may be sent. */
+static uint16_t take_in(struct rte_mempool *pool, struct rte_mbuf **pkts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *copy;
+
+		if (!is_outside(pkts[i]))
+			continue;
+		copy = rte_pktmbuf_copy(pkts[i], pool, 0, UINT32_MAX);
+		if (copy == NULL)
+			return i;
+		rte_pktmbuf_free(pkts[i]);
+		pkts[i] = copy;
+	}
+	return n;
+}
+
+static uint16_t queue_send(const struct ports *p, const struct ports_port *q, uint16_t queue,
+	struct rte_mbuf **pkts, uint16_t n)
+{
+	if (q->own_memory)
+		n = take_in(p->pool, pkts, n);
 	if (q->one_segment)
 		flatten(pkts, n);
 	if (q->offloads) /* some drivers want headers otherwise than others, and see to it here */
@@ -30,7 +57,8 @@ static uint16_t queue_send(const struct ports_port *q, uint16_t queue, struct rt
 	return rte_eth_tx_burst(q->ethdev, queue, pkts, n);
 }
 
-/* --- workers without a queue ---------------------------------------------------------------------- */
+/* --- workers without a queue
+ * ---------------------------------------------------------------------- */
 
 /* Frames of workers without a queue. */
 int ports_lent_prepare(struct ports *p, struct ports_port *q)
@@ -48,14 +76,11 @@ int ports_lent_prepare(struct ports *p, struct ports_port *q)
 /* What refers to a program's memory is given back by its own worker only: others send a copy. */
 static struct rte_mbuf *frame_lend(const struct ports_view *v, struct rte_mbuf *m)
 {
-	for (const struct rte_mbuf *s = m; s != NULL; s = s->next) {
-		if (!RTE_MBUF_DIRECT(s))
-			return rte_pktmbuf_copy(m, v->ports->pool, 0, UINT32_MAX);
-	}
-	return m;
+	return is_outside(m) ? rte_pktmbuf_copy(m, v->ports->pool, 0, UINT32_MAX) : m;
 }
 
-static uint16_t frames_lend(struct ports_view *v, struct ports_port *q, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t frames_lend(
+	struct ports_view *v, struct ports_port *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct spsc *r = &q->lent[v->worker];
 	uint16_t done = 0;
@@ -76,7 +101,8 @@ static uint16_t frames_lend(struct ports_view *v, struct ports_port *q, struct r
 	return done;
 }
 
-static void lent_send(const struct ports_port *q, uint16_t queue, struct spsc *r)
+static void lent_send(
+	const struct ports *p, const struct ports_port *q, uint16_t queue, struct spsc *r)
 {
 	struct rte_mbuf *pkts[LENT_BURST];
 	uint32_t tail = spsc_tail(r), have = tail - r->head;
@@ -86,7 +112,7 @@ static void lent_send(const struct ports_port *q, uint16_t queue, struct spsc *r
 		pkts[n] = (void *)(uintptr_t)*spsc_at(r, n);
 		n++;
 	}
-	sent = n > 0 ? queue_send(q, queue, pkts, n) : 0;
+	sent = n > 0 ? queue_send(p, q, queue, pkts, n) : 0;
 	while (sent-- > 0)
 		spsc_take_done(r);
 }
@@ -104,7 +130,8 @@ bool ports_lent(const struct ports_view *v)
 	return false;
 }
 
-/* --- the engine's rx and tx ------------------------------------------------------------------------ */
+/* --- the engine's rx and tx
+ * ------------------------------------------------------------------------ */
 
 uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max)
 {
@@ -113,8 +140,9 @@ uint16_t ports_rx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t max
 
 	if (v->worker >= q->queues || q->waits_for_peer)
 		return 0;
-	for (uint16_t k = v->worker + q->queues; k < v->ports->workers; k = (uint16_t)(k + q->queues))
-		lent_send(q, v->worker, &q->lent[k]);
+	for (uint16_t k = v->worker + q->queues; k < v->ports->workers;
+		k = (uint16_t)(k + q->queues))
+		lent_send(v->ports, q, v->worker, &q->lent[k]);
 	return rte_eth_rx_burst(q->ethdev, v->worker, pkts, max);
 }
 
@@ -125,5 +153,5 @@ uint16_t ports_tx(void *ctx, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 
 	if (v->worker >= q->queues)
 		return frames_lend(v, q, pkts, n);
-	return queue_send(q, v->worker, pkts, n);
+	return queue_send(v->ports, q, v->worker, pkts, n);
 }
