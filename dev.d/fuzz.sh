@@ -98,7 +98,7 @@ fuzz_merge() { # DIRECTORY TARGET...
 		"$CULVERT_ROOT/$(build_directory fuzz)/tests/fuzz/fuzzer_$target" -merge=1 -max_len=4096 "$merged/$target" \
 			"$seeds" "$dir/$target" >"$dir/$target.merge" 2>&1 || die "$target: see $dir/$target.merge"
 		# libFuzzer adds the smallest that reach most first; names that are not digests are regressions, and stay.
-		find "$seeds" -type f -regextype posix-extended -regex '.*/[0-9a-f]{40}' -delete
+		find "$seeds" -type f -regextype posix-extended -regex '.*/[0-9a-f]{12,40}' -delete
 		kept=0
 		while ((kept < most)) && read -r file; do
 			cp "$file" "$seeds/"

@@ -7,6 +7,7 @@
 #include "stack/tcp/tcp_loss.h"
 
 #define CKSUM_OFF 16
+#define MSS_LEAST 48u /* Linux's tcp_min_snd_mss: 40 bytes of options and 8 of data */
 
 /* IP and TCP headers without options (RFC9293:3.7.1). */
 static uint32_t headers_to(const uint8_t peer[16])
@@ -34,16 +35,16 @@ uint16_t tcp_mss_offer(const struct ip_path *path, const uint8_t peer[16], uint1
 
 void tcp_mss_update(struct tcp_sock *tp)
 {
-	uint32_t mtu = tp->path.pmtu, mss = mtu > 108 ? mtu - headers(tp) : 48u;
+	uint32_t mtu = tp->path.pmtu, mss = mtu > 60 + MSS_LEAST ? mtu - headers(tp) : MSS_LEAST;
 
 	tp->pmtu = tp->path.pmtu;
 	if (tp->peer_mss != 0 && tp->peer_mss < mss)
 		mss = tp->peer_mss;
 	if (tp->user_mss != 0 && tp->user_mss < mss)
 		mss = tp->user_mss;
-	if (tp->ts_ok)
-		mss -= 12;
-	tp->mss = mss < 36 ? 36 : mss;
+	if (mss < MSS_LEAST) /* whatever the peer says: with all options there is room for data left */
+		mss = MSS_LEAST;
+	tp->mss = tp->ts_ok ? mss - 12 : mss;
 }
 
 uint32_t tcp_segment_max(const struct tcp_sock *tp)

@@ -240,6 +240,23 @@ static void syns_without_mss(struct world *w)
 	}
 }
 
+/* A peer that names less than the options take must not make the length of our segments negative. */
+T(mss__peer_names_one_with_timestamps__segments_of_36_as_linux)
+{
+	START;
+	struct sock *sk;
+
+	s->mss = 1;
+	s->ts = true;
+	sk = script_established_passive(s, NULL);
+	script_write(s, sk, 100);
+	script_expect(s, TCP_ACK, 1, 1, 36);
+	script_expect(s, TCP_ACK, 37, 1, 36);
+	script_expect(s, TCP_ACK, 73, 1, 28);
+	script_send(s, TCP_ACK, 1, 101, NULL, 0);
+	gone(s, sk);
+}
+
 /* MUST-15: 1,220 over IPv6. */
 T(mss__ipv6_peer_names_none__1220)
 {
@@ -520,6 +537,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(window__shut__a_reset_counts),
 		cmocka_unit_test(window__shut__acknowledgments_and_urgent_pointers_count),
 		cmocka_unit_test(mss__peer_names_none__536),
+		cmocka_unit_test(mss__peer_names_one_with_timestamps__segments_of_36_as_linux),
 		cmocka_unit_test(mss__ipv6_peer_names_none__1220),
 		cmocka_unit_test(mss__of_the_link__in_the_syn_only),
 		cmocka_unit_test(mss__segments__are_less_by_their_options),
