@@ -118,12 +118,23 @@ static void begin(struct tcp_sock *tp, const struct tcp_acked *a)
 	rate(tp, a);
 }
 
+/* Back to ssthresh, to which PRR has brought it as a rule. Where the peer went silent for a while much less is under way, and
+ * to send the rest at once would be a burst of as much (RFC6582:3.2 step 3): no more than a connection begins with; slow
+ * start does the rest. */
+static void window_after(struct tcp_sock *tp)
+{
+	uint32_t pipe = tcp_pipe(tp), cwnd = tp->cwnd > pipe ? tp->cwnd : pipe;
+
+	cwnd += tcp_initial_window(tp);
+	tp->cwnd = cwnd < tp->ssthresh ? cwnd : tp->ssthresh;
+}
+
 static void end(struct tcp_sock *tp)
 {
 	struct tcp_loss *l = tp->loss;
 
 	if (tp->in_recovery)
-		tp->cwnd = tp->ssthresh;
+		window_after(tp);
 	if (!l->cwr)
 		tcp_rack_recovered(tp);
 	tp->in_recovery = tp->rto_recovery = 0;

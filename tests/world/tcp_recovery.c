@@ -232,6 +232,32 @@ T(reduction__nothing_waits__half_of_what_is_left)
 	assert_int_equal(ssthresh_after_burst(false), 3 * N);
 }
 
+/* All but the last of sixty seem lost and were only late: when they are acknowledged nearly nothing is under way, and
+ * the window of 42 does not go out at once. */
+T(recovery_ends__little_under_way__no_burst)
+{
+	START;
+	struct sock *sk = ten_under_way(s);
+	struct tcp_sock *tp = tcp_of(sk);
+	unsigned burst = 0;
+
+	tp->cwnd = 60 * N;
+	script_write(s, sk, 290 * N);
+	script_wait(s, RTT);
+	told(s, 0, 59, 60);
+	script_wait(s, RTT / 2);
+	assert_int_equal(tp->in_recovery, 1);
+	assert_int_equal(tp->ssthresh, 42 * N);
+	s->head = s->tail;
+	script_send(s, TCP_ACK, 1, tp->snd_max - tp->iss, NULL, 0);
+	assert_int_equal(tp->in_recovery, 0);
+	script_wait(s, MS);
+	for (; s->head != s->tail; s->head++)
+		burst++;
+	assert_in_range(burst, 10, 15);
+	gone(s, sk);
+}
+
 /* --- RACK (RFC8985:6.2) ------------------------------------------------------------------------------ */
 
 T(rack__as_much_sacked_as_three_segments__lost_at_once)
@@ -776,6 +802,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(two_duplicates__sack__a_new_segment_each),
 		cmocka_unit_test(reduction__acks_and_loss_in_one_burst__half_of_what_was_under_way_before),
 		cmocka_unit_test(reduction__nothing_waits__half_of_what_is_left),
+		cmocka_unit_test(recovery_ends__little_under_way__no_burst),
 		cmocka_unit_test(rack__as_much_sacked_as_three_segments__lost_at_once),
 		cmocka_unit_test(rack__one_sacked__lost_after_a_quarter_of_the_round_trip),
 		cmocka_unit_test(rack__reordering_was_seen__waits_though_much_is_sacked),

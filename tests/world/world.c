@@ -235,6 +235,15 @@ static bool frame_is_arp(const uint8_t *frame)
 	return frame[12] == 0x08 && frame[13] == 0x06;
 }
 
+static bool is_lost(struct world *w, int to, const uint8_t *frame, uint32_t len)
+{
+	if (w->link.spares_arp && frame_is_arp(frame))
+		return false;
+	if (w->link.drop_nth != 0 && len > WORLD_SMALL && ++w->wire[to].large % w->link.drop_nth == 0)
+		return true;
+	return chance(w, w->link.loss);
+}
+
 static void frame_send(struct world_host *h, uint8_t *data, uint32_t len)
 {
 	struct world *w = h->w;
@@ -252,7 +261,7 @@ static void frame_send(struct world_host *h, uint8_t *data, uint32_t len)
 	at += w->link.delay_ns;
 	if (chance(w, w->link.reorder))
 		at += w->link.reorder_ns;
-	if ((w->link.spares_arp && frame_is_arp(data)) || !chance(w, w->link.loss))
+	if (!is_lost(w, 1 - h->index, data, len))
 		wire_put(w, 1 - h->index, data, len, at);
 	if (chance(w, w->link.duplicate))
 		wire_put(w, 1 - h->index, data, len, at);

@@ -21,12 +21,15 @@
 #define WORLD_FRAME_BYTES (65535 + 18) /* the largest */
 #define WORLD_BUFFER_BYTES 2048        /* of a frame in one packet buffer; larger frames come as chains */
 
+#define WORLD_SMALL 200 /* bytes: acknowledgements are less */
+
 /* Each way alike. A frame waits in the bottleneck's queue, if there is one, and then takes delay_ns. */
 struct world_link {
 	uint64_t delay_ns;
 	/* in 1/1000 of the frames */
 	unsigned loss, duplicate, reorder, corrupt;
 	uint64_t reorder_ns; /* how much later a reordered frame comes */
+	uint32_t drop_nth;   /* of the frames of more than WORLD_SMALL bytes every so-manyth is lost; 0: none */
 	bool spares_arp;     /* no ARP frame is lost: the loss is behind the first hop, as mostly in life */
 	/* The bottleneck. Bytes are those of frames, Ethernet header included. */
 	uint64_t rate_bps;    /* bits a second; 0: no bottleneck */
@@ -48,6 +51,7 @@ struct world_wire {
 	uint64_t busy_until_ns; /* until the bottleneck has sent what waits */
 	uint64_t queued_max;   /* the most bytes that waited; a test may set it back */
 	uint64_t queue_drops, marks, bytes /* that passed the bottleneck */;
+	uint64_t large; /* frames of more than WORLD_SMALL bytes that passed it */
 };
 
 #define WORLD_WORKERS_MAX 4
