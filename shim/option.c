@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Socket options of engine sockets: what the shim serves itself, and option.def by the engine. */
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h> /* all of struct tcp_info, which netinet/tcp.h cuts */
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/time.h>
@@ -43,6 +43,17 @@ static unsigned find(int level, int name)
 			return i;
 	}
 	return 0;
+}
+
+/* As an option of this socket; 0: the engine's sockets of that kind do not have it. */
+static unsigned find_of(const struct file *f, int level, int name)
+{
+	unsigned i = find(level, name);
+
+	if ((level == IPPROTO_IPV6 && f->family == AF_INET) ||
+		(i == CV_OPT_MAX_PACING_RATE && f->type == SOCK_DGRAM))
+		return 0;
+	return i;
 }
 
 void option_note(struct file *f, int level, int name, const void *value, socklen_t len)
@@ -164,9 +175,31 @@ static int give_tcp_info(const struct cv_tcp_info *c, void *value, socklen_t *le
 		.tcpi_reordering = c->reordering,
 		.tcpi_rcv_rtt = c->rcv_rtt,
 		.tcpi_rcv_space = c->rcv_space,
-		.tcpi_total_retrans = c->total_retrans};
+		.tcpi_total_retrans = c->total_retrans,
+		.tcpi_pacing_rate = c->pacing_rate,
+		.tcpi_max_pacing_rate = c->max_pacing_rate,
+		.tcpi_bytes_acked = c->bytes_acked,
+		.tcpi_bytes_received = c->bytes_received,
+		.tcpi_segs_out = c->segs_out,
+		.tcpi_segs_in = c->segs_in,
+		.tcpi_notsent_bytes = c->notsent_bytes,
+		.tcpi_min_rtt = c->min_rtt,
+		.tcpi_data_segs_in = c->data_segs_in,
+		.tcpi_data_segs_out = c->data_segs_out,
+		.tcpi_bytes_sent = c->bytes_sent,
+		.tcpi_bytes_retrans = c->bytes_retrans,
+		.tcpi_dsack_dups = c->dsack_dups,
+		.tcpi_snd_wnd = c->snd_wnd};
 
 	return give(&t, sizeof(t), value, len);
+}
+
+/* As Linux: a caller with room for 32 bits only gets as much as they hold. */
+static int give_rate(uint64_t rate, void *value, socklen_t *len)
+{
+	uint32_t low = rate < UINT32_MAX ? (uint32_t)rate : UINT32_MAX;
+
+	return *len >= sizeof(rate) ? give(&rate, sizeof(rate), value, len) : give(&low, sizeof(low), value, len);
 }
 
 static int engine_get(struct file *f, unsigned i, void *value, socklen_t *len)
@@ -179,6 +212,12 @@ static int engine_get(struct file *f, unsigned i, void *value, socklen_t *len)
 
 	if (error < 0)
 		return error;
+	if (i == CV_OPT_MAX_PACING_RATE) {
+		uint64_t rate;
+
+		memcpy(&rate, reply, sizeof(rate));
+		return give_rate(rate, value, len);
+	}
 	if (i != CV_OPT_TCP_INFO)
 		return give(
 			reply, defs[i].is_int ? (socklen_t)sizeof(int) : (socklen_t)n, value, len);
@@ -225,8 +264,8 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 			break;
 		}
 	}
-	i = find(level, name);
-	if (i != 0 && !(level == IPPROTO_IPV6 && f->family == AF_INET)) {
+	i = find_of(f, level, name);
+	if (i != 0) {
 		int error = engine_get(f, i, value, len);
 
 		if (error != -ENOPROTOOPT || f->type == SOCK_DGRAM)
@@ -242,7 +281,7 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 	struct cv_sock *rec = f->mux.rec;
 	struct timeval tv;
 	struct linger linger;
-	unsigned i = level == IPPROTO_IPV6 && f->family == AF_INET ? 0 : find(level, name);
+	unsigned i = find_of(f, level, name);
 	int v, error;
 
 	if (i != 0) {

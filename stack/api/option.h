@@ -52,6 +52,7 @@ struct cv_tcp_info {
 	uint32_t rcv_rtt, rcv_space, total_retrans, notsent_bytes, min_rtt, snd_wnd;
 	uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
 	uint32_t segs_out, segs_in, data_segs_in, data_segs_out, reordering, dsack_dups;
+	uint64_t pacing_rate, max_pacing_rate; /* bytes in a second; UINT64_MAX: no bound */
 };
 
 /* Linux's numbers, so that TCP_INFO and `culvert ss` agree with the tools. */

@@ -35,7 +35,8 @@ int tcp_init(struct engine *e)
 		return -CV_ENOMEM;
 	if (pool_init(&t->tws, sizeof(struct tcp_tw), e->config.tcp_max) != 0 ||
 		pool_init(&t->embryos, sizeof(struct tcp_embryo), e->config.tcp_max) != 0 ||
-		pool_init(&t->listeners, sizeof(struct tcp_listener), e->config.tcp_max) != 0)
+		pool_init(&t->listeners, sizeof(struct tcp_listener), e->config.tcp_max) != 0 ||
+		pool_init(&t->paces, sizeof(struct tcp_pace), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
 	troubles = e->config.tcp_max / TROUBLED_PART > TROUBLED_MIN ? e->config.tcp_max / TROUBLED_PART : TROUBLED_MIN;
 	if (pool_init(&t->losses, sizeof(struct tcp_loss), troubles) != 0 ||
@@ -86,6 +87,7 @@ void tcp_fini(struct engine *e)
 	pool_fini(&t->embryos);
 	pool_fini(&t->listeners);
 	pool_fini(&t->xmits);
+	pool_fini(&t->paces);
 	free(t->flows);
 	free(t->ports);
 	free(t);
@@ -147,6 +149,7 @@ void tcp_leave(struct tcp_sock *tp)
 	if (tp->state != TCP_CLOSED || !tp->closed)
 		return;
 	tcp_port_unbind(tp);
+	tcp_pace_drop(tp);
 	sock_fini(&tp->sk);
 	pool_put(&tp->sk.engine->tcp->socks, tp);
 }

@@ -94,6 +94,7 @@ struct tcp_sock;
 struct tcp_xmit;
 struct tcp_loss;
 struct tcp_ooo;
+struct tcp_pace;
 
 /* What happens to a connection besides ACKs, for its congestion control. */
 enum tcp_cc_event {
@@ -164,6 +165,7 @@ struct tcp_sock {
 	struct tcp_xmit *xmit, *xmit_last; /* what is under way, with the time; NULL: nothing, or no records */
 	struct tcp_loss *loss; /* NULL: nothing that we sent is missing (tcp_loss.h) */
 	struct tcp_ooo *ooo;   /* NULL: nothing waits for a gap to close */
+	struct tcp_pace *pace; /* NULL: what may be sent is sent at once */
 	const struct tcp_cc *cc;
 	uint32_t deadline[TCP_TIMERS]; /* tcp_deadline(); 0: not set */
 	uint32_t rtt_seq;
@@ -273,7 +275,7 @@ struct tcp_fastopen_peer {
 #define TCP_BINDS 4096u
 
 struct tcp {
-	struct pool losses, ooos, xmits; /* tcp_loss.h */
+	struct pool losses, ooos, xmits, paces; /* tcp_loss.h */
 	struct pool socks, tws, embryos, listeners;
 	struct engine_tcp_config config;
 	struct sock_flow **flows; /* buckets */

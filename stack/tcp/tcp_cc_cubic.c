@@ -166,16 +166,37 @@ static void hystart_round(struct tcp_sock *tp, struct hystart *h)
 		hystart_end(tp);
 }
 
+static uint32_t thresh_of(uint32_t min_us)
+{
+	uint32_t thresh = min_us / 8;
+
+	thresh = thresh > RTT_THRESH_MIN_US ? thresh : RTT_THRESH_MIN_US;
+	return thresh < RTT_THRESH_MAX_US ? thresh : RTT_THRESH_MAX_US;
+}
+
+/* Of a paced connection no burst of its own makes the round trip longer: a few ACKs in a row that tell of it tell that
+ * the path is full. It is high time: paced, the path shows nothing until the window is near what it holds, a
+ * round's least would tell one round later, and rounds in CSS would go on beyond it. */
+static void hystart_look_paced(struct tcp_sock *tp, struct hystart *h)
+{
+	if (h->samples < ROUND_SAMPLES)
+		return;
+	if (h->min_us >= tp->min_rtt_us + thresh_of(tp->min_rtt_us)) {
+		hystart_end(tp);
+		return;
+	}
+	h->min_us = 0;
+	h->samples = 0;
+}
+
 /* RFC9406 grows by a quarter for five rounds in any case, which on a long path is three times the window and a queue's end.
  * A later round that is longer again by as much is no jitter: that ends it. */
 static void hystart_look(struct tcp_sock *tp, struct hystart *h)
 {
-	uint32_t thresh = h->last_min_us / 8;
+	uint32_t thresh = thresh_of(h->last_min_us);
 
 	if (h->samples < ROUND_SAMPLES || h->last_min_us == 0)
 		return;
-	thresh = thresh > RTT_THRESH_MIN_US ? thresh : RTT_THRESH_MIN_US;
-	thresh = thresh < RTT_THRESH_MAX_US ? thresh : RTT_THRESH_MAX_US;
 	if (h->css && h->min_us < h->css_base_us) {
 		h->css = false; /* it was jitter */
 	} else if (h->css && h->css_rounds > 0 && h->min_us >= h->css_base_us + thresh) {
@@ -203,7 +224,10 @@ static void cubic_rtt(struct tcp_sock *tp, uint32_t rtt_us)
 		h->min_us = rtt_us;
 	if (h->samples < UINT8_MAX)
 		h->samples++;
-	hystart_look(tp, h);
+	if (tp->pace != NULL)
+		hystart_look_paced(tp, h);
+	else
+		hystart_look(tp, h);
 }
 
 static void cubic_acked(struct tcp_sock *tp, uint32_t bytes)

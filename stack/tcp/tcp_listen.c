@@ -3,7 +3,7 @@
  * its end. */
 #include <stdlib.h>
 
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/tcp_loss.h"
 
 #define EMBRYOS_MIN 256u
 
@@ -49,6 +49,8 @@ static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp)
 	tp->notsent_lowat = lp->notsent_lowat;
 	tp->sk.lowat = lp->sk.lowat;
 	tp->cc = lp->cc;
+	if (lp->pace != NULL)
+		(void)tcp_pace_set(tp, lp->pace->max_rate);
 }
 
 static void windows_begin(struct tcp_sock *tp, const struct wire_tcp *h)
@@ -244,11 +246,19 @@ void tcp_listener_close(struct tcp_sock *lp)
 
 void *tcp_listener_copy(const struct sock *sk)
 {
-	struct tcp_sock *copy = malloc(sizeof(*copy));
+	struct {
+		struct tcp_sock sock;
+		struct tcp_pace pace; /* the original's stays with its worker */
+	} *copy = malloc(sizeof(*copy));
 
-	if (copy != NULL)
-		*copy = *cv_container_of(sk, struct tcp_sock, sk);
-	return copy;
+	if (copy == NULL)
+		return NULL;
+	copy->sock = *cv_container_of(sk, struct tcp_sock, sk);
+	if (copy->sock.pace != NULL) {
+		copy->pace = *copy->sock.pace;
+		copy->sock.pace = &copy->pace;
+	}
+	return &copy->sock;
 }
 
 /* The port is the listener's, whatever else this worker has on it. */

@@ -8,6 +8,7 @@
  * struct tcp_loss: what the peer tells of our segments that did not arrive, and what is done about it. Taken at the first
  * sign of loss or reordering, given back when all is well again (tcp_recovery.c).
  * struct tcp_ooo: segments of the peer that wait for a gap before them to close (tcp_receive.c).
+ * struct tcp_pace: of a connection that does not send all that it may at once (tcp_pace.c).
  *
  * When a pool is empty (counted): without records a connection recovers as RFC6675 has it (tcp_holes.c) until nothing is
  * under way; without a tcp_loss the first segment is sent again at each timeout, and nothing more; without a tcp_ooo what
@@ -112,6 +113,17 @@ struct tcp_ooo {
 	struct range room[TCP_GAPS_MAX];
 };
 
+struct tcp_pace {
+	struct timer timer; /* set: something waits for next_ns */
+	struct tcp_sock *tp;
+	uint64_t max_rate; /* SO_MAX_PACING_RATE, bytes in a second; UINT64_MAX, 0: none */
+	uint64_t next_ns;  /* nothing goes before */
+	bool asked;        /* the program wants it: the socket keeps it for good */
+	/* within one turn */
+	uint64_t rate;
+	uint32_t credit, again, next_seq; /* bytes that may go; that went once more; snd_nxt at the beginning */
+};
+
 /* --- tcp_recovery.c: the course of a recovery */
 
 /* The connection's, taken from the pool if it has none. NULL: the pool is empty. */
@@ -164,6 +176,37 @@ void tcp_rack_recovered(struct tcp_sock *tp);
 /* What a timeout makes of the records (6.3). All: nothing is believed to be under way any more. False: no record was
  * free. */
 bool tcp_rack_timeout(struct tcp_sock *tp, bool all);
+
+/* --- tcp_pace.c */
+
+/* SO_MAX_PACING_RATE. -CV_ENOBUFS: the pool is empty. */
+int tcp_pace_set(struct tcp_sock *tp, uint64_t max_rate);
+uint64_t tcp_pace_max(const struct tcp_sock *tp);
+/* Bytes in a second: what it is, or would be if the connection were paced. UINT64_MAX: nothing is known yet. */
+uint64_t tcp_pace_rate(const struct tcp_sock *tp);
+/* The window or the round trip has changed: is it to be paced? */
+void tcp_pace_look(struct tcp_sock *tp);
+/* Before and after what a turn sends of a paced connection. */
+void tcp_pace_begin(struct tcp_sock *tp);
+void tcp_pace_end(struct tcp_sock *tp);
+/* Between them: bytes that may go. */
+static inline uint32_t tcp_pace_room(const struct tcp_sock *tp)
+{
+	const struct tcp_pace *p = tp->pace;
+	uint32_t spent = p->again + (tp->snd_nxt - p->next_seq);
+
+	return p->credit > spent ? p->credit - spent : 0;
+}
+/* Something waits for its time. */
+static inline bool tcp_pace_holds(const struct tcp_sock *tp)
+{
+	return tp->pace != NULL && timer_is_set(&tp->pace->timer);
+}
+/* What is next goes at once: a retransmission timer has waited long enough. */
+void tcp_pace_hurry(struct tcp_sock *tp);
+/* The connection's end, the socket's. */
+void tcp_pace_stop(struct tcp_sock *tp);
+void tcp_pace_drop(struct tcp_sock *tp);
 
 /* --- tcp_tlp.c: tail loss probes (RFC8985:7) */
 

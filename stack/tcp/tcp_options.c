@@ -238,6 +238,21 @@ static int set_congestion(struct tcp_sock *tp, const void *value, uint32_t len)
 	return 0;
 }
 
+/* As Linux: 32 bits or 64, all ones of either for none. */
+static int set_pacing(struct tcp_sock *tp, const void *value, uint32_t len)
+{
+	uint64_t rate;
+	uint32_t low;
+
+	if (len < sizeof(low))
+		return -CV_EINVAL;
+	memcpy(&low, value, sizeof(low));
+	rate = low == UINT32_MAX ? UINT64_MAX : low;
+	if (len >= sizeof(rate))
+		memcpy(&rate, value, sizeof(rate));
+	return tcp_pace_set(tp, rate);
+}
+
 int tcp_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t len)
 {
 	struct tcp_sock *tp = tcp_of(sk);
@@ -245,6 +260,8 @@ int tcp_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t 
 
 	if (opt == CV_OPT_CONGESTION)
 		return set_congestion(tp, value, len);
+	if (opt == CV_OPT_MAX_PACING_RATE)
+		return set_pacing(tp, value, len);
 	if (len < sizeof(v))
 		return -CV_EINVAL;
 	memcpy(&v, value, sizeof(v));
@@ -398,6 +415,8 @@ static void info_counts(const struct tcp_sock *tp, struct cv_tcp_info *i)
 	i->segs_in = tp->segs_in;
 	i->data_segs_in = tp->data_segs_in;
 	i->data_segs_out = tp->data_segs_out;
+	i->pacing_rate = tcp_pace_rate(tp);
+	i->max_pacing_rate = tcp_pace_max(tp);
 	i->reordering = 3; /* fixed: RFC5681's three duplicates */
 }
 
@@ -460,6 +479,11 @@ int tcp_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len)
 
 		memcpy(name, tp->cc->name, strnlen(tp->cc->name, sizeof(name) - 1));
 		return copy_out(value, len, name, sizeof(name));
+	}
+	if (opt == CV_OPT_MAX_PACING_RATE) {
+		uint64_t rate = tcp_pace_max(tp);
+
+		return copy_out(value, len, &rate, sizeof(rate));
 	}
 	ret = get_tcp(tp, opt, &v);
 	if (ret == -CV_ENOPROTOOPT)

@@ -45,8 +45,12 @@ static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
 		/* Without records the first one goes always (RFC6675:5 (4.3)); the window is what the peer allows. */
 		if (pipe + len > tp->cwnd && pipe > 0 && !(tp->loss->holes && seq == tp->snd_una))
 			break;
+		if (tp->pace != NULL && tcp_pace_room(tp) < len)
+			break;
 		if (!tcp_segment_send(tp, seq, len, 0))
 			break;
+		if (tp->pace != NULL)
+			tp->pace->again += len;
 		tcp_recovery_sent(tp, seq, len);
 		if (sent == 0)
 			tcp_rexmt_update(tp, seq == tp->snd_una);
@@ -73,6 +77,8 @@ static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left, bool *limited)
 	if (pipe == 0 && room < mss)
 		room = mss;
 	*limited = len > room;
+	if (tp->pace != NULL && tcp_pace_room(tp) < room)
+		room = tcp_pace_room(tp);
 	if (len > room)
 		len = room / mss * mss;
 	if (len > mss)
@@ -143,6 +149,26 @@ static void output_ack(struct tcp_sock *tp)
 		tcp_timer_set(tp, TCP_T_DELACK, TCP_DELACK);
 }
 
+static uint32_t output_data(struct tcp_sock *tp)
+{
+	uint32_t sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
+
+	sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
+	if (tp->loss != NULL && tp->loss->frto_new)
+		sent += output_frto(tp, TCP_SEGS_PER_TURN - sent);
+	return sent;
+}
+
+static uint32_t output_paced(struct tcp_sock *tp)
+{
+	uint32_t sent;
+
+	tcp_pace_begin(tp);
+	sent = output_data(tp);
+	tcp_pace_end(tp);
+	return sent;
+}
+
 void tcp_output(struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_of(sk);
@@ -160,10 +186,7 @@ void tcp_output(struct sock *sk)
 		tp->snd_up = seq_max(tp->snd_up, tp->snd_una); /* or it would be ahead again 2 GiB later */
 		if (tp->loss != NULL)
 			tcp_recovery_turn(tp);
-		sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
-		sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
-		if (tp->loss != NULL && tp->loss->frto_new)
-			sent += output_frto(tp, TCP_SEGS_PER_TURN - sent);
+		sent = cv_unlikely(tp->pace != NULL) ? output_paced(tp) : output_data(tp);
 		if (tcp_port_is_full(tp))
 			sock_output_wait(sk, tp->path.port->device);
 		else if (sent >= TCP_SEGS_PER_TURN)

@@ -64,6 +64,7 @@ void tcp_rtt_sample(struct tcp_sock *tp, uint64_t rtt_ns)
 	tp->rto_us = (uint32_t)(rto < TCP_RTO_MAX / US ? rto : TCP_RTO_MAX / US);
 	pto = 2ull * tp->srtt_us + PTO_SLACK / US;
 	tp->pto_us = tp->sack_ok && pto < tp->rto_us ? (uint32_t)pto : tp->rto_us;
+	tcp_pace_look(tp);
 }
 
 /* The RTO, doubled so many times. */
@@ -109,8 +110,8 @@ void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
 	}
 	/* Nothing under way, and data that is held back: by a shut window, which is probed
 	 * (RFC9293:3.8.6.1), or as too small to be worth a segment (SWS, MSG_MORE, TCP_CORK), which
-	 * ends in time. */
-	if (tp->state >= TCP_ESTABLISHED &&
+	 * ends in time. What pacing holds back has a timer of its own. */
+	if (tp->state >= TCP_ESTABLISHED && !tcp_pace_holds(tp) &&
 		(seq_lt(tp->snd_nxt, tp->snd_end) || (tp->fin_queued && !tp->fin_sent))) {
 		uint64_t wait = tp->snd_wnd == 0 ? backed_off(tp, tp->probes) : TCP_HELD_MAX;
 
@@ -223,6 +224,7 @@ static void rexmt_timeout(struct tcp_sock *tp)
 		tcp_syn_send(tp);
 	} else {
 		tcp_recovery_rto(tp);
+		tcp_pace_hurry(tp);
 		sock_output_later(&tp->sk);
 	}
 	rexmt_set(tp, backed_off(tp, tp->backoff));

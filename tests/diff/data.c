@@ -506,6 +506,21 @@ CASE(notsent_lowat__epoll_edge__told_when_it_was_sent)
 	drain(server, (size_t)unsent(client));
 }
 
+CASE(max_pacing_rate__bulk__takes_its_time)
+{
+	int client, server;
+	uint64_t begin;
+
+	diff_pair(&client, &server);
+	diff_set_int(client, SOL_SOCKET, SO_MAX_PACING_RATE, 4000000);
+	begin = diff_now_ms();
+	struct blocked_send s = {.fd = client, .total = 2000000};
+	pthread_t thread = diff_thread(lowat_send, &s);
+	diff_expect_pattern(server, s.total, 9);
+	pthread_join(thread, NULL);
+	is(diff_now_ms() - begin >= 400); /* half a second, less what goes before the rate is known */
+}
+
 CASE(send__partial_write__count_is_what_was_taken)
 {
 	static char big[32 << 20];

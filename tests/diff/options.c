@@ -93,6 +93,90 @@ CASE(options__notsent_lowat__none_at_first)
 	same(diff_int_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), -1);
 }
 
+static uint64_t
+pacing_rate(int fd)
+{
+	uint64_t rate = 1;
+	socklen_t length = sizeof(rate);
+
+	works(getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, &length));
+	same(length, sizeof(rate));
+	return rate;
+}
+
+static void
+pacing_rate_set_and_read(int fd)
+{
+	uint64_t rate = 5ull << 32;
+	uint8_t part[3] = {0};
+	socklen_t length = sizeof(part);
+
+	is(pacing_rate(fd) == UINT64_MAX);
+	same(diff_int_option(fd, SOL_SOCKET, SO_MAX_PACING_RATE), -1);
+	diff_set_int(fd, SOL_SOCKET, SO_MAX_PACING_RATE, 123456);
+	is(pacing_rate(fd) == 123456);
+	same(diff_int_option(fd, SOL_SOCKET, SO_MAX_PACING_RATE), 123456);
+	works(setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof(rate)));
+	is(pacing_rate(fd) == rate);
+	same(diff_int_option(fd, SOL_SOCKET, SO_MAX_PACING_RATE), -1); /* as much as fits */
+	works(getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, part, &length));
+	same(length, sizeof(part));
+	fails(setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, part, sizeof(part)), EINVAL);
+	diff_set_int(fd, SOL_SOCKET, SO_MAX_PACING_RATE, -1);
+	is(pacing_rate(fd) == UINT64_MAX);
+}
+
+CASE(options__max_pacing_rate__32_and_64_bits)
+{
+	int client, server;
+
+	pacing_rate_set_and_read((int)works(socket(AF_INET, SOCK_STREAM, 0)));
+	pacing_rate_set_and_read((int)works(socket(AF_INET, SOCK_DGRAM, 0)));
+	diff_pair(&client, &server);
+	pacing_rate_set_and_read(client);
+	pacing_rate_set_and_read(server);
+	diff_udp_pair(&client, &server);
+	pacing_rate_set_and_read(client);
+}
+
+CASE(options__max_pacing_rate_set_before__holds_when_connected)
+{
+	int listener = diff_listen(0, 0, 4), fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+
+	diff_set_int(listener, SOL_SOCKET, SO_MAX_PACING_RATE, 777777);
+	diff_set_int(fd, SOL_SOCKET, SO_MAX_PACING_RATE, 555555);
+	works(connect(fd, SA(address), sizeof(address)));
+	is(pacing_rate(fd) == 555555);
+	fd = (int)works(accept(listener, NULL, NULL));
+	is(pacing_rate(fd) == 777777);
+}
+
+/* All of Linux's struct, which netinet/tcp.h cuts. */
+CASE(tcp_info__its_later_fields__are_there)
+{
+	static const size_t pacing_rate_at = 104, max_pacing_rate_at = 112, bytes_acked_at = 120, least = 184;
+	uint64_t rate, most, acked;
+	uint8_t info[512];
+	socklen_t length = sizeof(info);
+	int client, server;
+
+	diff_pair(&client, &server);
+	diff_set_int(client, SOL_SOCKET, SO_MAX_PACING_RATE, 3000000);
+	diff_send_pattern(client, 20000, 1);
+	diff_expect_pattern(server, 20000, 1);
+	do { /* the last ACK may be on its way */
+		length = sizeof(info);
+		works(getsockopt(client, IPPROTO_TCP, TCP_INFO, info, &length));
+		is(length >= least);
+		memcpy(&rate, info + pacing_rate_at, sizeof(rate));
+		memcpy(&most, info + max_pacing_rate_at, sizeof(most));
+		memcpy(&acked, info + bytes_acked_at, sizeof(acked));
+	} while (acked < 20000);
+	same(most, 3000000);
+	is(rate > 0 && rate <= most);
+}
+
 CASE(options__connected__read_back)
 {
 	int client, server;
