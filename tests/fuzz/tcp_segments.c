@@ -261,10 +261,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input in = {data, size};
 	struct target t = {.s = script_new(1)};
+	const int none = 0;
 
 	target_open(&t, &in);
 	while (in.left > 0)
 		step(&t, &in);
+	/* Whatever was asked for, it is over in time. */
+	(void)sock_setopt(t.sk, CV_OPT_USER_TIMEOUT, &none, sizeof(none));
+	(void)sock_setopt(t.sk, CV_OPT_LINGER2, &none, sizeof(none));
 	sock_close(t.sk, size > 0 && (data[0] & 128));
 	if (t.listener != NULL)
 		sock_close(t.listener, true);
