@@ -138,10 +138,11 @@ static inline bool merge(struct arrival *a, const struct arrival *next)
 static void flow_prefetch(const struct tcp *t, uint32_t hash)
 {
 	const struct sock_flow *f = *tcp_flow_bucket(t, hash);
-	const char *tp = (const char *)f - offsetof(struct tcp_sock, sk.flow);
+	const char *tp;
 
 	if (f == NULL)
 		return;
+	tp = (const char *)f - offsetof(struct tcp_sock, sk.flow);
 	for (size_t at = 0; at < offsetof(struct tcp_sock, timer); at += RTE_CACHE_LINE_SIZE)
 		__builtin_prefetch(tp + at);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What neighbours, routers and queriers say to an engine with addresses of both families, a VLAN, memberships and
  * autoconf6: [kind][milliseconds][length, 2 bytes][message] and again. The headers around a message, and its checksum,
- * are right, so that its parser is met. */
+ * are right, so that its parser is met; often its addresses are ones that mean something, and its options have the length
+ * that their type wants. */
 #include <string.h>
 #include <netinet/in.h>
 
@@ -74,18 +75,67 @@ static uint32_t igmp_wrap(uint8_t *f, uint32_t n)
 	return 34 + n;
 }
 
+/* The length of what stands before the options, by type. */
+static uint32_t nd_fixed(uint8_t type)
+{
+	return type == 134 ? 16 : type == 137 ? 40 : type == 135 || type == 136 ? 24 : 8;
+}
+
+/* Neighbour discovery as it is written: the fixed part, then options. Returns the length. */
+static uint32_t nd_compose(uint8_t *m, uint8_t type, struct fuzz_input *in)
+{
+	static const uint8_t kinds[8][2] = {{1, 1}, {2, 1}, {3, 4}, {5, 1}, {24, 3}, {25, 3}, {3, 4}, {14, 1}};
+	static const uint8_t ours[16] = {0x20, 1, 0xd, 0xb8, [15] = 1}, theirs[16] = {0x20, 1, 0xd, 0xb8, [15] = 9};
+	uint32_t n = nd_fixed(type);
+	uint8_t count = fuzz_u8(in), which = fuzz_u8(in);
+	size_t got;
+	const uint8_t *from = fuzz_bytes(in, n - 4, &got);
+
+	if (got > 0)
+		memcpy(m + 4, from, got);
+	if (n >= 24 && (which & 3) != 0)
+		memcpy(m + 8, which & 1 ? ours : which & 2 ? theirs : link_local, 16);
+	if (n == 40 && (which & 4))
+		memcpy(m + 24, theirs, 16);
+	for (uint8_t i = 0; i < count % 5; i++) {
+		const uint8_t *kind = kinds[fuzz_u8(in) & 7];
+
+		m[n] = kind[0];
+		m[n + 1] = kind[1];
+		from = fuzz_bytes(in, kind[1] * 8u - 2, &got);
+		if (got > 0)
+			memcpy(m + n + 2, from, got);
+		if (kind[0] == 3 && (count & 128)) { /* on the link, addresses may be made: 2001:db8:X::/64 */
+			m[n + 2] = 64;
+			m[n + 3] |= 0xc0;
+			memcpy(m + n + 16, ours, 4);
+		}
+		n += kind[1] * 8u;
+	}
+	return n;
+}
+
 static void message_put(struct world *w, struct fuzz_input *in)
 {
 	static const uint8_t to_all[12] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9};
 	static const uint8_t types[8] = {130, 131, 132, 134, 135, 136, 137, 143};
 	uint8_t frame[HEADERS + MESSAGE_MAX] = {0}, kind = fuzz_u8(in), ms = fuzz_u8(in);
-	size_t got;
-	const uint8_t *from = fuzz_bytes(in, fuzz_u16(in) % MESSAGE_MAX, &got);
-	uint32_t n = (uint32_t)got;
+	size_t got = 0;
+	const uint8_t *from = NULL;
+	uint32_t n;
 
+	memcpy(frame, to_all, sizeof(to_all));
+	if (kind & 128) {
+		frame[54] = types[3 + kind / 4 % 4];
+		n = icmp6_wrap(frame, nd_compose(frame + 54, frame[54], in), 255);
+		world_inject(w, 0, frame, n);
+		world_run(w, ms * 8000000ull, NULL, NULL);
+		return;
+	}
+	from = fuzz_bytes(in, fuzz_u16(in) % MESSAGE_MAX, &got);
+	n = (uint32_t)got;
 	if (n < 8)
 		return;
-	memcpy(frame, to_all, sizeof(to_all));
 	if (kind % 4 < 2) { /* ICMPv6 of these kinds, code 0 */
 		memcpy(frame + 54, from, n);
 		frame[54] = types[kind / 4 % 8];
