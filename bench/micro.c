@@ -292,6 +292,38 @@ static uint32_t udp_tx(struct bed *b)
 	return BURST;
 }
 
+/* Connections of the engine to itself from the socket to the end of their TIME_WAIT, both ends: the client closes first.
+ * BURST of them at a time. */
+static uint32_t connection(struct bed *b)
+{
+	struct sock *mine[BURST], *theirs[BURST];
+
+	b->count_begin();
+	for (uint32_t i = 0; i < BURST; i++)
+		mine[i] = bed_connect(b);
+	b->count_end();
+	for (uint32_t i = 0; i < 4; i++) /* SYN, SYN-ACK, ACK: a turn sees what was there when it began */
+		bed_turn_counted(b);
+	b->count_begin();
+	for (uint32_t i = 0; i < BURST; i++) {
+		theirs[i] = bed_accept(b);
+		sock_close(mine[i], false);
+	}
+	b->count_end();
+	for (uint32_t i = 0; i < 3; i++) /* FIN, its ACK */
+		bed_turn_counted(b);
+	b->count_begin();
+	for (uint32_t i = 0; i < BURST; i++)
+		sock_close(theirs[i], false);
+	b->count_end();
+	for (uint32_t i = 0; i < 3; i++)
+		bed_turn_counted(b);
+	b->now_ns += TCP_2MSL + SEC;
+	bed_turn_counted(b);
+	bed_check_idle(b);
+	return BURST;
+}
+
 static uint32_t idle(struct bed *b)
 {
 	bed_turn_counted(b);
@@ -314,6 +346,7 @@ static const struct workload {
 	{"tx-device", tx_device, false},
 	{"request", request_one, false},
 	{"request-burst", request_burst, true},
+	{"connect", connection, false},
 	{"udp-rx", udp_rx, false},
 	{"udp-tx", udp_tx, false},
 	{"idle", idle, false},

@@ -230,6 +230,36 @@ struct bed_conn *bed_conn_next(struct bed *b)
 	return &b->conns[b->at];
 }
 
+struct sock *bed_connect(struct bed *b)
+{
+	struct cv_endpoint at = {.port = 80};
+	struct sock *sk;
+
+	addr_from_v4(at.addr, engine_ip);
+	if (sock_open(b->e, CV_AF_INET, CV_STREAM, &sk) != 0 || sock_connect(sk, &at) != 0)
+		die("no connection to ourselves");
+	return sk;
+}
+
+struct sock *bed_accept(struct bed *b)
+{
+	struct sock *sk = sock_accept(b->listener);
+
+	if (sk == NULL)
+		die("nothing to accept");
+	sock_accept_done(b->listener);
+	return sk;
+}
+
+void bed_check_idle(const struct bed *b)
+{
+	uint32_t socks, time_waits;
+
+	tcp_count(b->e, &socks, &time_waits);
+	if (socks != b->conns_n + 1 || time_waits != 0)
+		die("a connection has not ended");
+}
+
 /* --- set-up -------------------------------------------------------------------------------------- */
 
 static void synack_take(struct bed *b, struct bed_conn *c)
@@ -276,7 +306,7 @@ static void sockets_open(struct bed *b, uint32_t connections)
 
 	addr_from_v4(at.addr, engine_ip);
 	if (sock_open(b->e, CV_AF_INET, CV_STREAM, &b->listener) != 0 || sock_bind(b->listener, &at) != 0 ||
-		sock_listen(b->listener, 16) != 0)
+		sock_listen(b->listener, BED_BACKLOG) != 0)
 		die("no listener");
 	at.port = BED_UDP_PORT;
 	if (sock_open(b->e, CV_AF_INET, CV_DGRAM, &b->udp) != 0 || sock_bind(b->udp, &at) != 0)
@@ -314,7 +344,7 @@ static struct rte_mempool *pool_of_run(void)
 void bed_init(struct bed *b, uint32_t connections)
 {
 	const struct engine_env env = {.ctx = b, .rx = wire_rx, .tx = wire_tx, .random64 = wire_random};
-	struct engine_config config = {.tcp_max = connections + 16, .udp_max = 16};
+	struct engine_config config = {.tcp_max = connections + 4 * BED_BACKLOG, .udp_max = 16};
 	const char *why = "";
 
 	memset(b, 0, sizeof(*b));

@@ -20,6 +20,7 @@
 #define BED_MSS 1448u /* payload of a full segment: MTU 1500, timestamps */
 #define BED_OUT_MAX 4096u
 #define BED_UDP_PORT 53
+#define BED_BACKLOG 64u
 
 /* A peer's end of one connection. */
 struct bed_conn {
@@ -67,6 +68,10 @@ void bed_out_free(struct bed *b);
 void bed_read(struct sock *sk);
 /* The program sends len bytes, which the peer is taken to expect from now on. */
 void bed_write(struct bed *b, struct bed_conn *c, uint32_t len);
+/* A connection of the engine to itself is begun; the next one that the listener has; all of them have left no trace. */
+struct sock *bed_connect(struct bed *b);
+struct sock *bed_accept(struct bed *b);
+void bed_check_idle(const struct bed *b);
 /* A send buffer of len bytes that needs no freeing; valid until the peer has acknowledged it. */
 struct txbuf *bed_txbuf(uint32_t len);
 

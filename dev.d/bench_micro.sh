@@ -29,6 +29,7 @@ micro_meaning() {
 	  tx-device      the same, cut by the device: a 32nd of a super-segment
 	  request        request of 64 bytes received, read, answered with 64 bytes: two turns
 	  request-burst  the same, 32 connections in each turn
+	  connect        a connection of the engine to itself, both ends, from the socket to the end of TIME_WAIT, 32 at a time
 	  udp-rx         datagram of 64 bytes received, in bursts of 32
 	  udp-tx         datagram of 64 bytes sent, the call included
 	  idle           a turn with nothing to do

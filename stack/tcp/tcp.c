@@ -108,7 +108,7 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 		e->counters.tcp_limit++;
 		return NULL;
 	}
-	memset(tp, 0, sizeof(*tp));
+	memset((uint8_t *)tp + sizeof(tp->sk), 0, sizeof(*tp) - sizeof(tp->sk));
 	sock_init(&tp->sk, e, &tcp_proto, family, CV_STREAM);
 	list_init(&tp->txq);
 	tcp_timer_init(tp);

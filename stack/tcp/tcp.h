@@ -359,6 +359,8 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why);
 /* f->hash is that of its ends. */
 void tcp_flow_add(struct engine *e, struct sock_flow *f);
 void tcp_flow_del(struct engine *e, struct sock_flow *f);
+/* `by`, of which only the kind is set, takes the place of old, of the same ends. */
+void tcp_flow_replace(struct engine *e, struct sock_flow *old, struct sock_flow *by);
 struct sock_flow *tcp_flow_find(
 	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 /* The same in two steps, for bursts. */
@@ -378,15 +380,18 @@ void tcp_port_keep(struct tcp_sock *tp, const struct cv_endpoint *local);
 void tcp_port_unbind(struct tcp_sock *tp);
 /* An unused local port towards peer, 0 when there is none. */
 uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer);
-uint32_t tcp_isn(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p);
-/* The same for one pair of ends, so that timestamps go on where an earlier connection's ended. */
-uint32_t tcp_ts_offset(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p);
+/* Where a connection's numbers begin (RFC6528), and its timestamps: the same offset for one pair of ends, so that they go on
+ * where an earlier connection's ended. */
+struct tcp_numbers {
+	uint32_t iss, ts_offset;
+};
+struct tcp_numbers tcp_numbers(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 /* Somebody else listens where tp is bound. */
 bool tcp_port_is_listened(const struct tcp_sock *tp);
 
 /* --- tcp_user.c */
-/* Enters the table of flows and sets the numbers up. iss: NULL for one of RFC6528. */
-void tcp_connection_begin(struct tcp_sock *tp, const uint32_t *iss);
+/* Enters the table of flows, with the hash that stands in sk.flow, and sets the numbers up. */
+void tcp_connection_begin(struct tcp_sock *tp, struct tcp_numbers numbers);
 /* Forgets the connection that was, so that another can begin on the same socket. */
 void tcp_start_over(struct tcp_sock *tp);
 
@@ -445,7 +450,7 @@ bool tcp_accept_queue_is_full(const struct tcp_sock *lp);
 void tcp_child_begin(struct tcp_sock *lp, const struct tcp_embryo *r, struct tcp_seg *s);
 
 /* --- tcp_embryo.c */
-/* What a SYN says, and what we answer, but for our number and the table of flows. */
+/* What a SYN says, and what we answer, but for the table of flows. */
 void tcp_embryo_read(struct tcp_embryo *r, struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p);
 /* The SYN-ACK. ts: what the timestamp says, if there is one. */
 void tcp_embryo_answer(const struct tcp_embryo *r, uint32_t ts);

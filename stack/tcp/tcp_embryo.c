@@ -60,6 +60,7 @@ void tcp_embryo_read(
 {
 	const struct wire_tcp *h = &s->h;
 	uint32_t room = lp->sk.rcvbuf;
+	struct tcp_numbers numbers;
 
 	if (lp->window_clamp != 0 && room > lp->window_clamp)
 		room = lp->window_clamp;
@@ -79,7 +80,9 @@ void tcp_embryo_read(
 		.reuseaddr = lp->sk.reuseaddr,
 		.reuseport = lp->sk.reuseport,
 		.hash = s->hash};
-	r->ts_offset = tcp_ts_offset(lp->sk.engine, &p->dst, &p->src);
+	numbers = tcp_numbers(lp->sk.engine, &p->dst, &p->src);
+	r->iss = s->reuse ? s->reuse_iss : numbers.iss;
+	r->ts_offset = numbers.ts_offset;
 }
 
 void tcp_embryo_answer(const struct tcp_embryo *r, uint32_t ts)
@@ -121,7 +124,6 @@ void tcp_embryo_begin(struct tcp_sock *lp, const struct tcp_seg *s, const struct
 	}
 	tcp_embryo_read(r, lp, s, p);
 	r->fo_cookie = fo_cookie;
-	r->iss = s->reuse ? s->reuse_iss : tcp_isn(e, &p->dst, &p->src);
 	r->since_ns = e->now_ns;
 	timer_init(&r->timer, timed_out);
 	tcp_flow_add(e, &r->flow);

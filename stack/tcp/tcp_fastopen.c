@@ -133,9 +133,12 @@ bool tcp_fastopen_is_offered(const struct engine *e)
 void tcp_fastopen_connect(struct tcp_sock *tp)
 {
 	const struct engine *e = tp->sk.engine;
-	const struct tcp_fastopen_peer *peer = peer_of(tp);
+	const struct tcp_fastopen_peer *peer;
 
-	if (!tp->fastopen_connect || !tcp_fastopen_is_offered(e) || (peer != NULL && is_blackhole(e, peer)))
+	if (!tp->fastopen_connect || !tcp_fastopen_is_offered(e))
+		return;
+	peer = peer_of(tp);
+	if (peer != NULL && is_blackhole(e, peer))
 		return;
 	tp->fastopen = 1;
 	tp->fastopen_waits = (peer != NULL && peer->cookie_n > 0) || (e->tcp->config.fastopen & FO_CLIENT_NO_COOKIE);
@@ -154,11 +157,12 @@ static void lost(struct tcp_sock *tp)
 
 uint32_t tcp_fastopen_syn(struct tcp_sock *tp, struct wire_tcp *h)
 {
-	const struct tcp_fastopen_peer *peer = peer_of(tp);
+	const struct tcp_fastopen_peer *peer;
 	uint32_t mss = tcp_mss_default(tp->sk.peer.addr), n = tp->snd_end - (tp->iss + 1);
 
 	if (!tp->fastopen)
 		return 0;
+	peer = peer_of(tp);
 	if (tp->backoff > 0) { /* RFC7413:4.1.3: again without, and without data */
 		if (tp->backoff == 1 && seq_gt(tp->snd_max, tp->iss + 1))
 			lost(tp);
@@ -183,11 +187,13 @@ uint32_t tcp_fastopen_syn(struct tcp_sock *tp, struct wire_tcp *h)
 
 void tcp_fastopen_learn(struct tcp_sock *tp, const struct wire_tcp *h)
 {
-	struct tcp_fastopen_peer *peer = peer_slot(tp);
-	bool known = memcmp(peer->addr, tp->sk.peer.addr, 16) == 0;
+	struct tcp_fastopen_peer *peer;
+	bool known;
 
 	if (!tp->fastopen)
 		return;
+	peer = peer_slot(tp);
+	known = memcmp(peer->addr, tp->sk.peer.addr, 16) == 0;
 	tp->syn_data_acked = seq_gt(h->ack, tp->iss + 1);
 	if (h->has_fo && h->fo_n > 0) {
 		if (!known)

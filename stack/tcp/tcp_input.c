@@ -27,6 +27,7 @@ static inline bool segment_parse(struct engine *e, struct rte_mbuf *m, struct ar
 {
 	struct pkt *p = pkt_of(m);
 	struct tcp_seg *s = &a->s;
+	uint8_t head;
 
 	if (!wire_tcp_parse(&s->h, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m))) {
 		e->counters.drop_l4_header++;
@@ -34,7 +35,10 @@ static inline bool segment_parse(struct engine *e, struct rte_mbuf *m, struct ar
 	}
 	p->src.port = s->h.sport;
 	p->dst.port = s->h.dport;
-	rte_pktmbuf_adj(m, s->h.header_bytes);
+	head = s->h.header_bytes; /* which m has: no need to ask rte_pktmbuf_adj() */
+	m->data_off = (uint16_t)(m->data_off + head);
+	m->data_len = (uint16_t)(m->data_len - head);
+	m->pkt_len -= head;
 	s->m = m;
 	s->seq = s->h.seq;
 	s->len = rte_pktmbuf_pkt_len(m);
@@ -81,11 +85,13 @@ static inline void deliver(struct engine *e, struct sock_flow *f, struct tcp_seg
 		no_connection(e, pkt_of(s->m), s);
 }
 
-static inline bool same_ends(const struct pkt *a, const struct pkt *b)
+/* b came next to a in its burst. */
+static inline bool same_ends(const struct tcp_seg *a, const struct tcp_seg *b)
 {
-	return a->src.port == b->src.port && a->dst.port == b->dst.port &&
-		(b->again || (addr_equal(a->src.addr, b->src.addr) &&
-				     addr_equal(a->dst.addr, b->dst.addr)));
+	const struct pkt *p = pkt_of(a->m), *q = pkt_of(b->m);
+
+	return a->h.sport == b->h.sport && a->h.dport == b->h.dport &&
+		(q->again || (addr_equal(p->src.addr, q->src.addr) && addr_equal(p->dst.addr, q->dst.addr)));
 }
 
 /* Of two ACKs in a row the second says all that the first said. */
@@ -166,7 +172,7 @@ static uint32_t arrive(
 			last = NULL; /* the next one's `again` speaks of this one */
 			continue;
 		}
-		a->again = last != NULL && same_ends(pkt_of(last->s.m), p);
+		a->again = last != NULL && same_ends(&last->s, &a->s);
 		if (!a->again) {
 			a->s.hash = tcp_flow_hash(t, &p->dst, &p->src);
 			__builtin_prefetch(tcp_flow_bucket(t, a->s.hash));

@@ -66,7 +66,7 @@ static void windows_begin(struct tcp_sock *tp, const struct wire_tcp *h)
 
 static void numbers_begin(struct tcp_sock *tp, const struct tcp_embryo *r)
 {
-	tcp_connection_begin(tp, &r->iss);
+	tcp_connection_begin(tp, (struct tcp_numbers){r->iss, r->ts_offset});
 	tp->snd_nxt = tp->snd_max = r->iss + 1;
 	tp->irs = r->irs;
 	tp->rcv_nxt = tp->rcv_up = tp->last_ack_sent = r->irs + 1;
@@ -132,12 +132,10 @@ void tcp_child_begin(struct tcp_sock *lp, const struct tcp_embryo *r, struct tcp
 /* Fast Open (RFC7413:4.2.2): the connection is there, and takes the SYN's data, before the handshake is done. */
 static bool child_of_syn(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p)
 {
-	struct engine *e = lp->sk.engine;
 	struct tcp_embryo r;
 	struct tcp_sock *tp;
 
 	tcp_embryo_read(&r, lp, s, p);
-	r.iss = s->reuse ? s->reuse_iss : tcp_isn(e, &p->dst, &p->src);
 	tp = child_new(lp, &r);
 	if (tp == NULL)
 		return false;

@@ -151,7 +151,7 @@ static void output_ack(struct tcp_sock *tp)
 
 static uint32_t output_data(struct tcp_sock *tp)
 {
-	uint32_t sent = output_retransmit(tp, TCP_SEGS_PER_TURN);
+	uint32_t sent = tp->loss != NULL ? output_retransmit(tp, TCP_SEGS_PER_TURN) : 0;
 
 	sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
 	if (tp->loss != NULL && tp->loss->frto_new)

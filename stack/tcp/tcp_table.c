@@ -6,19 +6,33 @@
 #include "stack/core/crew.h"
 #include "stack/tcp/tcp.h"
 
+/* 4 bytes say all there is to say of a mapped address. */
+static inline uint64_t v4_pair(const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	uint32_t a[2];
+
+	memcpy(&a[0], local->addr + 12, 4);
+	memcpy(&a[1], peer->addr + 12, 4);
+	return (uint64_t)a[1] << 32 | a[0];
+}
+
 /* What a stranger may see: sequence numbers, timestamps. */
 static uint64_t ends_secret(
 	const struct tcp *t, const struct cv_endpoint *local, const struct cv_endpoint *peer)
 {
-	uint64_t w[5];
+	uint64_t w[5], ports = (uint64_t)local->port << 16 | peer->port;
 
+	if (cv_likely(addr_is_v4(local->addr))) {
+		w[0] = v4_pair(local, peer);
+		w[1] = ports;
+		return siphash(&t->secret, w, 2);
+	}
 	memcpy(&w[0], local->addr, 16);
 	memcpy(&w[2], peer->addr, 16);
-	w[4] = (uint64_t)local->port << 16 | peer->port;
+	w[4] = ports;
 	return siphash(&t->secret, w, 5);
 }
 
-/* IPv4's 12 bytes say all there is to say of a mapped address. */
 uint32_t tcp_flow_hash(
 	const struct tcp *t, const struct cv_endpoint *local, const struct cv_endpoint *peer)
 {
@@ -26,8 +40,7 @@ uint32_t tcp_flow_hash(
 	uint64_t w[4];
 
 	if (cv_likely(addr_is_v4(local->addr))) {
-		memcpy(w, local->addr + 12, 4);
-		memcpy((uint8_t *)w + 4, peer->addr + 12, 4);
+		w[0] = v4_pair(local, peer);
 		return (uint32_t)siphash13(&t->key, w, 1, ports);
 	}
 	memcpy(&w[0], local->addr, 16);
@@ -59,7 +72,8 @@ void tcp_flow_add(struct engine *e, struct sock_flow *f)
 
 	f->next = *bucket;
 	*bucket = f;
-	crew_pin(e, &f->local, &f->peer);
+	if (cv_unlikely(e->crew != NULL))
+		crew_pin(e, &f->local, &f->peer);
 	t->flows_gen++;
 	use->all++;
 	use->no_reuseaddr += !f->reuseaddr;
@@ -74,11 +88,25 @@ void tcp_flow_del(struct engine *e, struct sock_flow *f)
 	while (*at != f)
 		at = &(*at)->next;
 	*at = f->next;
-	crew_unpin(e, &f->local, &f->peer);
+	if (cv_unlikely(e->crew != NULL))
+		crew_unpin(e, &f->local, &f->peer);
 	e->tcp->flows_gen++;
 	use->all--;
 	use->no_reuseaddr -= !f->reuseaddr;
 	use->no_reuseport -= !f->reuseport;
+}
+
+void tcp_flow_replace(struct engine *e, struct sock_flow *old, struct sock_flow *by)
+{
+	struct sock_flow **at = tcp_flow_bucket(e->tcp, old->hash);
+	uint8_t kind = by->kind;
+
+	while (*at != old)
+		at = &(*at)->next;
+	*by = *old;
+	by->kind = kind;
+	*at = by;
+	e->tcp->flows_gen++;
 }
 
 struct sock_flow *tcp_flow_at(const struct tcp *t, uint32_t hash, const struct cv_endpoint *local,
@@ -97,16 +125,13 @@ struct sock_flow *tcp_flow_find(
 	return tcp_flow_at(e->tcp, tcp_flow_hash(e->tcp, local, peer), local, peer);
 }
 
-uint32_t tcp_isn(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p)
+struct tcp_numbers tcp_numbers(const struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p)
 {
-	struct tcp *t = e->tcp;
+	uint64_t secret = ends_secret(e->tcp, l, p);
 
-	return (uint32_t)(ends_secret(t, l, p) >> 32) + (uint32_t)(e->now_ns >> 12); /* 4 us ticks */
-}
-
-uint32_t tcp_ts_offset(struct engine *e, const struct cv_endpoint *l, const struct cv_endpoint *p)
-{
-	return (uint32_t)ends_secret(e->tcp, l, p);
+	return (struct tcp_numbers){
+		.iss = (uint32_t)(secret >> 32) + (uint32_t)(e->now_ns >> 12), /* 4 us ticks */
+		.ts_offset = (uint32_t)secret};
 }
 
 static struct list *bind_bucket(struct tcp *t, uint16_t port)

@@ -26,9 +26,10 @@ void tcp_time_wait(struct tcp_sock *tp)
 	tcp_set_state(tp, TCP_TIME_WAIT, "both sides are done");
 	if (tp->ack_now)
 		tcp_ack_send(tp);
-	tcp_done(tp, CV_OK, "TIME_WAIT goes on without the connection");
-	if (tw == NULL)
-		return; /* as many as the limit wait already */
+	if (tw == NULL) { /* as many as the limit wait already */
+		tcp_done(tp, CV_OK, "TIME_WAIT is cut short");
+		return;
+	}
 	*tw = (struct tcp_tw){.snd_nxt = tp->snd_max,
 		.rcv_nxt = tp->rcv_nxt,
 		.ts_recent = tp->ts_recent,
@@ -36,10 +37,11 @@ void tcp_time_wait(struct tcp_sock *tp)
 		.since_ms = e->now_ms,
 		.wnd = (uint16_t)(tp->rcv_wnd >> tp->rcv_wscale),
 		.ts_ok = tp->ts_ok};
-	tw->flow = tp->sk.flow;
 	tw->flow.kind = TCP_FLOW_TW;
+	tcp_flow_replace(e, &tp->sk.flow, &tw->flow);
+	tp->hashed = 0;
+	tcp_done(tp, CV_OK, "TIME_WAIT goes on without the connection");
 	timer_init(&tw->timer, tw_timeout);
-	tcp_flow_add(e, &tw->flow);
 	timer_set(&e->wheel, &tw->timer, e->now_ns + TCP_2MSL);
 }
 

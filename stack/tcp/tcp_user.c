@@ -52,18 +52,16 @@ static void sequence_begin(struct tcp_sock *tp, uint32_t iss)
 	tp->snd_sml = tp->ecn_until = iss;
 }
 
-void tcp_connection_begin(struct tcp_sock *tp, const uint32_t *iss)
+void tcp_connection_begin(struct tcp_sock *tp, struct tcp_numbers numbers)
 {
 	struct engine *e = tp->sk.engine;
 
-	if (iss == NULL)
-		tp->sk.flow.hash = tcp_flow_hash(e->tcp, &tp->sk.local, &tp->sk.peer);
 	tp->sk.flow.reuseaddr = tp->sk.reuseaddr;
 	tp->sk.flow.reuseport = tp->sk.reuseport;
 	tcp_flow_add(e, &tp->sk.flow);
 	tp->hashed = 1;
-	sequence_begin(tp, iss != NULL ? *iss : tcp_isn(e, &tp->sk.local, &tp->sk.peer));
-	tp->ts_offset = tcp_ts_offset(e, &tp->sk.local, &tp->sk.peer);
+	sequence_begin(tp, numbers.iss);
+	tp->ts_offset = numbers.ts_offset;
 	tp->last_rx_ms = e->now_ms;
 }
 
@@ -167,7 +165,8 @@ static int tcp_connect(struct sock *sk, const struct cv_endpoint *peer)
 		return -CV_EADDRNOTAVAIL;
 	sk->peer = to;
 	sk->status |= CV_ST_BOUND;
-	tcp_connection_begin(tp, NULL);
+	sk->flow.hash = tcp_flow_hash(sk->engine->tcp, &sk->local, &to);
+	tcp_connection_begin(tp, tcp_numbers(sk->engine, &sk->local, &to));
 	tcp_mss_update(tp);
 	sk->engine->counters.tcp_active_opens++;
 	tcp_fastopen_connect(tp);

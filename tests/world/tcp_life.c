@@ -240,7 +240,7 @@ T(our_numbers_wrap__data_and_acks_go_on)
 
 	/* RFC6528's clock ticks every 4.096 us: it takes its time until our next number is 5,000 before the wrap. */
 	script_wait(s, MS);
-	now = tcp_isn(s->e, &from, &to);
+	now = tcp_numbers(s->e, &from, &to).iss;
 	script_wait(s, (uint64_t)(uint32_t)(0u - 5000u - now) << 12);
 	script_quiet(s, 0);
 	assert_int_equal(sock_bind(sk, &from), 0);

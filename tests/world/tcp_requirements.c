@@ -315,15 +315,15 @@ T(initial_numbers__rise_with_the_clock__and_differ_by_ends_and_secret)
 {
 	START;
 	struct cv_endpoint l = world_endpoint(0, 80), p = world_endpoint(1, 4000), q = world_endpoint(1, 4001);
-	uint32_t first = tcp_isn(s->e, &l, &p), second;
+	uint32_t first = tcp_numbers(s->e, &l, &p).iss, second;
 
 	script_wait(s, SEC);
 	script_wait(s, 0);
-	second = tcp_isn(s->e, &l, &p);
+	second = tcp_numbers(s->e, &l, &p).iss;
 	assert_in_range(second - first, 240000, 260000); /* 4 us a step */
-	assert_true(tcp_isn(s->e, &l, &q) != second);
-	assert_true(abs((int)(tcp_isn(s->e, &l, &q) - second)) > 1000);
-	assert_true(tcp_isn(s->w->host[1].e, &l, &p) != second); /* another secret */
+	assert_true(tcp_numbers(s->e, &l, &q).iss != second);
+	assert_true(abs((int)(tcp_numbers(s->e, &l, &q).iss - second)) > 1000);
+	assert_true(tcp_numbers(s->w->host[1].e, &l, &p).iss != second); /* another secret */
 	script_free(s);
 }
 
