@@ -97,7 +97,8 @@ static uint16_t queues_choose(
 static void rss_choose(struct ports_port *q, const struct rte_eth_dev_info *info,
 	struct rte_eth_conf *conf, uint8_t *key)
 {
-	const uint64_t kinds = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+	const uint64_t kinds = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP |
+		RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
 
 	if (q->queues == 1 || q->tap || (info->flow_type_rss_offloads & kinds) == 0 ||
 		info->hash_key_size > RSS_KEY_MOST)

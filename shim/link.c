@@ -389,7 +389,8 @@ uint32_t link_worker_next(struct link *l)
 {
 	uint32_t n = l->wait.page->workers;
 
-	return n > 1 ? __atomic_fetch_add(&l->connects, 1, __ATOMIC_RELAXED) % n : 0;
+	/* Processes that open one socket each are spread, too. */
+	return n > 1 ? (__atomic_fetch_add(&l->connects, 1, __ATOMIC_RELAXED) + (uint32_t)getpid()) % n : 0;
 }
 
 void mux_link_lost(struct wait_link *link)

@@ -21,7 +21,7 @@ int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t 
 		return sock_is_dead(f) ? -ENETDOWN : -ENOBUFS;
 	command->sock = f->mux.handle;
 	result = lane_call(lane, command);
-	if (result >= 0 && reply) {
+	if ((result >= 0 || result == -EXDEV) && reply) { /* of the latter: where it is */
 		uint32_t n = lane->wait.lane->reply_len;
 
 		n = n < *reply_len ? n : *reply_len;

@@ -15,6 +15,7 @@
 #include "shim/real.h"
 
 #define PORT_TRIES 64   /* ports that one side has free and the other not */
+#define WORKER_TRIES 8  /* of a UDP socket, while others bind and end */
 
 /* --- the decision ----------------------------------------------------------------------------- */
 
@@ -95,15 +96,38 @@ static int shadow_flag(int fd, int level, int name)
 	return real_getsockopt(fd, level, name, &v, &len) == 0 && v;
 }
 
-static int engine_bind(int fd, struct file *f, const struct cv_endpoint *end)
+/* -EXDEV: the port is another worker's, *owner's. */
+static int engine_bind(int fd, struct file *f, const struct cv_endpoint *end, uint32_t *owner)
 {
+	uint32_t len = sizeof(*owner);
 	struct cv_command c = {.op = CV_CMD_BIND, .peer = *end, .family = address_family(end)};
 
 	c.arg = (shadow_flag(fd, SOL_SOCKET, SO_REUSEADDR) ? CV_BIND_REUSEADDR : 0u) |
 		(shadow_flag(fd, SOL_SOCKET, SO_REUSEPORT) ? CV_BIND_REUSEPORT : 0u);
 	if (f->family == AF_INET6 && shadow_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY))
 		c.arg |= CV_BIND_V6ONLY;
-	return sock_call(f, &c, NULL, NULL);
+	return sock_call(f, &c, owner, &len);
+}
+
+/* An engine socket behind the undecided f, bound: a listener-to-be is worker 0's. Of UDP's ports each is one worker's, unless
+ * its sockets share it (stack/core/crew.h): where it is in use, there its further sockets are opened. */
+static int to_engine_bound(int fd, struct file *f, struct link *l, const struct cv_endpoint *end)
+{
+	uint32_t worker = f->type == SOCK_DGRAM ? link_worker_next(l) : 0;
+	int error;
+
+	for (int tries = 0; tries < WORKER_TRIES; tries++) {
+		error = to_engine(fd, f, l, worker);
+		if (error)
+			return error;
+		error = engine_bind(fd, f, end, &worker);
+		if (error >= 0)
+			return 0;
+		undo(f);
+		if (error != -EXDEV)
+			return error;
+	}
+	return -EADDRINUSE;
 }
 
 /* The kernel has bound it; the engine takes the same port. A port that only the engine has in use
@@ -119,14 +143,9 @@ static int bind_both(int fd, struct file *f, struct link *l)
 		return -errno;
 	error = address_in((const struct sockaddr *)&name, len, &end, &family);
 	if (!error)
-		error = to_engine(fd, f, l, 0);
+		error = to_engine_bound(fd, f, l, &end);
 	if (error)
 		return error;
-	error = engine_bind(fd, f, &end);
-	if (error < 0) {
-		undo(f);
-		return error;
-	}
 	decided(fd, f, true);
 	return 0;
 }
@@ -138,20 +157,16 @@ static int bind_both_anywhere(int fd, struct file *f, struct link *l, const stru
 	for (int tries = 0; tries < PORT_TRIES; tries++) {
 		struct sockaddr_storage name;
 		socklen_t len = sizeof(name);
-		int error = to_engine(fd, f, l, 0);
+		int error = to_engine_bound(fd, f, l, any);
 
 		if (error)
 			return error;
-		error = engine_bind(fd, f, any);
-		if (error >= 0) {
-			address_out(&f->mux.rec->local, f->family, (struct sockaddr *)&name, &len);
-			error = real_bind(fd, (const struct sockaddr *)&name, len) == 0 ? 0
-											: -errno;
-		}
-		if (error >= 0) {
+		address_out(&f->mux.rec->local, f->family, (struct sockaddr *)&name, &len);
+		if (real_bind(fd, (const struct sockaddr *)&name, len) == 0) {
 			decided(fd, f, true);
 			return 0;
 		}
+		error = -errno;
 		undo(f);
 		if (error != -EADDRINUSE)
 			return error;
@@ -189,14 +204,9 @@ static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, sockle
 		to_kernel(fd, f, "bound to an address that is not the engine's");
 		return 0;
 	}
-	error = to_engine(fd, f, l, 0);
+	error = to_engine_bound(fd, f, l, &end);
 	if (error)
 		return error;
-	error = engine_bind(fd, f, &end);
-	if (error < 0) {
-		undo(f);
-		return error;
-	}
 	decided(fd, f, false);
 	return 0;
 }
@@ -475,7 +485,7 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 		return error == -ENETDOWN && !f->mux.rec ? kernel_connect(fd, f, addr, len) : error;
 	}
 	if (!f->mux.rec) {
-		error = to_engine(fd, f, l, f->type == SOCK_STREAM ? link_worker_next(l) : 0);
+		error = to_engine(fd, f, l, link_worker_next(l));
 		if (error)
 			return error == -ENETDOWN ? kernel_connect(fd, f, addr, len) : error;
 		decided(fd, f, false);

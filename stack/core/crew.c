@@ -2,6 +2,9 @@
 /* The workers of one service: see crew.h. */
 #include "stack/core/crew.h"
 
+#include <netinet/in.h>
+#include <stdlib.h>
+
 #include "stack/core/pkt.h"
 #include "stack/net/ip.h"
 
@@ -35,6 +38,15 @@ static void rings_free(struct spsc *rings, uint16_t n)
 	free(rings);
 }
 
+static void tables_free(struct crew *c)
+{
+	rings_free(c->packets, c->n);
+	rings_free(c->messages, c->n);
+	free(c->pins);
+	free(c->udp_ports);
+	free(c);
+}
+
 struct crew *crew_new(uint16_t n, const struct engine_env *env)
 {
 	struct crew *c = aligned_alloc(64, sizeof(*c));
@@ -47,12 +59,14 @@ struct crew *crew_new(uint16_t n, const struct engine_env *env)
 	c->pin_key.k1 = env->random64(env->ctx);
 	c->packets = rings_new(n, CREW_PACKETS, 1);
 	c->messages = rings_new(n, CREW_MESSAGES, CREW_MESSAGE_WORDS);
-	if (c->packets != NULL && c->messages != NULL)
-		return c;
-	rings_free(c->packets, n);
-	rings_free(c->messages, n);
-	free(c);
-	return NULL;
+	c->pins = aligned_alloc(64, n * sizeof(*c->pins));
+	c->udp_ports = calloc(UINT16_MAX + 1u, sizeof(*c->udp_ports));
+	if (c->packets == NULL || c->messages == NULL || c->pins == NULL || c->udp_ports == NULL) {
+		tables_free(c);
+		return NULL;
+	}
+	memset(c->pins, 0, n * sizeof(*c->pins));
+	return c;
 }
 
 static struct rte_mbuf *packet_of(uint64_t word)
@@ -73,32 +87,31 @@ void crew_free(struct crew *c)
 			spsc_take_done(&c->packets[i]);
 		}
 	}
-	rings_free(c->packets, c->n);
-	rings_free(c->messages, c->n);
-	free(c);
+	tables_free(c);
 }
 
 /* --- pinned flows ---------------------------------------------------------------------------------- */
 
-static uint64_t pin_hash(const struct crew *c, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+static uint64_t pin_hash(
+	const struct crew *c, uint8_t proto, const struct cv_endpoint *local, const struct cv_endpoint *peer)
 {
 	uint64_t w[5];
 
 	memcpy(&w[0], local->addr, 16);
 	memcpy(&w[2], peer->addr, 16);
-	w[4] = (uint64_t)local->port << 16 | peer->port;
+	w[4] = (uint64_t)proto << 32 | (uint64_t)local->port << 16 | peer->port;
 	return siphash(&c->pin_key, w, 5) | 1; /* 0 is none */
 }
 
-static bool is_pinned(const struct crew *c, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+static inline bool has_pins(const struct crew_pins *p)
 {
-	uint64_t hash;
-	const uint64_t *bucket;
+	return cv_unlikely(__atomic_load_n(&p->n, __ATOMIC_ACQUIRE) != 0);
+}
 
-	if (cv_likely(__atomic_load_n(&c->pins_n, __ATOMIC_ACQUIRE) == 0))
-		return false;
-	hash = pin_hash(c, local, peer);
-	bucket = c->pins[hash / 2 % CREW_PIN_BUCKETS];
+static bool is_pinned(const struct crew_pins *p, uint64_t hash)
+{
+	const uint64_t *bucket = p->of[hash / 2 % CREW_PIN_BUCKETS];
+
 	for (unsigned i = 0; i < CREW_PIN_WAYS; i++) {
 		if (__atomic_load_n(&bucket[i], __ATOMIC_RELAXED) == hash)
 			return true;
@@ -106,24 +119,10 @@ static bool is_pinned(const struct crew *c, const struct cv_endpoint *local, con
 	return false;
 }
 
-uint16_t crew_flow_owner(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
-{
-	const struct crew *c = e->crew;
-	uint16_t to = crew_by_hash(c, crew_hash(local->addr, peer->addr, local->port, peer->port));
-
-	return to != 0 && is_pinned(c, local, peer) ? 0 : to;
-}
-
-/* A worker other than 0 never has such flows: it chooses its ports itself. */
-static bool needs_pin(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
-{
-	return cv_unlikely(e->crew != NULL) && e->worker == 0 && !crew_is_mine(e, local, peer);
-}
-
 /* The bucket's place for what lies there as `old`; NULL: there is none. */
-static uint64_t *pin_place(const struct crew *c, uint64_t hash, uint64_t old)
+static uint64_t *pin_place(struct crew_pins *p, uint64_t hash, uint64_t old)
 {
-	uint64_t *bucket = (uint64_t *)(uintptr_t)c->pins[hash / 2 % CREW_PIN_BUCKETS];
+	uint64_t *bucket = p->of[hash / 2 % CREW_PIN_BUCKETS];
 
 	for (unsigned i = 0; i < CREW_PIN_WAYS; i++) {
 		if (bucket[i] == old)
@@ -132,34 +131,177 @@ static uint64_t *pin_place(const struct crew *c, uint64_t hash, uint64_t old)
 	return NULL;
 }
 
-bool crew_may_pin(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+/* Before the packet that makes others answer: it is seen with that at the latest. False: no room. */
+static bool pin_add(struct crew_pins *p, uint64_t hash)
 {
-	return !needs_pin(e, local, peer) || pin_place(e->crew, pin_hash(e->crew, local, peer), 0) != NULL;
-}
-
-/* Before the packet that makes others answer: it is seen with that at the latest. */
-void crew_pin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
-{
-	struct crew *c = e->crew;
-	uint64_t hash = needs_pin(e, local, peer) ? pin_hash(c, local, peer) : 0;
-	uint64_t *place = hash != 0 ? pin_place(c, hash, 0) : NULL;
+	uint64_t *place = pin_place(p, hash, 0);
 
 	if (place == NULL)
-		return;
+		return false;
 	__atomic_store_n(place, hash, __ATOMIC_RELAXED);
-	__atomic_store_n(&c->pins_n, c->pins_n + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->n, p->n + 1, __ATOMIC_RELEASE);
+	return true;
 }
 
-void crew_unpin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+static void pin_del(struct crew_pins *p, uint64_t hash)
 {
-	struct crew *c = e->crew;
-	uint64_t hash = needs_pin(e, local, peer) ? pin_hash(c, local, peer) : 0;
-	uint64_t *place = hash != 0 ? pin_place(c, hash, hash) : NULL;
+	uint64_t *place = pin_place(p, hash, hash);
 
 	if (place == NULL)
 		return;
 	__atomic_store_n(place, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&c->pins_n, c->pins_n - 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->n, p->n - 1, __ATOMIC_RELEASE);
+}
+
+uint16_t crew_flow_owner(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	const struct crew *c = e->crew;
+	uint16_t to = crew_by_hash(c, crew_hash(local->addr, peer->addr, local->port, peer->port));
+
+	return to != 0 && has_pins(&c->pins[0]) && is_pinned(&c->pins[0], pin_hash(c, IPPROTO_TCP, local, peer)) ? 0 : to;
+}
+
+/* A worker other than 0 never has such flows: it chooses its ports itself. */
+static bool needs_pin(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	return cv_unlikely(e->crew != NULL) && e->worker == 0 && !crew_is_mine(e, local, peer);
+}
+
+bool crew_may_pin(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	return !needs_pin(e, local, peer) ||
+		pin_place(&e->crew->pins[0], pin_hash(e->crew, IPPROTO_TCP, local, peer), 0) != NULL;
+}
+
+void crew_pin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	if (needs_pin(e, local, peer))
+		(void)pin_add(&e->crew->pins[0], pin_hash(e->crew, IPPROTO_TCP, local, peer));
+}
+
+void crew_unpin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	if (needs_pin(e, local, peer))
+		pin_del(&e->crew->pins[0], pin_hash(e->crew, IPPROTO_TCP, local, peer));
+}
+
+/* --- ports of UDP ---------------------------------------------------------------------------------- */
+
+static uint64_t *udp_word(const struct engine *e, uint16_t port)
+{
+	return &e->crew->udp_ports[port];
+}
+
+static inline uint32_t workers_of(uint64_t word)
+{
+	return (uint32_t)(word & UINT16_MAX);
+}
+
+static inline bool may_join(uint64_t word, uint64_t mine, uint64_t alike)
+{
+	if ((word & UINT16_MAX & ~mine) == 0)
+		return true;
+	return (word & CREW_UDP_SPREAD) && alike != 0 && word >> CREW_UDP_ALIKE_SHIFT == alike >> CREW_UDP_ALIKE_SHIFT;
+}
+
+/* A port all of whose sockets are ours is spread as long as all are bound alike. */
+static uint64_t joined(uint64_t word, uint64_t mine, uint64_t alike)
+{
+	const uint64_t spread = CREW_UDP_SPREAD | (alike >> CREW_UDP_ALIKE_SHIFT << CREW_UDP_ALIKE_SHIFT);
+	const uint64_t sets = mine | mine << CREW_UDP_OPEN_SHIFT;
+
+	if (word == 0)
+		return alike != 0 ? sets | spread : sets;
+	if (alike != 0 && word >> 32 == spread >> 32)
+		return word | sets;
+	return (word & UINT32_MAX) | sets;
+}
+
+int crew_udp_claim(struct engine *e, uint16_t port, uint64_t alike)
+{
+	const uint64_t mine = 1ull << e->worker;
+	uint64_t *at = udp_word(e, port), word = __atomic_load_n(at, __ATOMIC_ACQUIRE);
+
+	do {
+		if (!may_join(word, mine, alike))
+			return __builtin_ctzll(word & ~mine);
+	} while (!__atomic_compare_exchange_n(
+		at, &word, joined(word, mine, alike), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	return -1;
+}
+
+void crew_udp_state(struct engine *e, uint16_t port, bool any, bool open)
+{
+	const uint64_t mine = 1ull << e->worker, mine_open = mine << CREW_UDP_OPEN_SHIFT;
+	uint64_t *at = udp_word(e, port), word = __atomic_load_n(at, __ATOMIC_ACQUIRE), next;
+
+	do {
+		next = (word & ~(mine | mine_open)) | (any ? mine : 0) | (open ? mine_open : 0);
+		if (workers_of(next) == 0)
+			next = 0;
+	} while (!__atomic_compare_exchange_n(at, &word, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+}
+
+bool crew_udp_is_spread(const struct engine *e, uint16_t port)
+{
+	return (__atomic_load_n(udp_word(e, port), __ATOMIC_ACQUIRE) & CREW_UDP_SPREAD) != 0;
+}
+
+uint32_t crew_udp_workers(const struct engine *e, uint16_t port)
+{
+	return workers_of(__atomic_load_n(udp_word(e, port), __ATOMIC_ACQUIRE));
+}
+
+bool crew_udp_pin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	return pin_add(&e->crew->pins[e->worker], pin_hash(e->crew, IPPROTO_UDP, local, peer));
+}
+
+void crew_udp_unpin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	pin_del(&e->crew->pins[e->worker], pin_hash(e->crew, IPPROTO_UDP, local, peer));
+}
+
+/* The one that the hash says, if it has such a socket, else one that has. */
+static uint16_t by_hash_among(const struct crew *c, uint32_t workers, uint32_t hash)
+{
+	uint16_t to = crew_by_hash(c, hash);
+	unsigned nth;
+
+	if (workers >> to & 1)
+		return to;
+	nth = (hash / CREW_TABLE) % (unsigned)__builtin_popcount(workers);
+	while (nth-- > 0)
+		workers &= workers - 1;
+	return (uint16_t)__builtin_ctz(workers);
+}
+
+static uint16_t spread_owner(const struct crew *c, uint32_t workers, const struct cv_endpoint *local,
+	const struct cv_endpoint *peer)
+{
+	uint64_t hash = 0;
+
+	for (uint16_t k = 0; k < c->n; k++) {
+		if (!has_pins(&c->pins[k]))
+			continue;
+		if (hash == 0)
+			hash = pin_hash(c, IPPROTO_UDP, local, peer);
+		if (is_pinned(&c->pins[k], hash))
+			return k;
+	}
+	return by_hash_among(c, workers, crew_hash(local->addr, peer->addr, local->port, peer->port));
+}
+
+uint16_t crew_udp_owner(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
+{
+	uint64_t word = __atomic_load_n(udp_word(e, local->port), __ATOMIC_RELAXED);
+	uint32_t workers = workers_of(word), open = workers_of(word >> CREW_UDP_OPEN_SHIFT);
+
+	if (workers == 0)
+		return 0;
+	if ((workers & (workers - 1)) == 0)
+		return (uint16_t)__builtin_ctz(workers);
+	return spread_owner(e->crew, open != 0 ? open : workers, local, peer);
 }
 
 /* --- what one puts for another ---------------------------------------------------------------------- */

@@ -10,10 +10,12 @@
  * Whose is what
  * - a TCP flow: by the Toeplitz hash of its ends with a key that makes both directions one (so that a device with
  *   RSS comes to the same), except those pinned: bound by their program to a port whose hash says otherwise;
- * - all else that has one owner (UDP, echo requests, fragments): worker 0's;
+ * - a datagram: by its local port, whose sockets are all one worker's; only those that share a port by SO_REUSEPORT and are
+ *   bound alike may be several workers', and are found by the flow's hash;
+ * - all else that has one owner (echo requests, fragments, what is sent to groups): worker 0's;
  * - what all must know (ARP, neighbour discovery, groups, ICMP errors): everybody gets a copy.
  *
- * No word is written by two workers. A full ring drops the packet, as a NIC does; a message that finds no room is kept.
+ * No word is written by two workers, but for a UDP port's, which changes when a socket is bound and unbound. A full ring drops the packet, as a NIC does; a message that finds no room is kept.
  */
 #ifndef CULVERT_CORE_CREW_H
 #define CULVERT_CORE_CREW_H
@@ -66,11 +68,23 @@ struct crew {
 	struct spsc *packets;  /* [from * n + to] */
 	struct spsc *messages; /* same */
 	const struct engine *engines[CREW_MAX]; /* for sums over all of them; filled in before any turn */
-	/* Flows of worker 0 that hash elsewhere: a keyed hash of their ends, 0 is none. Worker 0 writes. */
 	struct siphash_key pin_key;
-	uint32_t pins_n CV_ALIGNED;
-	uint64_t pins[CREW_PIN_BUCKETS][CREW_PIN_WAYS] CV_ALIGNED;
+	struct crew_pins *pins; /* by worker, who writes them */
+	uint64_t *udp_ports;    /* by local port, see below */
 };
+
+/* Flows of a worker that the general rule would give to another: a keyed hash of their ends, 0 is none. */
+struct crew_pins {
+	uint32_t n CV_ALIGNED;
+	uint64_t of[CREW_PIN_BUCKETS][CREW_PIN_WAYS] CV_ALIGNED;
+};
+
+/* A UDP port's word. Bits 0 to 15: which workers have sockets there. Several may only while CREW_UDP_SPREAD is set; then
+ * bits 16 to 31 say which have one without a peer, for datagrams of strangers, and bits 33 to 63 what all of them are bound
+ * to (a hash). Sockets with a peer are pinned. */
+#define CREW_UDP_OPEN_SHIFT 16
+#define CREW_UDP_SPREAD (1ull << 32)
+#define CREW_UDP_ALIKE_SHIFT 33
 
 /* For n workers, which are made with it afterwards; NULL when memory is short. random64: as engine_env's. */
 struct crew *crew_new(uint16_t n, const struct engine_env *env);
@@ -126,6 +140,20 @@ uint16_t crew_flow_owner(const struct engine *e, const struct cv_endpoint *local
 bool crew_may_pin(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 void crew_pin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 void crew_unpin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
+
+/* UDP. A socket of this worker is to be bound to the port: -1, it may; else the worker that the port belongs to. alike: not 0
+ * if it shares the port by SO_REUSEPORT, and then the same number for all that are bound to the same. */
+int crew_udp_claim(struct engine *e, uint16_t port, uint64_t alike);
+/* What this worker has there now: sockets at all, one without a peer. */
+void crew_udp_state(struct engine *e, uint16_t port, bool any, bool open);
+/* Whether sockets with a peer must be pinned there. */
+bool crew_udp_is_spread(const struct engine *e, uint16_t port);
+bool crew_udp_pin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
+void crew_udp_unpin(struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
+/* Which workers have sockets on the port, a bit each. */
+uint32_t crew_udp_workers(const struct engine *e, uint16_t port);
+/* Whose a datagram is that is sent to one. */
+uint16_t crew_udp_owner(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
 
 /* Hands m over; drops and counts it when the ring is full. m must not refer to a program's memory. */
 void crew_hand_over(struct engine *e, uint16_t to, struct rte_mbuf *m, enum crew_packet kind);

@@ -57,11 +57,14 @@ static uint32_t id_next(struct engine *e, const struct ip_emit *how)
 {
 	struct net *net = e->net;
 	uint64_t words[4], hash;
+	uint32_t id;
 
 	memcpy(words, how->dst, 16);
 	memcpy(words + 2, how->src, 16);
 	hash = siphash(&net->frag_key, words, 4);
-	return net->frag_ids[siphash13(&net->frag_key, words, 2, 0) % FRAG_IDS]++ + (uint32_t)hash;
+	id = net->frag_ids[siphash13(&net->frag_key, words, 2, 0) % FRAG_IDS]++ + (uint32_t)hash;
+	/* Of several workers each has a class of numbers of its own. */
+	return e->crew != NULL ? id * e->crew->n + e->worker : id;
 }
 
 void frag_init(struct engine *e)

@@ -377,6 +377,23 @@ static bool all_must_know(const struct pkt *p, const struct rte_mbuf *m)
 					: *type != ICMP6_ECHO_REQUEST && *type != ICMP6_ECHO_REPLY;
 }
 
+/* Its ends into p: the ports lie at the same places in both. */
+static void ports_parse(struct pkt *p, const struct rte_mbuf *m)
+{
+	const uint8_t *ports = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	p->src.port = (uint16_t)(ports[0] << 8 | ports[1]);
+	p->dst.port = (uint16_t)(ports[2] << 8 | ports[3]);
+}
+
+/* What is sent to many is distributed by the first one (udp_receive.c). */
+static uint16_t datagram_owner(const struct engine *e, const struct pkt *p)
+{
+	if (addr_is_multicast(p->dst.addr) || ip_is_broadcast(e, p->dst.addr))
+		return 0;
+	return crew_udp_owner(e, &p->dst, &p->src);
+}
+
 /* Sends m to the worker that owns it, or copies to all; true: it is not ours any more. port: NULL from ourselves. */
 static bool steer(struct engine *e, const struct port *port, struct rte_mbuf *m)
 {
@@ -384,11 +401,11 @@ static bool steer(struct engine *e, const struct port *port, struct rte_mbuf *m)
 	uint16_t to = 0;
 
 	if (p->proto == IPPROTO_TCP && rte_pktmbuf_data_len(m) >= 4) {
-		const uint8_t *ports = rte_pktmbuf_mtod(m, const uint8_t *);
-
-		p->src.port = (uint16_t)(ports[0] << 8 | ports[1]);
-		p->dst.port = (uint16_t)(ports[2] << 8 | ports[3]);
+		ports_parse(p, m);
 		to = crew_flow_owner(e, &p->dst, &p->src);
+	} else if (p->proto == IPPROTO_UDP && rte_pktmbuf_data_len(m) >= 4) {
+		ports_parse(p, m);
+		to = datagram_owner(e, p);
 	} else if (all_must_know(p, m)) {
 		crew_tell_all(e, m, CREW_PARSED);
 		return false;

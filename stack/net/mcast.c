@@ -188,6 +188,35 @@ void mcast_leave_internal(struct port *port, const uint8_t addr[16])
 	mcast_report_change(g, &before);
 }
 
+/* What is sent to groups comes to the first worker, which speaks to routers, too: it must know of every member, if not of
+ * the sources that each wants. */
+static void first_worker_tell(const struct mcast_group *g, enum net_message kind)
+{
+	struct engine *e = g->iface->engine;
+	struct crew_message msg = {.kind = kind, .a = g->iface->port->id};
+
+	if (cv_likely(e->worker == 0))
+		return;
+	memcpy(&msg.data, g->addr, 8);
+	memcpy(&msg.spare, g->addr + 8, 8);
+	(void)crew_send(e, 0, &msg);
+}
+
+void mcast_message(struct engine *e, const struct crew_message *msg)
+{
+	struct port *port = net_port_by_id(e, (uint16_t)msg->a);
+	uint8_t group[16];
+
+	memcpy(group, &msg->data, 8);
+	memcpy(group + 8, &msg->spare, 8);
+	if (port == NULL)
+		return;
+	if (msg->kind == NET_MSG_JOINED)
+		mcast_join_internal(port, group);
+	else
+		mcast_leave_internal(port, group);
+}
+
 /* --- memberships of sockets ---------------------------------------------------------------------- */
 
 static struct mcast_sock *sock_get(struct engine *e, struct mcast_sock **ms)
@@ -234,6 +263,8 @@ static int member_add(
 		return -CV_ENOBUFS;
 	}
 	mcast_group_filter(m->group, &before);
+	if (list_empty(&m->group->members))
+		first_worker_tell(m->group, NET_MSG_JOINED);
 	list_add_tail(&ms->members, &m->node);
 	list_add_tail(&m->group->members, &m->group_node);
 	ms->members_n++;
@@ -252,6 +283,8 @@ static void member_end(struct engine *e, struct mcast_sock *ms, struct mcast_mem
 	list_del(&m->group_node);
 	ms->members_n--;
 	pool_put(&e->net->mcast_members, m);
+	if (list_empty(&g->members))
+		first_worker_tell(g, NET_MSG_LEFT);
 	mcast_report_change(g, &before);
 }
 

@@ -288,5 +288,9 @@ void net_crew_message(struct engine *e, const struct crew_message *msg)
 	case NET_MSG_PMTU:
 		pmtu_message(e, msg);
 		break;
+	case NET_MSG_JOINED:
+	case NET_MSG_LEFT:
+		mcast_message(e, msg);
+		break;
 	}
 }

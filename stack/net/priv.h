@@ -108,6 +108,8 @@ struct icmp_bucket {
 /* What the workers' IP layers tell each other (crew.h). */
 enum net_message {
 	NET_MSG_PMTU = CREW_NET, /* a: the size, data and spare: the destination */
+	NET_MSG_JOINED,          /* a: the port, data and spare: a group that has members on this worker */
+	NET_MSG_LEFT,            /* the same: it has none any more */
 };
 
 struct pmtu {
@@ -209,6 +211,8 @@ const uint8_t *net_source(const struct net *net, const struct port *port, const 
 
 /* route.c */
 void pmtu_init(struct engine *e);
+/* mcast.c: NET_MSG_JOINED, NET_MSG_LEFT. On worker 0. */
+void mcast_message(struct engine *e, const struct crew_message *msg);
 /* What another worker has learned (NET_MSG_PMTU). */
 void pmtu_message(struct engine *e, const struct crew_message *msg);
 

@@ -200,35 +200,49 @@ static void flow_snapshot(struct sock_flow *f, struct tcp_snapshot *s)
 			.timer = TCP_TIMERS};
 }
 
-/* Positions are those of the pool, then those of the flow table. Of the pool's objects those that were given back are
- * closed (tcp_leave()), so that a listener is one that lives. */
+static uint32_t bucket_listeners(struct list *bucket, void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx)
+{
+	struct tcp_snapshot s;
+	uint32_t n = 0;
+
+	list_for_each(node, bucket)
+	{
+		struct tcp_sock *tp = list_entry(node, struct tcp_sock, sk.node);
+
+		if (tp->state != TCP_LISTEN)
+			continue; /* connections come below */
+		snapshot(tp, &s);
+		fn(ctx, &s);
+		n++;
+	}
+	return n;
+}
+
+static uint32_t bucket_flows(
+	struct sock_flow *first, void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx)
+{
+	struct tcp_snapshot s;
+	uint32_t n = 0;
+
+	for (struct sock_flow *f = first; f != NULL; f = f->next, n++) {
+		flow_snapshot(f, &s);
+		fn(ctx, &s);
+	}
+	return n;
+}
+
+/* Positions are the buckets of the port table, then those of the flow table. */
 bool tcp_foreach(struct engine *e, uint64_t *at, uint32_t most,
 	void (*fn)(void *ctx, const struct tcp_snapshot *s), void *ctx)
 {
 	struct tcp *t = e->tcp;
-	const uint64_t end = (uint64_t)t->socks.max + t->flow_mask + 1;
-	struct tcp_snapshot s;
+	const uint64_t end = (uint64_t)TCP_BINDS + t->flow_mask + 1;
 
 	for (uint32_t work = 0; work < most && *at < end; work++) {
 		uint64_t i = (*at)++;
 
-		if (i < t->socks.fresh) {
-			struct tcp_sock *tp = (struct tcp_sock *)(void *)(t->socks.objects + i * t->socks.size);
-
-			if (tp->state != TCP_LISTEN)
-				continue; /* connections come below */
-			snapshot(tp, &s);
-			fn(ctx, &s);
-			work += FOREACH_ENTRY;
-		} else if (i < t->socks.max) {
-			*at = t->socks.max;
-		} else {
-			for (struct sock_flow *f = t->flows[i - t->socks.max]; f != NULL; f = f->next) {
-				flow_snapshot(f, &s);
-				fn(ctx, &s);
-				work += FOREACH_ENTRY;
-			}
-		}
+		work += FOREACH_ENTRY * (i < TCP_BINDS ? bucket_listeners(&t->binds[i], fn, ctx)
+						       : bucket_flows(t->flows[i - TCP_BINDS], fn, ctx));
 	}
 	return *at < end;
 }

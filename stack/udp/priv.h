@@ -42,6 +42,10 @@ static inline struct list *udp_bucket(struct udp *udp, uint16_t port)
 int udp_bind(struct sock *sk, const struct cv_endpoint *local);
 /* Binds to the wildcard and any port what is not bound yet. */
 int udp_autobind(struct sock *sk);
+/* The same before a connect: of several workers' ports one whose answers a device with RSS brings to us. */
+int udp_autobind_towards(struct sock *sk, const struct cv_endpoint *peer);
+/* Sockets on the port came, went, or have a peer now or no longer: for the other workers. */
+void udp_port_tell(struct engine *e, uint16_t port);
 /* The one socket that a datagram from src to dst, our address, is for; port: pkt.port. NULL: nobody's. */
 struct udp_sock *udp_find(
 	struct engine *e, uint16_t port, const struct cv_endpoint *src, const struct cv_endpoint *dst);

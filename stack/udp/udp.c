@@ -4,7 +4,29 @@
 #include <string.h>
 
 #include "stack/base/addr.h"
+#include "stack/core/crew.h"
 #include "stack/udp/priv.h"
+
+/* A socket with a peer among others that share its port on several workers: its datagrams are ours wherever they hash. */
+static int pin(struct udp_sock *us)
+{
+	struct sock *sk = &us->sk;
+
+	if (cv_likely(sk->engine->crew == NULL) || !crew_udp_is_spread(sk->engine, sk->local.port))
+		return 0;
+	if (!crew_udp_pin(sk->engine, &sk->local, &sk->peer))
+		return -CV_ENOBUFS;
+	us->flags |= UDP_PINNED;
+	udp_port_tell(sk->engine, sk->local.port);
+	return 0;
+}
+
+static void unpin(struct udp_sock *us)
+{
+	if (us->flags & UDP_PINNED)
+		crew_udp_unpin(us->sk.engine, &us->sk.local, &us->sk.peer);
+	us->flags &= ~(uint32_t)UDP_PINNED;
+}
 
 static int udp_connect(struct sock *sk, const struct cv_endpoint *to)
 {
@@ -15,9 +37,10 @@ static int udp_connect(struct sock *sk, const struct cv_endpoint *to)
 	int ret = udp_peer_check(sk, &peer);
 
 	if (ret == 0)
-		ret = udp_autobind(sk);
+		ret = udp_autobind_towards(sk, &peer);
 	if (ret != 0)
 		return ret;
+	unpin(us);
 	memset(&us->peer, 0, sizeof(us->peer));
 	memset(&us->last, 0, sizeof(us->last));
 	udp_source_of(sk, src);
@@ -30,14 +53,16 @@ static int udp_connect(struct sock *sk, const struct cv_endpoint *to)
 	sk->peer = peer;
 	sk->status |= CV_ST_CONNECTED;
 	sock_event(sk);
-	return 0;
+	return pin(us);
 }
 
 /* What connect chose is given back, what bind said stays (as Linux). */
 static int udp_disconnect(struct sock *sk)
 {
 	struct udp_sock *us = udp_of(sk);
+	uint16_t port = sk->local.port;
 
+	unpin(us);
 	sk->status &= ~(uint32_t)CV_ST_CONNECTED;
 	memset(&sk->peer, 0, sizeof(sk->peer));
 	memset(&us->peer, 0, sizeof(us->peer));
@@ -52,6 +77,7 @@ static int udp_disconnect(struct sock *sk)
 		sk->local.port = 0;
 		sk->status &= ~(uint32_t)CV_ST_BOUND;
 	}
+	udp_port_tell(sk->engine, port);
 	sock_event(sk);
 	return 0;
 }
@@ -70,7 +96,10 @@ static void udp_close(struct sock *sk, bool abort)
 	(void)abort;
 	udp_cork_drop(us);
 	mcast_sock_end(e, &us->mcast);
+	unpin(us);
 	list_del(&us->port_node);
+	if (sk->status & CV_ST_BOUND)
+		udp_port_tell(e, sk->local.port);
 	pktq_free_all(&us->errors);
 	sock_fini(sk);
 	pool_put(&e->udp->socks, us);

@@ -23,6 +23,7 @@ enum udp_flag {
 	UDP_BOUND_ADDR = 1u << 8, /* by bind, not by connect */
 	UDP_BOUND_PORT = 1u << 9,
 	UDP_TIMESTAMPNS = 1u << 10,
+	UDP_PINNED = 1u << 11, /* crew.h */
 	/* Only told: the library makes these control messages of what every datagram has with it. */
 	UDP_PKTINFO4 = 1u << 16,
 	UDP_PKTINFO6 = 1u << 17,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "stack/base/addr.h"
+#include "stack/core/crew.h"
 #include "stack/udp/priv.h"
 
 static bool wants_queue(const struct udp_sock *us, bool v4)
@@ -92,7 +93,9 @@ static void icmp_queue(struct udp_sock *us, const struct icmp_error *err)
 void udp_icmp_error(struct engine *e, const struct icmp_error *err)
 {
 	bool v4 = addr_is_v4(err->peer.addr), hard = err->hard;
-	struct udp_sock *us = udp_find(e, err->port, &err->peer, &err->local);
+	/* All workers hear of errors; of sockets that share a port one is told. */
+	bool ours = cv_likely(e->crew == NULL) || crew_udp_owner(e, &err->local, &err->peer) == e->worker;
+	struct udp_sock *us = !ours ? NULL : udp_find(e, err->port, &err->peer, &err->local);
 	uint8_t discover;
 
 	if (us == NULL || (us->sk.tx_taken == 0 && us->sk.tx_acked == 0 && err->mtu != 0))

@@ -8,6 +8,7 @@
 #include <rte_udp.h>
 
 #include "stack/base/addr.h"
+#include "stack/core/crew.h"
 #include "stack/udp/priv.h"
 
 #define UDP_DATAGRAM_COST 512u /* of a queued datagram against rcvbuf, besides its bytes */
@@ -142,6 +143,23 @@ static void nobody(struct engine *e, struct rte_mbuf *m)
 	rte_pktmbuf_free(m);
 }
 
+/* What is sent to many comes to the first worker, which gives a copy to each other one with sockets on the port. m: with
+ * its header. */
+static void others_tell(struct engine *e, const struct pkt *p, const struct rte_mbuf *m)
+{
+	uint32_t others;
+
+	if (cv_likely(e->crew == NULL) || e->worker != 0)
+		return;
+	others = crew_udp_workers(e, p->dst.port) & ~1u;
+	for (uint16_t to = 1; others >> to != 0; to++) {
+		struct rte_mbuf *copy = others >> to & 1 ? crew_copy(e, m) : NULL;
+
+		if (copy != NULL)
+			crew_hand_over(e, to, copy, CREW_PARSED);
+	}
+}
+
 /* The socket of the datagram before in this burst, and the ports that it had, as they lie in the header. */
 struct flow {
 	struct udp_sock *us;
@@ -181,6 +199,8 @@ static void udp_input_one(struct engine *e, struct rte_mbuf *m, struct flow *flo
 		nobody(e, m);
 		return;
 	}
+	if (cv_unlikely(many))
+		others_tell(e, p, m);
 	if (rte_pktmbuf_pkt_len(m) > len)
 		pkt_cut_back(m, rte_pktmbuf_pkt_len(m) - len);
 	pkt_cut_front(m, sizeof(*h));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "stack/base/addr.h"
+#include "stack/core/crew.h"
 #include "stack/udp/priv.h"
 
 #define UDP_EPHEMERAL_LOW 32768u /* Linux's ip_local_port_range */
@@ -46,6 +47,49 @@ static bool port_is_free(struct udp *udp, const struct udp_sock *us, const struc
 	return true;
 }
 
+/* For crew_udp_claim(): of all that share a port by SO_REUSEPORT, those with the same number take the same datagrams. */
+static uint64_t alike(const struct udp_sock *us, const struct cv_endpoint *at)
+{
+	uint64_t words[3];
+
+	if (!us->sk.reuseport)
+		return 0;
+	memcpy(words, at->addr, 16);
+	words[2] = (uint64_t)us->device << 8 | takes(&us->sk, at->addr);
+	return siphash(&us->sk.engine->crew->pin_key, words, 3) | 1ull << CREW_UDP_ALIKE_SHIFT;
+}
+
+/* 0: the port is taken; -CV_EADDRINUSE; -CV_EXDEV: it belongs to another worker, whose sockets decide. */
+static int port_take(struct udp_sock *us, const struct cv_endpoint *at)
+{
+	struct engine *e = us->sk.engine;
+
+	if (!port_is_free(e->udp, us, at))
+		return -CV_EADDRINUSE;
+	if (cv_unlikely(e->crew != NULL) && crew_udp_claim(e, at->port, alike(us, at)) >= 0)
+		return -CV_EXDEV;
+	return 0;
+}
+
+void udp_port_tell(struct engine *e, uint16_t port)
+{
+	bool any = false, open = false;
+
+	if (cv_likely(e->crew == NULL))
+		return;
+	list_for_each (node, udp_bucket(e->udp, port)) {
+		const struct sock *sk = &list_entry(node, struct udp_sock, port_node)->sk;
+
+		if (sk->local.port != port)
+			continue;
+		any = true;
+		open = (sk->status & CV_ST_CONNECTED) == 0;
+		if (open)
+			break;
+	}
+	crew_udp_state(e, port, any, open);
+}
+
 static int bind_check(const struct sock *sk, const uint8_t addr[16])
 {
 	const struct engine *e = sk->engine;
@@ -63,22 +107,27 @@ static int bind_check(const struct sock *sk, const uint8_t addr[16])
 	return 0;
 }
 
-static int port_choose(const struct udp_sock *us, struct cv_endpoint *at)
+/* src, peer: of several workers one whose answers come by our own queue; NULL: any. */
+static int port_choose(
+	struct udp_sock *us, struct cv_endpoint *at, const uint8_t src[16], const struct cv_endpoint *peer)
 {
 	struct engine *e = us->sk.engine;
 	uint32_t start = (uint32_t)e->env.random64(e->env.ctx);
+	struct cv_endpoint from = {0};
 
+	if (peer != NULL)
+		memcpy(from.addr, src, 16);
 	for (uint32_t i = 0; i < UDP_EPHEMERAL_N; i++) {
-		at->port = (uint16_t)(UDP_EPHEMERAL_LOW + (start + i) % UDP_EPHEMERAL_N);
-		if (port_is_free(e->udp, us, at))
+		at->port = from.port = (uint16_t)(UDP_EPHEMERAL_LOW + (start + i) % UDP_EPHEMERAL_N);
+		if ((peer == NULL || crew_is_mine(e, &from, peer)) && port_take(us, at) == 0)
 			return 0;
 	}
 	return -CV_EADDRINUSE;
 }
 
-int udp_bind(struct sock *sk, const struct cv_endpoint *local)
+static int bind_towards(
+	struct sock *sk, const struct cv_endpoint *local, const uint8_t src[16], const struct cv_endpoint *peer)
 {
-	struct udp *udp = sk->engine->udp;
 	struct udp_sock *us = udp_of(sk);
 	struct cv_endpoint at = *local;
 	int ret = bind_check(sk, at.addr);
@@ -89,17 +138,19 @@ int udp_bind(struct sock *sk, const struct cv_endpoint *local)
 		addr_from_v4(at.addr, (const uint8_t[4]){0});
 	us->flags &= ~(uint32_t)(UDP_BOUND_ADDR | UDP_BOUND_PORT);
 	us->flags |= (addr_is_any(at.addr) ? 0 : UDP_BOUND_ADDR) | (at.port == 0 ? 0 : UDP_BOUND_PORT);
-	if (at.port == 0)
-		ret = port_choose(us, &at);
-	else if (!port_is_free(udp, us, &at))
-		ret = -CV_EADDRINUSE;
+	ret = at.port == 0 ? port_choose(us, &at, src, peer) : port_take(us, &at);
 	if (ret != 0)
 		return ret;
 	sk->local = at;
 	sk->status |= CV_ST_BOUND;
-	list_add_head(udp_bucket(udp, at.port), &us->port_node);
+	list_add_head(udp_bucket(sk->engine->udp, at.port), &us->port_node);
 	sock_event(sk);
 	return 0;
+}
+
+int udp_bind(struct sock *sk, const struct cv_endpoint *local)
+{
+	return bind_towards(sk, local, NULL, NULL);
 }
 
 int udp_autobind(struct sock *sk)
@@ -107,6 +158,20 @@ int udp_autobind(struct sock *sk)
 	const struct cv_endpoint any = {0};
 
 	return sk->status & CV_ST_BOUND ? 0 : udp_bind(sk, &any);
+}
+
+int udp_autobind_towards(struct sock *sk, const struct cv_endpoint *peer)
+{
+	const struct cv_endpoint any = {0};
+	struct ip_path path = {0};
+	uint8_t src[16];
+
+	if (cv_likely(sk->engine->crew == NULL) || (sk->status & CV_ST_BOUND))
+		return udp_autobind(sk);
+	udp_source_of(sk, src);
+	if (ip_path_resolve(sk->engine, &path, peer->addr, src) != 0)
+		return udp_autobind(sk);
+	return bind_towards(sk, &any, src, peer);
 }
 
 /* SO_BINDTODEVICE: pkt.port is the port that it came by. */

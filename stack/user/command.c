@@ -30,8 +30,6 @@ static int do_open(struct user_lane *l, uint32_t family, uint8_t type)
 
 	if (family != CV_AF_INET && family != CV_AF_INET6)
 		return -CV_EAFNOSUPPORT;
-	if (g->worker != 0 && type != CV_STREAM)
-		return -CV_EINVAL; /* worker 0's (crew.h) */
 	us = user_sock_alloc(g);
 	if (!us)
 		return -CV_ENOBUFS;
@@ -48,16 +46,24 @@ static int do_open(struct user_lane *l, uint32_t family, uint8_t type)
 /* --- commands on a socket ----------------------------------------------------------------------
  */
 
-static int do_bind(struct user_sock *us, const struct cv_command *cmd)
+static int do_bind(struct user_lane *l, struct user_sock *us, const struct cv_command *cmd, uint32_t *len)
 {
 	struct sock *sk = us->sk;
+	uint32_t owner;
+	int r;
 
-	if (us->g->worker != 0)
+	if (us->g->worker != 0 && sk->type == CV_STREAM)
 		return -CV_EINVAL; /* worker 0 knows which ports are taken */
 	sk->reuseaddr = (cmd->arg & CV_BIND_REUSEADDR) != 0;
 	sk->reuseport = (cmd->arg & CV_BIND_REUSEPORT) != 0;
 	sk->v6only = (cmd->arg & CV_BIND_V6ONLY) != 0;
-	return sock_bind(sk, &cmd->peer);
+	r = sock_bind(sk, &cmd->peer);
+	if (r == -CV_EXDEV) { /* the program opens it there instead */
+		owner = crew_udp_owner(sk->engine, &cmd->peer, &(const struct cv_endpoint){0});
+		memcpy(l->shared->reply, &owner, sizeof(owner));
+		*len = sizeof(owner);
+	}
+	return r;
 }
 
 /* Answered when the other workers have their replicas: who connects then must find one. */
@@ -202,7 +208,7 @@ static int32_t sock_command(
 {
 	switch ((enum cv_op)cmd->op) {
 	case CV_CMD_BIND:
-		return do_bind(us, cmd);
+		return do_bind(l, us, cmd, len);
 	case CV_CMD_LISTEN:
 		return do_listen(l, us, cmd);
 	case CV_CMD_CONNECT:

@@ -40,6 +40,30 @@ udp_echo() {
 	done
 	fail "no datagram came back"
 }
+# Sockets that share a port are on both workers, and each client keeps to one of them.
+udp_shared() {
+	local before
+	start udp on_engine python3 "$PROGRAMS/udp_many.py" serve "$ENGINE_ADDR" 7008 4
+	wait_until 10 grep -q serving "$DIR/udp.log"
+	[[ $("$CULVERT" ss --engine "$ENGINE" -u -a -n --json | jq -c '[.[] | select(.local_port == 7008).worker] | sort') == '[0,0,1,1]' ]] ||
+		fail "$("$CULVERT" ss --engine "$ENGINE" -u -a -n --json)"
+	before=$(stat_of '[.worker[].drop_handover] | add')
+	on_kernel timeout 60 python3 "$PROGRAMS/udp_many.py" ask "$ENGINE_ADDR" 7008 64 100 | tee "$DIR/udp.out"
+	note "$(<"$DIR/udp.out")"
+	grep -q '^4 sockets' "$DIR/udp.out" || fail 'not all of them were asked'
+	[[ $(stat_of '[.worker[].drop_handover] | add') == "$before" ]] || fail 'datagrams were lost between the workers'
+	# Their port is nobody's afterwards, and another program may have it on whichever worker.
+	stop_process "$started" 5
+	start udp on_engine python3 "$PROGRAMS/udp_many.py" serve "$ENGINE_ADDR" 7008 1
+	wait_until 10 grep -q serving "$DIR/udp.log"
+}
+# Clients of the engine: each connects from a port of its own worker's.
+udp_clients() {
+	start udpk on_kernel python3 "$PROGRAMS/udp_many.py" serve "$KERNEL_ADDR" 7009 4
+	wait_until 10 grep -q serving "$DIR/udpk.log"
+	on_engine timeout 60 python3 "$PROGRAMS/udp_many.py" ask "$KERNEL_ADDR" 7009 64 100 | tee "$DIR/udp.out"
+	note "$(<"$DIR/udp.out")"
+}
 ss_sums() {
 	# One row a listener, whatever replicas it has; a worker of each connection.
 	[[ $("$CULVERT" ss --engine "$ENGINE" -tln | grep -c ":80 ") == 1 ]] || fail "not one row for port 80"
@@ -47,13 +71,14 @@ ss_sums() {
 }
 killed() {
 	# Its connections end on both workers, and its port is free on both.
-	local pid
+	local pid workers
 	on_kernel wrk -t1 -c32 -d4s "http://$ENGINE_ADDR/small" >/dev/null 2>&1 &
 	local load=$!
 	sleep 1
 	pid=$(<"$NGINX/nginx.pid")
-	pkill -KILL -P "$pid"
-	kill -KILL "$pid"
+	# The master first: it would start another worker.
+	mapfile -t workers < <(pgrep -P "$pid")
+	kill -KILL "$pid" "${workers[@]}"
 	none_left() { [[ $(stat_of .tcp.connections) == 0 && $(stat_of .tcp.listeners) == 2 ]]; }
 	wait "$load" || true
 	wait_until 10 none_left || fail "$(stat_of .tcp.connections) connections and $(stat_of .tcp.listeners) listeners are left"
@@ -71,6 +96,8 @@ check 'workers: iperf3 -P 8' iperf_tcp on_kernel "$ENGINE_ADDR" 5201 -n 512M -P 
 check 'workers: iperf3 -P 8 -R' iperf_tcp on_kernel "$ENGINE_ADDR" 5201 -n 512M -P 8 -R
 check 'workers: iperf3 UDP' iperf_udp on_kernel "$ENGINE_ADDR" 5201
 check 'workers: UDP echo' udp_echo
+check 'workers: UDP, a port shared by sockets of both' udp_shared
+check 'workers: UDP, 64 clients' udp_clients
 check 'workers: ss and stat sum' ss_sums
 check 'workers: a killed program ends everywhere' killed
 checks_done

@@ -257,9 +257,9 @@ static void connect__from_a_port_of_the_programs__stays_with_worker_0(void **sta
 		assert_int_equal(COUNTED(w, 0, tcp_rst_out), 0);
 	}
 	assert_true(elsewhere > 0);
-	assert_int_equal(w->host[0].crew->pins_n, elsewhere);
+	assert_int_equal(w->host[0].crew->pins[0].n, elsewhere);
 	world_run(w, 120 * SECOND, NULL, NULL);
-	assert_int_equal(w->host[0].crew->pins_n, 0);
+	assert_int_equal(w->host[0].crew->pins[0].n, 0);
 	server_stop(&s);
 	world_free(w);
 }
@@ -338,7 +338,7 @@ static void path_mtu__learned_by_one__is_known_to_all(void **state)
 }
 
 /* Whole and in parts, and what nobody has: the same answer as of one worker. */
-static void datagrams__by_any_queue__are_worker_0s(void **state)
+static void datagrams__by_any_queue__arrive(void **state)
 {
 	static const enum world_rss kinds[] = {WORLD_RSS_ONE, WORLD_RSS_TURN};
 	static char big[20000], got[20000];
@@ -380,7 +380,7 @@ int main(void)
 		cmocka_unit_test(loopback__between_workers__carries_a_stream),
 		cmocka_unit_test(neighbours__are_everybodys),
 		cmocka_unit_test(path_mtu__learned_by_one__is_known_to_all),
-		cmocka_unit_test(datagrams__by_any_queue__are_worker_0s),
+		cmocka_unit_test(datagrams__by_any_queue__arrive),
 	};
 
 	world_eal_init("crew");

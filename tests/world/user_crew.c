@@ -361,8 +361,36 @@ static void bind__of_another_workers_socket__is_refused(void **state)
 						 .peer = world_endpoint(0, 90)}), -CV_EINVAL);
 	assert_int_equal(program_call(&t.a, (struct cv_command){.op = CV_CMD_LISTEN, .sock = (uint32_t)sock,
 						 .arg = 5}), -CV_EINVAL);
-	assert_int_equal(program_call(t.a.more[0], (struct cv_command){.op = CV_CMD_OPEN,
-						 .family = CV_AF_INET, .type = CV_DGRAM}), -CV_EINVAL);
+	pair_end(&t);
+}
+
+static int dgram_bind(struct program *p, int sock)
+{
+	return program_call(p, (struct cv_command){.op = CV_CMD_BIND, .sock = (uint32_t)sock,
+				   .peer = world_endpoint(0, 90)});
+}
+
+/* A UDP socket is any worker's. A port that is another's is refused with the number of that one. */
+static void bind__of_datagram_sockets__a_port_is_one_workers(void **state)
+{
+	const struct cv_command open = {.op = CV_CMD_OPEN, .family = CV_AF_INET, .type = CV_DGRAM};
+	struct pair t;
+	int first, second;
+	uint32_t owner;
+
+	(void)state;
+	pair_start(&t, 15, WORLD_RSS_HASH);
+	first = program_call(t.a.more[0], open);
+	second = program_call(&t.a, open);
+	assert_true(first > 0 && second > 0);
+	assert_int_equal(program_record(&t.a, (uint32_t)first)->worker, 1);
+	assert_int_equal(dgram_bind(&t.a, first), 0);
+	assert_int_equal(dgram_bind(&t.a, second), -CV_EXDEV);
+	memcpy(&owner, t.a.shared->reply, sizeof(owner));
+	assert_int_equal(owner, 1);
+	program_close(&t.a, (uint32_t)first);
+	run_ms(&t, 1);
+	assert_int_equal(dgram_bind(&t.a, second), 0);
 	pair_end(&t);
 }
 
@@ -378,6 +406,7 @@ int main(void)
 		cmocka_unit_test(backlog__is_one_for_all_workers),
 		cmocka_unit_test(bind__with_time_waits_on_another_worker__is_in_use),
 		cmocka_unit_test(bind__of_another_workers_socket__is_refused),
+		cmocka_unit_test(bind__of_datagram_sockets__a_port_is_one_workers),
 	};
 
 	world_eal_init("user_crew");

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * UDP on several workers (stack/core/crew.h): sockets live anywhere, a port is one worker's, those that share one are spread
+ * and found by their flows, and what is sent to many reaches every one of them.
+ */
+#include "tests/world/net_common.h"
+
+#include "stack/core/crew.h"
+
+#define WORKERS 2
+#define PORT 2000
+#define FLOWS 64u
+
+static const enum world_rss queues[] = {WORLD_RSS_ONE, WORLD_RSS_HASH, WORLD_RSS_TURN};
+
+static struct sock *open_on(struct world *w, int host, uint16_t worker, bool reuseport)
+{
+	struct sock *sk;
+
+	assert_int_equal(sock_open(world_engine(&w->host[host], worker), CV_AF_INET, CV_DGRAM, &sk), 0);
+	sk->user = w;
+	sk->reuseport = reuseport;
+	return sk;
+}
+
+static struct sock *bound_on(struct world *w, int host, uint16_t worker, const char *text, uint16_t port, bool reuseport)
+{
+	struct sock *sk = open_on(w, host, worker, reuseport);
+	const struct cv_endpoint ep = at(text, port);
+
+	assert_int_equal(sock_bind(sk, &ep), 0);
+	return sk;
+}
+
+static uint32_t receive_all(struct sock *sk)
+{
+	char got[2000];
+	uint32_t n = 0;
+
+	while (sock_recv_copy(sk, got, sizeof(got)) > 0)
+		n++;
+	return n;
+}
+
+/* Each flow's datagrams come to one of those that share the port, always the same; every one gets some. */
+static void reuseport__on_all_workers__flows_are_spread_and_stay(void **state)
+{
+	(void)state;
+	for (unsigned q = 0; q < 3; q++) {
+		struct world *w = world_new_crew(1, &perfect, WORKERS, queues[q]);
+		struct sock *server[4], *client[FLOWS];
+		uint32_t all = 0;
+
+		for (uint16_t i = 0; i < 4; i++)
+			server[i] = bound_on(w, 1, i % WORKERS, "10.0.0.2", PORT, true);
+		for (unsigned i = 0; i < FLOWS; i++)
+			client[i] = bound_on(w, 0, i % WORKERS, "10.0.0.1", (uint16_t)(5000 + i), false);
+		send_at(client[0], "10.0.0.2", PORT, "x", 1); /* the neighbour */
+		send_at(client[1], "10.0.0.2", PORT, "x", 1);
+		world_run(w, SECOND, NULL, NULL);
+		for (unsigned i = 0; i < 4; i++)
+			receive_all(server[i]);
+		for (unsigned i = 0; i < FLOWS; i++) {
+			unsigned takers = 0;
+
+			for (unsigned k = 0; k < 3; k++)
+				send_at(client[i], "10.0.0.2", PORT, "x", 1);
+			world_run(w, 10 * MS, NULL, NULL);
+			for (unsigned k = 0; k < 4; k++) {
+				uint32_t n = receive_all(server[k]);
+
+				assert_true(n == 0 || n == 3);
+				takers += n > 0;
+				all |= n > 0 ? 1u << k : 0;
+			}
+			assert_int_equal(takers, 1);
+		}
+		assert_int_equal(all, 0xf);
+		/* Those of one worker end: the others take what was theirs. */
+		sock_close(server[1], false);
+		sock_close(server[3], false);
+		for (unsigned i = 0; i < FLOWS; i++)
+			send_at(client[i], "10.0.0.2", PORT, "x", 1);
+		world_run(w, 10 * MS, NULL, NULL);
+		assert_int_equal(receive_all(server[0]) + receive_all(server[2]), FLOWS);
+		sock_close(server[0], false);
+		sock_close(server[2], false);
+		close_all(client, FLOWS);
+		world_free(w);
+	}
+}
+
+/* Without SO_REUSEPORT, or bound to something else, the next one must live where the first one does. */
+static void port__in_use_on_a_worker__is_that_workers(void **state)
+{
+	struct world *w = world_new_crew(2, &perfect, WORKERS, WORLD_RSS_TURN);
+	struct sock *one = bound_on(w, 1, 1, "10.0.0.2", PORT, false), *other = open_on(w, 1, 0, false), *client, *shared[2];
+	const struct cv_endpoint here = at("10.0.0.2", PORT), any = at("0.0.0.0", PORT);
+
+	(void)state;
+	assert_int_equal(sock_bind(other, &here), -CV_EXDEV);
+	assert_int_equal(crew_udp_owner(w->host[1].e, &here, &any), 1);
+	client = bound_on(w, 0, 0, "10.0.0.1", 5000, false);
+	for (unsigned i = 0; i < 4; i++)
+		send_at(client, "10.0.0.2", PORT, "x", 1);
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(receive_all(one), 4);
+	sock_close(one, false);
+	assert_int_equal(sock_bind(other, &here), 0); /* free again */
+	sock_close(other, false);
+	/* All share, but not the same: a datagram to 10.0.0.2 is the first one's, whatever it hashes to. */
+	shared[0] = bound_on(w, 1, 1, "10.0.0.2", PORT, true);
+	shared[1] = open_on(w, 1, 0, true);
+	assert_int_equal(sock_bind(shared[1], &any), -CV_EXDEV);
+	assert_int_equal(sock_bind(shared[1], &here), 0);
+	close_all(shared, 2);
+	sock_close(client, false);
+	world_free(w);
+}
+
+/* One that shares the port and has a peer gets all of that peer's, and nobody else's. */
+static void reuseport__with_a_peer__gets_its_datagrams_wherever_they_hash(void **state)
+{
+	struct world *w = world_new_crew(3, &perfect, WORKERS, WORLD_RSS_TURN);
+	struct sock *open = bound_on(w, 1, 0, "10.0.0.2", PORT, true), *client[FLOWS], *own[FLOWS];
+
+	(void)state;
+	for (unsigned i = 0; i < FLOWS; i++) {
+		const struct cv_endpoint peer = at("10.0.0.1", (uint16_t)(5000 + i));
+
+		client[i] = bound_on(w, 0, 0, "10.0.0.1", peer.port, false);
+		own[i] = bound_on(w, 1, i % WORKERS, "10.0.0.2", PORT, true);
+		if (i % 4 < 3)
+			assert_int_equal(sock_connect(own[i], &peer), 0);
+		else
+			sock_close(own[i], false);
+	}
+	send_at(client[3], "10.0.0.2", PORT, "x", 1); /* the neighbour */
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(receive_all(open), 1);
+	for (unsigned i = 0; i < FLOWS; i++)
+		send_at(client[i], "10.0.0.2", PORT, "x", 1);
+	world_run(w, SECOND, NULL, NULL);
+	for (unsigned i = 0; i < FLOWS; i++) {
+		if (i % 4 < 3) {
+			assert_int_equal(receive_all(own[i]), 1);
+			sock_close(own[i], false);
+		}
+		sock_close(client[i], false);
+	}
+	assert_int_equal(receive_all(open), FLOWS / 4);
+	for (unsigned k = 0; k < WORKERS; k++)
+		assert_int_equal(w->host[1].crew->pins[k].n, 0);
+	sock_close(open, false);
+	assert_int_equal(crew_udp_workers(w->host[1].e, PORT), 0);
+	world_free(w);
+}
+
+/* Its port brings the answers by its own queue, from a device with RSS; an error finds it on any worker. */
+static void connect__on_any_worker__answers_and_errors_come_back(void **state)
+{
+	(void)state;
+	for (unsigned q = 0; q < 3; q++) {
+		for (uint16_t k = 0; k < WORKERS; k++) {
+			struct world *w = world_new_crew(4, &perfect, WORKERS, queues[q]);
+			struct sock *server = bound_on(w, 1, 0, "10.0.0.2", PORT, false), *sk = open_on(w, 0, k, false);
+			const struct cv_endpoint to = at("10.0.0.2", PORT), nobody = at("10.0.0.2", PORT + 1);
+
+			assert_int_equal(sock_connect(sk, &to), 0);
+			assert_true(crew_is_mine(sk->engine, &sk->local, &sk->peer));
+			assert_int_equal(try_send(sk, NULL, "ask", 3), 0);
+			world_run(w, SECOND, NULL, NULL);
+			assert_int_equal(receive_all(server), 1);
+			send_at(server, "10.0.0.1", sk->local.port, "answer", 6);
+			world_run(w, SECOND, NULL, NULL);
+			assert_int_equal(receive_all(sk), 1);
+			assert_int_equal(sock_connect(sk, &nobody), 0);
+			assert_int_equal(try_send(sk, NULL, "x", 1), 0);
+			world_run(w, SECOND, NULL, NULL);
+			assert_int_equal(sk->error, CV_ECONNREFUSED);
+			sock_close(sk, false);
+			sock_close(server, false);
+			world_free(w);
+		}
+	}
+}
+
+/* Members on each worker: routers hear of the group from the first one, every member gets what is sent there. */
+static void group__members_on_all_workers__each_gets_it(void **state)
+{
+	(void)state;
+	for (unsigned q = 0; q < 3; q++) {
+		struct world *w = world_new_crew(5, &perfect, WORKERS, queues[q]);
+		struct sock *member[3], *client = bound_on(w, 0, 1, "10.0.0.1", 5000, false);
+		struct cv_mreq r = {.ifindex = 1};
+		uint64_t reports;
+
+		memcpy(r.group, at("239.1.2.3", 0).addr, 16);
+		member[0] = bound_on(w, 1, 1, "0.0.0.0", PORT, true);
+		member[1] = bound_on(w, 1, 1, "0.0.0.0", PORT, true);
+		member[2] = bound_on(w, 1, 0, "0.0.0.0", PORT, true);
+		reports = COUNT(w, 1, mcast_reports_out);
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(sock_setopt(member[i], CV_OPT_MCAST_JOIN, &r, sizeof(r)), 0);
+		world_run(w, 10 * SECOND, NULL, NULL);
+		assert_true(COUNT(w, 1, mcast_reports_out) > reports);
+		assert_int_equal(world_engine(&w->host[1], 1)->counters.mcast_reports_out, 0);
+		send_at(client, "239.1.2.3", PORT, "to all", 6);
+		world_run(w, SECOND, NULL, NULL);
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(receive_all(member[i]), 1);
+		/* The last one goes: the group is left. */
+		reports = COUNT(w, 1, mcast_reports_out);
+		close_all(member, 3);
+		world_run(w, 10 * SECOND, NULL, NULL);
+		assert_true(COUNT(w, 1, mcast_reports_out) > reports);
+		sock_close(client, false);
+		world_free(w);
+	}
+}
+
+/* From one worker's socket to another's of the same engine, to one and to a group. */
+static void loopback__between_workers__arrives(void **state)
+{
+	struct world *w = world_new_crew(6, &perfect, WORKERS, WORLD_RSS_ONE);
+	struct sock *a = bound_on(w, 0, 0, "10.0.0.1", 5000, false), *b = bound_on(w, 0, 1, "0.0.0.0", PORT, false);
+	struct cv_mreq r = {.ifindex = 1};
+
+	(void)state;
+	memcpy(r.group, at("239.1.2.3", 0).addr, 16);
+	assert_int_equal(sock_setopt(b, CV_OPT_MCAST_JOIN, &r, sizeof(r)), 0);
+	world_run(w, SECOND, NULL, NULL);
+	send_at(a, "10.0.0.1", PORT, "x", 1);
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(receive_all(b), 1);
+	send_at(b, "10.0.0.1", 5000, "x", 1);
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(receive_all(a), 1);
+	send_at(b, "239.1.2.3", PORT, "x", 1);
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(receive_all(b), 1);
+	sock_close(a, false);
+	sock_close(b, false);
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reuseport__on_all_workers__flows_are_spread_and_stay),
+		cmocka_unit_test(port__in_use_on_a_worker__is_that_workers),
+		cmocka_unit_test(reuseport__with_a_peer__gets_its_datagrams_wherever_they_hash),
+		cmocka_unit_test(connect__on_any_worker__answers_and_errors_come_back),
+		cmocka_unit_test(group__members_on_all_workers__each_gets_it),
+		cmocka_unit_test(loopback__between_workers__arrives),
+	};
+
+	world_eal_init("crew_udp");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
