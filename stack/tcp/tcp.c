@@ -36,7 +36,8 @@ int tcp_init(struct engine *e)
 	if (pool_init(&t->tws, sizeof(struct tcp_tw), e->config.tcp_max) != 0 ||
 		pool_init(&t->embryos, sizeof(struct tcp_embryo), e->config.tcp_max) != 0 ||
 		pool_init(&t->listeners, sizeof(struct tcp_listener), e->config.tcp_max) != 0 ||
-		pool_init(&t->paces, sizeof(struct tcp_pace), e->config.tcp_max) != 0)
+		pool_init(&t->paces, sizeof(struct tcp_pace), e->config.tcp_max) != 0 ||
+		pool_init(&t->plpmtuds, sizeof(struct tcp_plpmtud), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
 	troubles = e->config.tcp_max / TROUBLED_PART > TROUBLED_MIN ? e->config.tcp_max / TROUBLED_PART : TROUBLED_MIN;
 	if (pool_init(&t->losses, sizeof(struct tcp_loss), troubles) != 0 ||
@@ -88,6 +89,7 @@ void tcp_fini(struct engine *e)
 	pool_fini(&t->listeners);
 	pool_fini(&t->xmits);
 	pool_fini(&t->paces);
+	pool_fini(&t->plpmtuds);
 	free(t->flows);
 	free(t->ports);
 	free(t);
@@ -116,7 +118,6 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	tp->state = TCP_CLOSED;
 	tp->cc = tcp_cc_default(&e->tcp->config);
 	tp->ttl = IP_TTL_DEFAULT;
-	tp->syncnt = TCP_SYN_RETRIES;
 	tp->keep_idle_s = TCP_KEEP_IDLE_S;
 	tp->keep_intvl_s = TCP_KEEP_INTVL_S;
 	tp->keep_cnt = TCP_KEEP_CNT;

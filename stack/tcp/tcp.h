@@ -95,6 +95,7 @@ struct tcp_xmit;
 struct tcp_loss;
 struct tcp_ooo;
 struct tcp_pace;
+struct tcp_plpmtud;
 
 /* What happens to a connection besides ACKs, for its congestion control. */
 enum tcp_cc_event {
@@ -165,6 +166,7 @@ struct tcp_sock {
 	struct tcp_xmit *xmit, *xmit_last; /* what is under way, with the time; NULL: nothing, or no records */
 	struct tcp_loss *loss; /* NULL: nothing that we sent is missing (tcp_loss.h) */
 	struct tcp_ooo *ooo;   /* NULL: nothing waits for a gap to close */
+	struct tcp_plpmtud *plpmtud; /* NULL: the path takes what it says */
 	struct tcp_pace *pace; /* NULL: what may be sent is sent at once */
 	const struct tcp_cc *cc;
 	uint32_t deadline[TCP_TIMERS]; /* tcp_deadline(); 0: not set */
@@ -275,7 +277,7 @@ struct tcp_fastopen_peer {
 #define TCP_BINDS 4096u
 
 struct tcp {
-	struct pool losses, ooos, xmits, paces; /* tcp_loss.h */
+	struct pool losses, ooos, xmits, paces, plpmtuds; /* tcp_loss.h */
 	struct pool socks, tws, embryos, listeners;
 	struct engine_tcp_config config;
 	struct sock_flow **flows; /* buckets */
@@ -620,6 +622,8 @@ static inline uint32_t tcp_eff_mss(const struct tcp_sock *tp)
 	return tp->mss;
 }
 void tcp_mss_update(struct tcp_sock *tp);
+/* The same, if the path takes what it says. */
+uint32_t tcp_mss_of_path(const struct tcp_sock *tp);
 /* RFC6928. */
 static inline uint32_t tcp_initial_window(const struct tcp_sock *tp)
 {

@@ -20,9 +20,9 @@ static bool reminds(const struct tcp_embryo *r)
 
 static bool is_over(const struct tcp_embryo *r)
 {
-	uint32_t defer = r->listener->defer_accept;
+	uint32_t defer = r->listener->defer_accept, syncnt = r->listener->syncnt;
 
-	return r->timeouts >= TCP_SYNACK_RETRIES &&
+	return r->timeouts >= (syncnt != 0 ? syncnt : TCP_SYNACK_RETRIES) &&
 	       (defer == 0 || !r->acked || r->timeouts >= defer);
 }
 
@@ -33,7 +33,7 @@ static uint32_t ts_now(const struct tcp_embryo *r)
 
 static void timer_restart(struct engine *e, struct tcp_embryo *r)
 {
-	uint64_t wait = TCP_RTO_INITIAL << r->timeouts;
+	uint64_t wait = r->timeouts < 8 ? TCP_RTO_INITIAL << r->timeouts : TCP_RTO_MAX;
 
 	timer_set(&e->wheel, &r->timer, e->now_ns + (wait < TCP_RTO_MAX ? wait : TCP_RTO_MAX));
 }

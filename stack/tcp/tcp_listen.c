@@ -47,6 +47,7 @@ static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp)
 	tp->linger2_s = lp->linger2_s;
 	tp->window_clamp = lp->window_clamp;
 	tp->notsent_lowat = lp->notsent_lowat;
+	tp->syncnt = lp->syncnt;
 	tp->sk.lowat = lp->sk.lowat;
 	tp->cc = lp->cc;
 	if (lp->pace != NULL)
@@ -201,6 +202,7 @@ void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
 	if (tp->fastopen_waits) /* what is not acknowledged with the SYN goes again as if it had not gone */
 		tp->snd_nxt = tp->snd_max = seq_max(h->ack, tp->snd_una);
 	tcp_fastopen_end(tp, false);
+	tcp_plpmtud_established(tp);
 	windows_begin(tp, h);
 	rtt_begin(tp);
 	tcp_set_state(tp, TCP_ESTABLISHED, "handshake");

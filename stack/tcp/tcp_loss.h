@@ -8,6 +8,7 @@
  * struct tcp_loss: what the peer tells of our segments that did not arrive, and what is done about it. Taken at the first
  * sign of loss or reordering, given back when all is well again (tcp_recovery.c).
  * struct tcp_ooo: segments of the peer that wait for a gap before them to close (tcp_receive.c).
+ * struct tcp_plpmtud: of a connection whose large segments did not arrive (tcp_plpmtud.c).
  * struct tcp_pace: of a connection that does not send all that it may at once (tcp_pace.c).
  *
  * When a pool is empty (counted): without records a connection recovers as RFC6675 has it (tcp_holes.c) until nothing is
@@ -72,6 +73,7 @@ struct tcp_loss {
 	uint32_t tlp_end;
 
 	/* PRR (RFC6937, RFC9937) */
+	bool probe; /* only a probe of the path's MTU was lost: the window stays */
 	bool cwr; /* the window shrinks for congestion that was told, not for loss */
 	uint32_t prr_delivered, prr_out, prr_from /* RecoverFS */;
 
@@ -111,6 +113,14 @@ struct tcp_ooo {
 	uint32_t last;         /* where the latest out-of-order segment begins */
 	struct ranges ranges;  /* what q holds, FINs included: our SACK blocks. What finds no room is in q only */
 	struct range room[TCP_GAPS_MAX];
+};
+
+struct tcp_plpmtud {
+	uint16_t low;      /* payload of a segment that arrives, as we believe; */
+	uint16_t high;     /* nothing larger is tried, */
+	uint16_t probe;    /* what is being tried, from probe_lo on; 0: nothing */
+	uint32_t probe_lo;
+	uint32_t rest_ms;  /* since then it is known well enough; 0: it is not */
 };
 
 struct tcp_pace {
@@ -207,6 +217,18 @@ void tcp_pace_hurry(struct tcp_sock *tp);
 /* The connection's end, the socket's. */
 void tcp_pace_stop(struct tcp_sock *tp);
 void tcp_pace_drop(struct tcp_sock *tp);
+
+/* --- tcp_plpmtud.c */
+
+/* The retransmission timer has ended, tp->backoff times in a row. May lower the MSS. */
+void tcp_plpmtud_timeout(struct tcp_sock *tp);
+/* The connection begins, with its MSS. */
+void tcp_plpmtud_established(struct tcp_sock *tp);
+/* Before new data goes, of a connection with a tcp_plpmtud: may send a probe. Returns how many segments went. */
+uint32_t tcp_plpmtud_output(struct tcp_sock *tp);
+/* Something was found lost: was it a probe alone? Then it is done with. */
+bool tcp_plpmtud_is_lost(struct tcp_sock *tp);
+void tcp_plpmtud_stop(struct tcp_sock *tp);
 
 /* --- tcp_tlp.c: tail loss probes (RFC8985:7) */
 

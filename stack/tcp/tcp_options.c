@@ -351,7 +351,7 @@ static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		*v = (int)tp->user_timeout_ms;
 		return 0;
 	case CV_OPT_SYNCNT:
-		*v = tp->syncnt;
+		*v = tp->syncnt != 0 ? tp->syncnt : (int)TCP_SYN_RETRIES;
 		return 0;
 	case CV_OPT_LINGER2:
 		*v = tp->linger2_s != 0 ? tp->linger2_s : (int)TCP_FIN_TIMEOUT;

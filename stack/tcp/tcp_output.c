@@ -153,6 +153,8 @@ static uint32_t output_data(struct tcp_sock *tp)
 {
 	uint32_t sent = tp->loss != NULL ? output_retransmit(tp, TCP_SEGS_PER_TURN) : 0;
 
+	if (cv_unlikely(tp->plpmtud != NULL))
+		sent += tcp_plpmtud_output(tp);
 	sent += output_new(tp, TCP_SEGS_PER_TURN - sent);
 	if (tp->loss != NULL && tp->loss->frto_new)
 		sent += output_frto(tp, TCP_SEGS_PER_TURN - sent);

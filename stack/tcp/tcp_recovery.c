@@ -114,6 +114,13 @@ static void begin(struct tcp_sock *tp, const struct tcp_acked *a)
 
 	tp->sk.engine->counters.tcp_recoveries++;
 	l->cwr = false;
+	l->probe = tcp_plpmtud_is_lost(tp);
+	if (l->probe) { /* RFC4821:7.6.2: not congestion */
+		l->undo = false;
+		l->recover = tp->snd_max;
+		tp->in_recovery = 1;
+		return;
+	}
 	reduce(tp, tp->snd_max - tp->snd_una - l->sacked_bytes + a->delivered);
 	rate(tp, a);
 }
@@ -133,12 +140,12 @@ static void end(struct tcp_sock *tp)
 {
 	struct tcp_loss *l = tp->loss;
 
-	if (tp->in_recovery)
+	if (tp->in_recovery && !l->probe)
 		window_after(tp);
 	if (!l->cwr)
 		tcp_rack_recovered(tp);
 	tp->in_recovery = tp->rto_recovery = 0;
-	l->cwr = l->frto = false;
+	l->cwr = l->frto = l->probe = false;
 	l->recover = tp->snd_max;
 }
 
@@ -175,7 +182,10 @@ static void in_fast_recovery(struct tcp_sock *tp, const struct tcp_acked *a)
 			l->cwr = false;
 			l->recover = tp->snd_max;
 		}
-		rate(tp, a);
+		if (!l->probe)
+			rate(tp, a);
+		else if (a->lost > 0) /* more than the probe */
+			begin(tp, a);
 		return;
 	}
 	if (l->lost_bytes > 0)
@@ -301,7 +311,7 @@ static void resend(struct tcp_sock *tp, struct tcp_loss *l, bool all)
 {
 	tp->in_recovery = 0;
 	tp->rto_recovery = 1;
-	l->cwr = l->tlp_out = l->frto_new = l->timed = false;
+	l->cwr = l->tlp_out = l->frto_new = l->timed = l->probe = false;
 	l->recover = tp->snd_max;
 	l->dupacks = 0;
 	tp->timing = 0;

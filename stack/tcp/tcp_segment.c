@@ -33,18 +33,25 @@ uint16_t tcp_mss_offer(const struct ip_path *path, const uint8_t peer[16], uint1
 	return user_mss != 0 && user_mss < mss ? user_mss : mss;
 }
 
-void tcp_mss_update(struct tcp_sock *tp)
+uint32_t tcp_mss_of_path(const struct tcp_sock *tp)
 {
 	uint32_t mtu = tp->path.pmtu, mss = mtu > 60 + MSS_LEAST ? mtu - headers(tp) : MSS_LEAST;
 
-	tp->pmtu = tp->path.pmtu;
 	if (tp->peer_mss != 0 && tp->peer_mss < mss)
 		mss = tp->peer_mss;
 	if (tp->user_mss != 0 && tp->user_mss < mss)
 		mss = tp->user_mss;
 	if (mss < MSS_LEAST) /* whatever the peer says: with all options there is room for data left */
 		mss = MSS_LEAST;
-	tp->mss = tp->ts_ok ? mss - 12 : mss;
+	return tp->ts_ok ? mss - 12 : mss;
+}
+
+void tcp_mss_update(struct tcp_sock *tp)
+{
+	tp->pmtu = tp->path.pmtu;
+	tp->mss = tcp_mss_of_path(tp);
+	if (tp->plpmtud != NULL && tp->plpmtud->low < tp->mss)
+		tp->mss = tp->plpmtud->low;
 }
 
 uint32_t tcp_segment_max(const struct tcp_sock *tp)
@@ -55,7 +62,7 @@ uint32_t tcp_segment_max(const struct tcp_sock *tp)
 	/* One header has one urgent pointer. A path that is narrower than its link goes beyond it,
 	 * to who takes no frame as large as a trusted link's other end. */
 	if (port == NULL || port->tso == PORT_TSO_NONE || seq_gt(tp->snd_up, tp->snd_nxt) ||
-		(port->tso == PORT_TSO_TRUSTED && tp->path.pmtu != tp->path.mtu) || port->tso_max <= head)
+		(port->tso == PORT_TSO_TRUSTED && (tp->path.pmtu != tp->path.mtu || tp->plpmtud != NULL)) || port->tso_max <= head)
 		return mss;
 	most = (port->tso_max - head) / mss;
 	if (port->tso == PORT_TSO_SOFTWARE && most > PORT_GSO_SEGMENTS)

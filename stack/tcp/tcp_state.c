@@ -107,6 +107,7 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
 	tcp_fastopen_end(tp, error != CV_OK);
 	tcp_timer_stop_all(tp);
 	tcp_pace_stop(tp);
+	tcp_plpmtud_stop(tp);
 	queues_drop(tp);
 	if (tp->hashed)
 		tcp_flow_del(tp->sk.engine, &tp->sk.flow);
@@ -163,7 +164,7 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 		MUST(!tp->hashed);
 		MUST(tp->loss == NULL && tp->ooo == NULL && tp->xmit == NULL);
 		MUST(list_empty(&tp->txq));
-		MUST(!timer_is_set(&tp->timer) && !tcp_pace_holds(tp));
+		MUST(!timer_is_set(&tp->timer) && !tcp_pace_holds(tp) && tp->plpmtud == NULL);
 		return true;
 	}
 	if (tp->state == TCP_LISTEN) {

@@ -207,9 +207,9 @@ static void rexmt_timeout(struct tcp_sock *tp)
 	uint32_t most = tp->closed ? TCP_ORPHAN_RETRIES : TCP_RETRIES;
 
 	if (tp->state == TCP_SYN_SENT)
-		most = tp->syncnt;
+		most = tp->syncnt != 0 ? tp->syncnt : TCP_SYN_RETRIES;
 	else if (tp->state == TCP_SYN_RECEIVED)
-		most = TCP_SYNACK_RETRIES;
+		most = tp->syncnt != 0 ? tp->syncnt : TCP_SYNACK_RETRIES;
 	if (!(tp->user_timeout_ms != 0 && tp->retrans_start_ms != 0 && gave_up(tp, 0, most)) && probe_or_wait(tp))
 		return;
 	if (gave_up(tp, tp->backoff, most)) {
@@ -223,6 +223,8 @@ static void rexmt_timeout(struct tcp_sock *tp)
 	if (tp->state <= TCP_SYN_RECEIVED) {
 		tcp_syn_send(tp);
 	} else {
+		if (tp->backoff >= TCP_R1 || tp->plpmtud != NULL)
+			tcp_plpmtud_timeout(tp);
 		tcp_recovery_rto(tp);
 		tcp_pace_hurry(tp);
 		sock_output_later(&tp->sk);

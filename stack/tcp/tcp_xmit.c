@@ -97,6 +97,8 @@ static void to_holes(struct tcp_sock *tp, struct tcp_loss *l)
 			l->high_rxt = l->lost_below = x->hi;
 		}
 	}
+	if (l->probe)
+		tp->ssthresh = tp->cwnd; /* what is not known any more ends as any other recovery */
 	if (tp->in_recovery && !l->cwr) {
 		l->lost_below = seq_max(l->lost_below, tp->snd_una + 1);
 		tp->cwnd = tp->ssthresh;
@@ -104,7 +106,7 @@ static void to_holes(struct tcp_sock *tp, struct tcp_loss *l)
 		tp->in_recovery = 0;
 		tp->cwnd = tp->ssthresh;
 	}
-	l->cwr = l->undo = l->tlp_out = l->reneged = l->frto = false;
+	l->cwr = l->undo = l->tlp_out = l->reneged = l->frto = l->probe = false;
 	l->sacked_bytes = l->lost_bytes = 0;
 }
 

@@ -97,6 +97,33 @@ T(syn_received__no_answer__six_syn_acks_then_forgotten)
 	script_free(s);
 }
 
+T(syn_received__syn_count_of_the_listener__so_many_syn_acks_again)
+{
+	START;
+	struct sock *ls = script_listen(s, 4);
+	int count = 9; /* more than without it, and more than doubling goes on */
+	uint64_t begin = s->w->now_ns, at = 0;
+
+	assert_int_equal(sock_setopt(ls, CV_OPT_SYNCNT, &count, sizeof(count)), 0);
+	script_send(s, TCP_SYN, 0, 0, NULL, 0);
+	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
+	for (int i = 0; i < count; i++) {
+		at += i < 7 ? 1000u << i : 120000u;
+		assert_int_equal(after(s, begin, at)->h.flags, TCP_SYN | TCP_ACK);
+	}
+	script_quiet(s, 300 * SEC);
+	s->peer_port++;
+	s->irs_known = false;
+	count = 1;
+	assert_int_equal(sock_setopt(ls, CV_OPT_SYNCNT, &count, sizeof(count)), 0);
+	script_send(s, TCP_SYN, 0, 0, NULL, 0);
+	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
+	script_expect_in(s, 2 * SEC, TCP_SYN | TCP_ACK, 0, 1, 0);
+	script_quiet(s, 20 * SEC);
+	sock_close(ls, false);
+	script_free(s);
+}
+
 T(accept_queue_full__ack_is_not_heard__syn_ack_again_until_there_is_room)
 {
 	START;
@@ -709,6 +736,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(syn_sent__no_answer__seven_syns_then_timed_out),
 		cmocka_unit_test(syn_sent__syn_count_of_the_user__fewer_syns),
 		cmocka_unit_test(syn_received__no_answer__six_syn_acks_then_forgotten),
+		cmocka_unit_test(syn_received__syn_count_of_the_listener__so_many_syn_acks_again),
 		cmocka_unit_test(accept_queue_full__ack_is_not_heard__syn_ack_again_until_there_is_room),
 		cmocka_unit_test(established__data_not_acknowledged__backoff_doubles_then_timed_out),
 		cmocka_unit_test(established__round_trip_of_300_ms__rto_of_900),

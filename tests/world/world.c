@@ -239,6 +239,8 @@ static bool is_lost(struct world *w, int to, const uint8_t *frame, uint32_t len)
 {
 	if (w->link.spares_arp && frame_is_arp(frame))
 		return false;
+	if (w->link.frame_max != 0 && len > w->link.frame_max)
+		return true;
 	if (w->link.drop_nth != 0 && len > WORLD_SMALL && ++w->wire[to].large % w->link.drop_nth == 0)
 		return true;
 	return chance(w, w->link.loss);

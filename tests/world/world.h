@@ -30,6 +30,7 @@ struct world_link {
 	unsigned loss, duplicate, reorder, corrupt;
 	uint64_t reorder_ns; /* how much later a reordered frame comes */
 	uint32_t drop_nth;   /* of the frames of more than WORLD_SMALL bytes every so-manyth is lost; 0: none */
+	uint32_t frame_max; /* larger frames vanish, and nobody says so; 0: none do */
 	bool spares_arp;     /* no ARP frame is lost: the loss is behind the first hop, as mostly in life */
 	/* The bottleneck. Bytes are those of frames, Ethernet header included. */
 	uint64_t rate_bps;    /* bits a second; 0: no bottleneck */
