@@ -22,7 +22,7 @@
 	} while (0)
 
 /* ICMPv6 parameter problem codes (RFC4443:3.4) */
-enum { PARAM_HEADER = 0, PARAM_NEXT_HEADER = 1, PARAM_OPTION = 2 };
+enum { PARAM_HEADER = 0, PARAM_NEXT_HEADER = 1, PARAM_OPTION = 2, PARAM_CHAIN = 3 };
 
 enum ext_verdict { EXT_NEXT, EXT_UPPER, EXT_FRAGMENT, EXT_DROP };
 
@@ -179,6 +179,37 @@ static enum ext_verdict ext_one(struct engine *e, struct rte_mbuf *m, struct ext
 	return v;
 }
 
+/* The least that a protocol's own header has; 0: of one that we do not know. */
+static uint32_t upper_bytes(uint8_t proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return 20;
+	case IPPROTO_UDP:
+	case IPPROTO_ICMPV6:
+		return 8;
+	default:
+		return 0;
+	}
+}
+
+/* Whether all headers lie in a first fragment, the upper layer's included (RFC8200:4.5, RFC7112:5): what is decided by
+ * them must not need the next one. at, next: behind the fragment header. */
+static bool chain_is_whole(const struct rte_mbuf *m, uint32_t at, uint8_t next)
+{
+	uint32_t len = rte_pktmbuf_data_len(m);
+
+	while (next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS || next == IPPROTO_ROUTING) {
+		const uint8_t *h = rte_pktmbuf_mtod_offset(m, const uint8_t *, at);
+
+		if (len - at < 8 || len - at < (h[1] + 1u) * 8)
+			return false;
+		at += (h[1] + 1u) * 8;
+		next = h[0];
+	}
+	return len - at >= upper_bytes(next);
+}
+
 static bool upper_is_known(const struct engine *e, uint8_t next)
 {
 	if (next == IPPROTO_ICMPV6)
@@ -216,6 +247,10 @@ static struct rte_mbuf *ext_headers(struct engine *e, struct rte_mbuf *m, struct
 	}
 	if (v == EXT_FRAGMENT && w->frag.off + rte_pktmbuf_pkt_len(m) - w->at > IP_PAYLOAD_MAX_V6) {
 		complain(e, m, w, PARAM_HEADER, w->at - 6); /* the fragment offset */
+		DROP(drop_ip_fragment);
+	}
+	if (v == EXT_FRAGMENT && w->frag.off == 0 && !chain_is_whole(m, w->at, w->next)) {
+		complain(e, m, w, PARAM_CHAIN, 0);
 		DROP(drop_ip_fragment);
 	}
 	rte_pktmbuf_adj(m, (uint16_t)w->at);

@@ -520,10 +520,53 @@ static void ipv6__headers_behind_the_fragment_header(void **state)
 	world_free(w);
 }
 
+/* All headers must lie in it, the upper layer's included: RFC8200:4.5, RFC7112:5. */
+static void first_fragment__without_all_headers__parameter_problem(void **state)
+{
+	static const struct {
+		uint8_t next, body[16], len; /* behind the fragment header */
+		bool whole;
+	} first[] = {
+		{IPPROTO_TCP, {0}, 16, false},
+		{IPPROTO_UDP, {0}, 0, false},
+		{IPPROTO_DSTOPTS, {IPPROTO_UDP, 1, 1, 12}, 8, false},   /* the options go on */
+		{IPPROTO_DSTOPTS, {IPPROTO_UDP, 1, 1, 12}, 16, false},  /* and then there is no UDP */
+		{IPPROTO_DSTOPTS, {IPPROTO_UDP, 0, 1, 4}, 16, true},
+		{IPPROTO_UDP, {0}, 8, true},
+		{IPPROTO_ICMPV6, {0}, 8, true},
+	};
+	struct world *w = wire_new(21, true);
+	unsigned wrong = 0;
+
+	(void)state;
+	wire_wait(w, 5 * SECOND);
+	nd_from(w, families[1].b, families[1].a, 135, 0, families[1].a, wire_mac);
+	wire_wait(w, 10 * MS);
+	for (unsigned i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+		uint8_t body[24] = {first[i].next, 0, 0, 1, 0, 0, 0, (uint8_t)(i + 1)}, frame[128];
+		const struct wire_frame *f;
+
+		memcpy(body + 8, first[i].body, first[i].len);
+		world_inject(w, 0, frame, frame6(frame, w, 0, families[1].b, families[1].a, IPPROTO_FRAGMENT, 64,
+						  body, (uint16_t)(8u + first[i].len)));
+		f = wire_next(w, 10 * MS, RTE_ETHER_TYPE_IPV6, IPPROTO_ICMPV6, 4);
+		assert_true((f == NULL) == first[i].whole);
+		if (f == NULL)
+			continue;
+		wrong++;
+		assert_int_equal(f->f[55], 3); /* the code */
+		assert_memory_equal(f->f + 58, "\0\0\0\0", 4);
+	}
+	assert_int_equal(COUNT(w, 0, drop_ip_fragment), wrong);
+	wire_wait(w, 120 * SECOND);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(large_datagrams__arrive_whole),
+		cmocka_unit_test(first_fragment__without_all_headers__parameter_problem),
 		cmocka_unit_test(unresolved_neighbour__queue_counts_datagrams),
 		cmocka_unit_test(bad_wire__datagrams_are_whole_or_nothing),
 		cmocka_unit_test(any_order__arrives_whole),
