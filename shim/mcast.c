@@ -83,19 +83,19 @@ static void mapped(uint8_t to[16], const struct in_addr *v4)
 	memcpy(to + 12, v4, 4);
 }
 
-static int from_sockaddr(uint8_t to[16], const struct sockaddr_storage *ss)
+static int from_sockaddr(uint8_t to[16], const struct sockaddr_storage *ss, int level)
 {
 	struct sockaddr_in in;
 	struct sockaddr_in6 in6;
 
-	if (ss->ss_family == AF_INET) {
+	if (ss->ss_family != (level == IPPROTO_IP ? AF_INET : AF_INET6))
+		return -EADDRNOTAVAIL;
+	if (level == IPPROTO_IP) {
 		memcpy(&in, ss, sizeof(in));
 		mapped(to, &in.sin_addr);
-	} else if (ss->ss_family == AF_INET6) {
+	} else {
 		memcpy(&in6, ss, sizeof(in6));
 		memcpy(to, &in6.sin6_addr, 16);
-	} else {
-		return -EADDRNOTAVAIL;
 	}
 	return 0;
 }
@@ -149,7 +149,8 @@ static int read_source(const struct link *l, struct request *r, const void *valu
 	return 0;
 }
 
-static int read_group(const struct link *l, struct request *r, const void *value, socklen_t len, bool with_source)
+static int read_group(
+	const struct link *l, struct request *r, int level, const void *value, socklen_t len, bool with_source)
 {
 	struct group_source_req m;
 	struct group_req g;
@@ -164,15 +165,15 @@ static int read_group(const struct link *l, struct request *r, const void *value
 		m.gsr_interface = g.gr_interface;
 		m.gsr_group = g.gr_group;
 	}
-	error = from_sockaddr(r->m.group, &m.gsr_group);
+	error = from_sockaddr(r->m.group, &m.gsr_group, level);
 	if (error == 0 && with_source)
-		error = from_sockaddr(r->m.source, &m.gsr_source);
+		error = from_sockaddr(r->m.source, &m.gsr_source, level);
 	interface_by_number(l, r, m.gsr_interface);
-	return error == 0 || with_source ? error : -EINVAL;
+	return error != 0 && level == IPPROTO_IP && !with_source ? -EINVAL : error;
 }
 
 static int read_request(
-	const struct link *l, struct request *r, unsigned i, const void *value, socklen_t len)
+	const struct link *l, struct request *r, int level, unsigned i, const void *value, socklen_t len)
 {
 	struct ipv6_mreq six;
 	int v;
@@ -199,7 +200,7 @@ static int read_request(
 		interface_by_number(l, r, (uint32_t)v);
 		return 0;
 	default:
-		return read_group(l, r, value, len, table[i].layout == 'r');
+		return read_group(l, r, level, value, len, table[i].layout == 'r');
 	}
 }
 
@@ -286,7 +287,7 @@ int mcast_set(int fd, struct file *f, int level, int name, const void *value, so
 	if (table[find(level, name)].layout == 'b')
 		return byte_or_int(fd, f, level, name, value, len);
 	if (l)
-		error = read_request(l, &r, (unsigned)find(level, name), value, len);
+		error = read_request(l, &r, level, (unsigned)find(level, name), value, len);
 	if (l && error == 0 && is_interface(r.option))
 		interface_note(f, &r);
 	if (!f->mux.rec || f->mux.both) {

@@ -15,6 +15,7 @@ struct mcast_member {
 	struct list group_node; /* of the group */
 	struct mcast_group *group;
 	uint8_t mode, n;
+	bool named; /* it has had a source: its mode stays */
 	uint8_t src[MCAST_SOURCES_MAX][16];
 };
 
@@ -296,7 +297,7 @@ static int member_source(struct engine *e, struct mcast_sock *ms, struct port *p
 	struct mcast_filter before;
 	unsigned at = 0;
 
-	if (m == NULL || (m->n > 0 && m->mode != mode))
+	if (m == NULL || (m->named && m->mode != mode))
 		return -CV_EINVAL;
 	mcast_group_filter(m->group, &before);
 	while (at < m->n && !addr_equal(m->src[at], r->source))
@@ -310,6 +311,7 @@ static int member_source(struct engine *e, struct mcast_sock *ms, struct port *p
 		return 0;
 	}
 	m->mode = (uint8_t)mode;
+	m->named |= add;
 	if (add)
 		memcpy(m->src[m->n++], r->source, 16);
 	else
@@ -338,8 +340,10 @@ static int membership(
 	uint8_t group[16];
 	int ret;
 
-	if (!addr_is_multicast(r->group) || (family == CV_AF_INET && !addr_is_v4(r->group)))
+	if (family == CV_AF_INET && !addr_is_v4(r->group))
 		return -CV_EINVAL;
+	if (!addr_is_multicast(r->group)) /* IPv4 looks for the membership first, as Linux */
+		return opt == CV_OPT_MCAST_LEAVE && addr_is_v4(r->group) ? -CV_EADDRNOTAVAIL : -CV_EINVAL;
 	port = port_meant(e, r);
 	if (port == NULL)
 		return -CV_ENODEV;
