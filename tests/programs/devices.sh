@@ -44,6 +44,10 @@ device() { # DRIVER
 	start "$word.echo" on_engine socat TCP-LISTEN:8001,bind="$ENGINE_ADDR",fork EXEC:cat
 	wait_served 8001
 	on_kernel timeout 30 python3 "$PROGRAMS/echo_client.py" "$ENGINE_ADDR" 8001 5000000 2
+	# Many frames out of order at once: buffers from all over the pool go through the device.
+	start "$word.iperf3" on_engine iperf3 -s -B "$ENGINE_ADDR"
+	wait_served 5201
+	on_kernel timeout 30 iperf3 -c "$ENGINE_ADDR" -P 8 -n 1G >"$DIR/iperf3" || fail "eight streams: $(tail -n 3 "$DIR/iperf3")"
 	stop_process "${engine_pid[$ENGINE]}" 10
 }
 # An IPv6 address there is tested for one to two seconds. Whoever sees that the engine is ready can bind it, and so can a
@@ -99,7 +103,7 @@ virtio_end() { # ENGINE DEVICE ADDRESS
 	engine_start "$SPACE" "$1"
 }
 check 'ready: every address can be bound, by programs that came early, too' ready
-check 'af_packet on a veth: 32 MiB and echo, content compared' device af_packet
-check 'af_xdp on a veth: 32 MiB and echo, content compared' device af_xdp
+check 'af_packet on a veth: 32 MiB and echo, content compared; eight streams' device af_packet
+check 'af_xdp on a veth: 32 MiB and echo, content compared; eight streams' device af_xdp
 check 'virtio-user and vhost: 32 MiB both ways, content compared, segments cut by the device' virtio
 checks_done
