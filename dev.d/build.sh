@@ -58,5 +58,5 @@ dev_build() {
 	# shellcheck source=dev.d/setup.sh
 	. "$CULVERT_ROOT/dev.d/setup.sh"
 	dev_setup
-	build_kind "${1:-release}"
+	build_kind "${1:-release}" "${@:2}"
 }

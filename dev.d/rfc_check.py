@@ -66,8 +66,25 @@ def rows():
         yield number, section, [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
+# RFC 9293's own numbers (its appendix B): the last of each kind.
+NUMBERED = {"MUST": 69, "SHLD": 31, "MAY": 18, "REC": 1}
+
+
+def unnumbered():
+    """RFC 9293's requirements without a row."""
+    listed = {(kind, int(n)) for _, section, cells in rows() if section == "RFC 9293"
+              for kind, n in re.findall(r"\b(MUST|SHLD|MAY|REC)-(\d+)", cells[0])}
+    for kind, last in NUMBERED.items():
+        for n in range(1, last + 1):
+            if (kind, n) not in listed:
+                yield f"{kind}-{n}"
+
+
 def main():
     faults = 0
+    for requirement in unnumbered():
+        print(f"docs/rfc.md: RFC 9293: {requirement} has no row")
+        faults += 1
     count = collections.Counter()
     for number, section, cells in rows():
         wrong = ["three cells, please"] if len(cells) != 3 else faults_of_row(*cells)

@@ -38,28 +38,72 @@ count_failed() {
 	test_failures+=("$1")
 }
 
-# run_one NAME SECONDS COMMAND...: one result. Exit 77 of the command is a skip, its last line the reason.
-run_one() {
-	local name=$1 limit=$2 log start status=0
+one_path() { # NAME
+	printf '%s/%s' "$test_logs" "${1//[ \/]/_}"
+}
+# The command's output in its log; "STATUS MILLISECONDS" in its end.
+one_do() { # NAME SECONDS COMMAND...
+	local at limit=$2 start status=0
+	at=$(one_path "$1")
 	shift 2
-	log=$test_logs/${name//[ \/]/_}.log
 	start=$(now_ms)
-	timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 </dev/null || status=$?
+	timeout --kill-after=10 "$limit" "$@" >"$at.log" 2>&1 </dev/null || status=$?
+	printf '%d %d\n' "$status" $(($(now_ms) - start)) >"$at.end"
+}
+# One result. Exit 77 of the command is a skip, its last line the reason.
+one_tell() { # NAME
+	local name=$1 at status=1 took=0
+	at=$(one_path "$1")
+	read -r status took <"$at.end" || true
+	rm -f "$at.end"
 	case $status in
 	0)
 		count_ok
-		printf 'ok      %-48s %6d ms\n' "$name" $(($(now_ms) - start))
+		printf 'ok      %-48s %6d ms\n' "$name" "$took"
 		;;
 	77)
 		test_skipped=$((test_skipped + 1))
-		printf 'skipped %-48s %s\n' "$name" "$(tail -n 1 "$log")"
+		printf 'skipped %-48s %s\n' "$name" "$(tail -n 1 "$at.log")"
 		;;
 	*)
 		count_failed "$name"
-		printf 'FAILED  %-48s %6d ms, exit %d\n' "$name" $(($(now_ms) - start)) "$status"
-		sed 's/^/        | /' "$log" | tail -n 60
+		printf 'FAILED  %-48s %6d ms, exit %d\n' "$name" "$took" "$status"
+		sed 's/^/        | /' "$at.log" | tail -n 60
 		;;
 	esac
+}
+run_one() { # NAME SECONDS COMMAND...
+	one_do "$@"
+	one_tell "$1"
+}
+
+# run_beside NAME SECONDS COMMAND...: the same, as many at a time as there are cores, for what neither waits for real time
+# nor shares anything. Told in order; run_beside_end waits for the last.
+beside=()
+beside_tell() {
+	while ((${#beside[@]} > 0)) && [[ -e $(one_path "${beside[0]}").end ]]; do
+		one_tell "${beside[0]}"
+		beside=("${beside[@]:1}")
+	done
+}
+beside_stop() {
+	local pid
+	for pid in $(jobs -p); do
+		kill "$pid" 2>/dev/null || true
+	done
+}
+run_beside() {
+	while (($(jobs -rp | wc -l) >= $(nproc))); do
+		wait -n || true
+		beside_tell
+	done
+	one_do "$@" &
+	beside+=("$1")
+}
+run_beside_end() {
+	wait
+	beside_tell
+	((${#beside[@]} == 0)) || die "no result of ${beside[0]}"
 }
 
 # run_cases GROUP NAME SECONDS COMMAND...: the command prints a line "ok CASE", "not ok CASE" or "skip CASE: why" for
@@ -107,45 +151,51 @@ run_cases() {
 	printf '        %s %s: %d ok, %d not ok, %d ms\n' "$group" "$name" "$passed" "$failed" $(($(now_ms) - start))
 }
 
+# What runs with sanitizers.
+sanitized=(units worlds replays)
+
 group_build() {
 	run_one 'build gcc release' 600 "$CULVERT_ROOT/dev" build release
 	run_one 'build clang release' 600 "$CULVERT_ROOT/dev" build clang
-	run_one 'build address+undefined sanitizers' 600 "$CULVERT_ROOT/dev" build sanitize
+	run_one 'build address+undefined sanitizers' 600 "$CULVERT_ROOT/dev" build sanitize "${sanitized[@]}"
 }
 
-# Every executable tests/GROUP/GROUP_* of the release and the sanitizer build.
-run_executables() {
-	local group=$1 kind dir test found=0
-	for kind in release sanitize; do
-		build_kind "$kind" >/dev/null || die "the $kind build failed"
+# Every executable tests/GROUP/GROUP_* of the release and the sanitizer build; those with sanitizers take longest.
+run_executables() { # GROUP run_one|run_beside
+	local group=$1 run=$2 kind dir test found=0 targets
+	for kind in sanitize release; do
+		targets=()
+		[[ $kind == release ]] || targets=("${sanitized[@]}")
+		build_kind "$kind" "${targets[@]}" >/dev/null || die "the $kind build failed"
 		dir=$CULVERT_ROOT/$(build_directory "$kind")
 		for test in "$dir/tests/$group/$group"_*; do
 			[[ -f $test && -x $test ]] || continue
 			found=1
-			run_one "$group $kind ${test##*/"$group"_}" "${TEST_SECONDS:-120}" "$test"
+			"$run" "$group $kind ${test##*/"$group"_}" "${TEST_SECONDS:-120}" "$test"
 		done
 	done
 	((found)) || die "no $group test was built"
 }
-group_unit() { run_executables unit; }
+group_unit() { run_executables unit run_one; }
 # Those whose hosts may have several workers run with two as well, behind a device with one queue and one with RSS.
 group_world() {
 	local name rss
 	build_kind clang >/dev/null || die "the clang build failed"
-	run_executables world
+	run_executables world run_beside
 	for name in net_datagram net_frag net_garbage net_ip net_ipv6 net_loopback net_mcast net_nd net_route net_vlan user; do
 		for rss in one hash; do
-			run_one "world two workers, rss $rss: $name" 120 env WORLD_WORKERS=2 WORLD_RSS=$rss \
+			run_beside "world two workers, rss $rss: $name" 120 env WORLD_WORKERS=2 WORLD_RSS=$rss \
 				"$CULVERT_ROOT/$(build_directory release)/tests/world/world_$name"
 		done
 	done
-	run_one 'world captures, read by tshark' 120 "$CULVERT_ROOT/tests/world/captures.sh" "$CULVERT_BUILD"
-	run_one 'world frames, gcc and clang, -O0 and -O3' 300 "$CULVERT_ROOT/tests/world/hashes.sh" \
+	run_beside 'world captures, read by tshark' 120 "$CULVERT_ROOT/tests/world/captures.sh" "$CULVERT_BUILD"
+	run_beside 'world frames, gcc and clang, -O0 and -O3' 300 "$CULVERT_ROOT/tests/world/hashes.sh" \
 		"$CULVERT_BUILD" "$CULVERT_ROOT/$(build_directory clang)"
+	run_beside_end
 }
 group_fuzz() {
 	local fuzzer found=0 seconds=${FUZZ_SECONDS:-20} inputs name corpora
-	run_executables fuzz
+	run_executables fuzz run_beside
 	build_kind fuzz fuzzers >/dev/null || die "the fuzz build failed"
 	make_scratch inputs
 	for fuzzer in "$CULVERT_ROOT/$(build_directory fuzz)"/tests/fuzz/fuzzer_*; do
@@ -155,9 +205,10 @@ group_fuzz() {
 		corpora=("$inputs/$name")
 		mkdir "$inputs/$name"
 		[[ ! -d $CULVERT_ROOT/tests/fuzz/seeds/$name ]] || corpora+=("$CULVERT_ROOT/tests/fuzz/seeds/$name")
-		run_one "fuzz libFuzzer $name" $((seconds + 60)) "$fuzzer" -max_total_time="$seconds" -seed=1 \
+		run_beside "fuzz libFuzzer $name" $((seconds + 60)) "$fuzzer" -max_total_time="$seconds" -seed=1 \
 			-artifact_prefix="$inputs/" "${corpora[@]}"
 	done
+	run_beside_end
 	((found)) || die "no fuzzer was built"
 }
 
@@ -209,6 +260,7 @@ dev_test() {
 	. "$CULVERT_ROOT/dev.d/net.sh"
 	dev_setup
 	make_scratch test_logs
+	at_exit beside_stop
 	while [[ ${1:-} == --* ]]; do
 		case $1 in
 		--seeds) export SEEDS=${2:?how many?} TEST_SECONDS=3600 && shift ;;

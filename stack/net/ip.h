@@ -90,8 +90,6 @@ uint32_t net_generation(const struct engine *e);
 /* Whether an address is being tested for another owner (RFC5227, RFC4862:5.4), so that nobody can bind it yet. Those of a
  * port whose link is down do not count: their test has not begun. */
 bool net_has_tentative(const struct engine *e);
-/* Whether the port speaks IPv6 at all. */
-bool net_port_has_ipv6(const struct port *port);
 /* The port's link came or went (sets port->up). Coming up: addresses are announced and the
  * neighbours are asked again. Connections stay. Without effect when nothing changed. */
 void net_port_up(struct engine *e, struct port *port);

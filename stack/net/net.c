@@ -89,7 +89,8 @@ struct port *net_port_by_name(const struct engine *e, const char *name)
 	return NULL;
 }
 
-bool net_port_has_ipv6(const struct port *port)
+/* Whether the port speaks IPv6 at all. */
+static bool port_has_ipv6(const struct port *port)
 {
 	for (int i = 0; i < port->addrs_n; i++) {
 		if (!addr_is_v4(port->addr[i].addr))
@@ -150,7 +151,7 @@ static bool is_configured(const struct port *port, const struct net_addr *a)
 /* Takes off what the port has no longer; its link-local address stays as long as it has any other of IPv6. */
 static void addrs_drop(struct engine *e, const struct port *port)
 {
-	bool v6 = net_port_has_ipv6(port);
+	bool v6 = port_has_ipv6(port);
 
 	net_for_each_addr(a, e->net)
 	{
@@ -173,7 +174,7 @@ int net_port_changed(struct engine *e, struct port *port)
 	addrs_drop(e, port);
 	net_link_local(addr, port);
 	addr_scope_set(addr, port->ifindex);
-	if (net_port_has_ipv6(port) && net_addr_find(net, addr) == NULL &&
+	if (port_has_ipv6(port) && net_addr_find(net, addr) == NULL &&
 		net_addr_add(e, port, addr, 64, ADDR_LINK_LOCAL) == NULL)
 		return -CV_ENOBUFS;
 	for (int i = 0; i < port->addrs_n; i++) {

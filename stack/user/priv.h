@@ -310,8 +310,6 @@ void user_sock_refresh(struct user_sock *us);
 void user_sock_publish_tx(struct user_sock *us);
 
 /* rx.c */
-/* Fills in who sent a datagram and to which address. */
-void user_rx_addresses(const struct engine *e, const struct rte_mbuf *m, struct cv_rxd *rxd);
 /* Moves what waits in the protocol's queue to the program, as far as memory goes. */
 void user_rx_pull(struct user_sock *us);
 /* Reads rx_consumed, frees what lies below. */

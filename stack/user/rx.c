@@ -297,7 +297,8 @@ static void dgram_copy(const struct rte_mbuf *m, uint8_t *to, uint32_t len)
 	}
 }
 
-void user_rx_addresses(const struct engine *e, const struct rte_mbuf *m, struct cv_rxd *rxd)
+/* Who sent a datagram and to which address. */
+static void addresses_fill(const struct engine *e, const struct rte_mbuf *m, struct cv_rxd *rxd)
 {
 	const struct pkt *p = rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
 	const struct port *port = p->port == PORT_LOOPBACK ? NULL : net_port_by_id(e, p->port);
@@ -330,7 +331,7 @@ static bool dgram_append(struct user_sock *us, const struct rte_mbuf *m)
 		content.flags |= CV_RXD_TRUNC;
 	if (extra > 0)
 		content.flags |= CV_RXD_EXTRA;
-	user_rx_addresses(g->u->e, m, &content);
+	addresses_fill(g->u->e, m, &content);
 	g->rxd_own[i].len = len;
 	g->rxd_own[i].bytes = m->pkt_len;
 	g->rxd_own[i].end = us->rx_produced + 1;
