@@ -26,6 +26,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* A socket that the engine has told it of, or a number that may be one's. */
+static uint32_t some_socket(const struct program *p, const struct cv_segment *geo, uint8_t which)
+{
+	const struct cv_sock *records = (const void *)(p->group->seg + geo->socks_off);
+
+	return which & 128 ? which % 16 : records[1 + which % 8].handle;
+}
+
 static void command(struct program *p, struct fuzz_input *in, const struct cv_segment *geo)
 {
 	struct cv_command c = {.op = fuzz_u8(in) % (CV_CMD_COUNT + 1), .flags = fuzz_u8(in) & 63};
@@ -35,12 +43,18 @@ static void command(struct program *p, struct fuzz_input *in, const struct cv_se
 	c.family = bits & 1 ? CV_AF_INET : bits & 2 ? CV_AF_INET6 : 0;
 	c.type = bits & 4 ? CV_STREAM : CV_DGRAM;
 	c.seq = bits >> 7;
-	c.sock = fuzz_u8(in) % 16;
+	c.sock = some_socket(p, geo, fuzz_u8(in));
 	c.len = fuzz_u16(in);
 	c.pos = fuzz_u8(in) % 8 == 0 ? fuzz_u32(in) : 0;
 	c.off = geo->tx_off + p->lane * geo->tx_bytes_lane + fuzz_u32(in) % (2 * limits.tx_bytes_lane);
 	c.arg = fuzz_u8(in);
-	c.peer = world_endpoint(bits >> 3 & 1, (uint16_t)(80 + (bits >> 4 & 3)));
+	c.peer = world_endpoint(bits >> 3 & 1, (uint16_t)(88 + (bits >> 4 & 3)));
+	if (c.op == CV_CMD_SETOPT) {
+		size_t n;
+		const uint8_t *value = fuzz_bytes(in, sizeof(c.value), &n);
+
+		memcpy(c.value, value, n);
+	}
 	ring[p->tail++ & (limits.cmd_entries - 1)] = c;
 	__atomic_store_n(&p->shared->cmd_tail, p->tail, __ATOMIC_RELEASE);
 }
@@ -55,6 +69,21 @@ static void scribble(struct program_group *g, struct fuzz_input *in, const struc
 		memcpy(g->seg + at, from, n);
 }
 
+/* The program at the other end takes what connected to it, and sends. */
+static void peer_acts(struct program *peer, uint32_t listener, uint32_t *taken, uint8_t what)
+{
+	static const uint8_t data[3000];
+	uint32_t sock = program_accept(peer, listener, true);
+
+	if (sock != 0) {
+		if (*taken != 0)
+			program_close(peer, *taken);
+		*taken = sock;
+	}
+	if (*taken != 0 && (program_record(peer, *taken)->status & (CV_ST_CONNECTED | CV_ST_DEAD)) == CV_ST_CONNECTED)
+		(void)program_send(peer, *taken, data, 1u + what * 11u, NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct world_link link = {.delay_ns = MS};
@@ -64,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct program_group *bad_group, *good_group, *peer_group;
 	struct program bad, good, peer;
 	struct cv_segment geo;
-	uint32_t listener, sock;
+	uint32_t listener, sock, taken = 0;
 
 	program_host_init(&here, w, 0);
 	program_host_init(&there, w, 1);
@@ -81,7 +110,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (in.left > 0) {
 		uint8_t op = fuzz_u8(&in);
 
-		if (op % 4 < 2)
+		if (op % 8 == 0)
+			peer_acts(&peer, listener, &taken, op >> 3);
+		else if (op % 4 < 2)
 			command(&bad, &in, &geo);
 		else if (op % 4 == 2)
 			scribble(bad_group, &in, &geo);
