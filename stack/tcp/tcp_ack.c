@@ -39,35 +39,41 @@ static bool tells_of_loss(const struct tcp_sock *tp, const struct wire_tcp *h)
 	for (uint8_t i = 0; i < h->sacks_n; i++) {
 		const struct range *r = &h->sacks[i];
 
-		if (seq_lt(r->lo, r->hi) && seq_gt(r->lo, h->ack) && seq_leq(r->hi, tp->snd_max))
+		if (seq_lt(r->lo, r->hi) && seq_gt(r->lo, seq_max(h->ack, tp->snd_una)) && seq_leq(r->hi, tp->snd_max))
 			return true;
 	}
 	return false;
+}
+
+/* All that an ACK tells of what arrived. It may be older than snd_una. */
+static void arrivals_take(struct tcp_sock *tp, const struct wire_tcp *h, bool duplicate)
+{
+	if (tp->loss != NULL ? tp->loss->holes : tp->xmit == NULL)
+		tcp_holes_ack(tp, h, duplicate);
+	else if (tp->loss != NULL || (tells_of_loss(tp, h) && tcp_loss_get(tp) != NULL))
+		tcp_recovery_ack(tp, h, duplicate);
+	else if (seq_gt(h->ack, tp->snd_una))
+		tcp_ack_advance(tp, h);
 }
 
 enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s)
 {
 	const struct wire_tcp *h = &s->h;
 	uint32_t wnd = tp->snd_wnd;
-	bool duplicate, records;
 
 	if (seq_gt(h->ack, tp->snd_max) || seq_lt(h->ack, tp->snd_una - tp->max_wnd)) {
 		tcp_challenge_ack(tp);
 		return TCP_STOP;
 	}
 	tp->probes_out = 0;
-	if (seq_lt(h->ack, tp->snd_una)) /* old: its text still counts */
+	if (seq_lt(h->ack, tp->snd_una)) { /* old: its text still counts, and what arrived out of order */
+		if (tells_of_loss(tp, h))
+			arrivals_take(tp, h, false);
 		return TCP_NEXT;
+	}
 	tcp_ack_window(tp, h);
 	if (tp->ecn_ok)
 		tcp_ecn_ack(tp, h);
-	records = tp->loss != NULL ? !tp->loss->holes : tp->xmit != NULL;
-	duplicate = h->ack == tp->snd_una && s->len == 0 && !s->fin && wnd == tp->snd_wnd;
-	if (!records)
-		tcp_holes_ack(tp, h, duplicate);
-	else if (tp->loss != NULL || (tells_of_loss(tp, h) && tcp_loss_get(tp) != NULL))
-		tcp_recovery_ack(tp, h, duplicate);
-	else if (h->ack != tp->snd_una)
-		tcp_ack_advance(tp, h);
+	arrivals_take(tp, h, h->ack == tp->snd_una && s->len == 0 && !s->fin && wnd == tp->snd_wnd);
 	return TCP_NEXT;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Recovery without records of transmissions: fast retransmit and NewReno (RFC5681, RFC6582) where the peer has no SACK;
- * the scoreboard of RFC6675 where there were no records left.
+ * the scoreboard of RFC6675 where there were no records left. How much may go is tcp_prr.c's, for both. Without SACK what
+ * has arrived is estimated: a segment for each duplicate ACK (RFC6937:3).
  */
 #include "stack/tcp/tcp_ack.h"
 #include "stack/tcp/tcp_loss.h"
@@ -47,14 +48,18 @@ static bool is_news(const struct tcp_sock *tp, const struct wire_tcp *h, const s
 	return seq_lt(r->lo, r->hi) && seq_gt(r->lo, seq_max(h->ack, tp->snd_una)) && seq_leq(r->hi, tp->snd_max);
 }
 
-static bool sack_input(struct tcp_sock *tp, const struct wire_tcp *h)
+/* Takes the SACK blocks, and forgets what is below the ACK. True: some of it is new. *told: how much more the peer says to have
+ * beyond its ACK than before; negative when the ACK has passed some. */
+static bool sack_input(struct tcp_sock *tp, const struct wire_tcp *h, int64_t *told)
 {
 	struct tcp_loss *l = tp->loss;
 	uint32_t before = 0, after;
 
 	if (l != NULL) {
+		*told = -(int64_t)ranges_count(&l->sacked);
 		ranges_drop_below(&l->sacked, seq_max(h->ack, tp->snd_una));
 		before = ranges_count(&l->sacked);
+		*told += before;
 	}
 	for (uint8_t i = 0; i < h->sacks_n; i++) {
 		if (!is_news(tp, h, &h->sacks[i]))
@@ -68,20 +73,29 @@ static bool sack_input(struct tcp_sock *tp, const struct wire_tcp *h)
 		return false;
 	lost_update(tp, l);
 	after = ranges_count(&l->sacked);
+	*told += after - before;
 	return after > before;
 }
 
 uint32_t tcp_holes_pipe(const struct tcp_sock *tp)
 {
 	const struct tcp_loss *l = tp->loss;
+	uint32_t pipe;
 
 	if (!tp->in_recovery && !tp->rto_recovery)
 		return tp->snd_max - tp->snd_una - sacked_in(l, tp->snd_una, tp->snd_max);
-	return holes_in(l, seq_max(l->lost_below, tp->snd_una), tp->snd_max) +
+	pipe = holes_in(l, seq_max(l->lost_below, tp->snd_una), tp->snd_max) +
 		holes_in(l, tp->snd_una, l->high_rxt);
+	return pipe > l->dup_bytes ? pipe - l->dup_bytes : 0;
 }
 
-static void enter(struct tcp_sock *tp)
+/* The first segment that is missing is lost. */
+static void first_is_lost(struct tcp_sock *tp, struct tcp_loss *l)
+{
+	l->lost_below = seq_max(l->lost_below, seq_min(tp->snd_una + tcp_eff_mss(tp), tp->snd_max));
+}
+
+static void enter(struct tcp_sock *tp, uint32_t delivered)
 {
 	struct tcp_loss *l = tp->loss;
 
@@ -89,40 +103,54 @@ static void enter(struct tcp_sock *tp)
 	l->recover = tp->snd_max;
 	l->holes = true;
 	l->high_rxt = tp->snd_una;
-	l->lost_below = seq_max(l->lost_below, tp->snd_una + 1);
+	first_is_lost(tp, l);
 	tp->ssthresh = tcp_cc_reduce(tp);
-	tp->cwnd = tp->ssthresh;
-	if (!tp->sack_ok) /* RFC5681:3.2 step 3: three have left the network */
-		tp->cwnd += DUP_THRESH * tcp_eff_mss(tp);
+	tcp_prr_begin(l, tp->snd_max - tp->snd_una - ranges_count(&l->sacked) - l->dup_bytes + delivered);
 	tp->timing = 0;
-	sock_output_later(&tp->sk);
 }
 
-static void dupack(struct tcp_sock *tp)
+/* A duplicate: one more segment has arrived, as far as any can have: more duplicates count for nothing. */
+static uint32_t dup_count(struct tcp_sock *tp, struct tcp_loss *l)
+{
+	uint32_t mss = tcp_eff_mss(tp), flight = tp->snd_max - tp->snd_una, most = flight > mss ? flight - mss : 0;
+	uint32_t before = l->dup_bytes;
+
+	l->dup_bytes = before + mss < most ? before + mss : most;
+	return l->dup_bytes > before ? l->dup_bytes - before : 0;
+}
+
+/* delivered: what the ACK tells of beyond snd_una, with SACK. */
+static void dupack(struct tcp_sock *tp, uint32_t delivered)
 {
 	struct tcp_loss *l = tcp_loss_get(tp);
 
 	if (l == NULL)
 		return; /* the retransmission timer is left */
+	if (!tp->sack_ok)
+		delivered = dup_count(tp, l);
 	if (l->dupacks < 255)
 		l->dupacks++;
-	if (tp->in_recovery || tp->rto_recovery) {
-		if (!tp->sack_ok && tp->in_recovery)
-			tp->cwnd += tcp_eff_mss(tp); /* inflation: RFC5681:3.2 step 4 */
-		sock_output_later(&tp->sk);
-		return;
-	}
-	if (l->dupacks >= DUP_THRESH ||
-		(l->sacked.n > 0 && seq_gt(l->lost_below, tp->snd_una)))
-		enter(tp);
-	else
-		sock_output_later(&tp->sk); /* limited transmit: RFC3042 */
+	sock_output_later(&tp->sk); /* without a recovery: limited transmit (RFC3042) */
+	if (!tp->in_recovery && !tp->rto_recovery &&
+		(l->dupacks >= DUP_THRESH || (l->sacked.n > 0 && seq_gt(l->lost_below, tp->snd_una))))
+		enter(tp, delivered);
+	if (tp->in_recovery)
+		tcp_recovery_rate(tp, delivered, false);
+}
+
+/* snd_una has moved by bytes: what duplicates told of was among it, all but what closed the gap. How much is new. */
+static uint32_t dup_passed(struct tcp_sock *tp, struct tcp_loss *l, uint32_t bytes)
+{
+	uint32_t mss = tcp_eff_mss(tp), known = bytes > mss ? bytes - mss : 0;
+
+	known = known < l->dup_bytes ? known : l->dup_bytes;
+	l->dup_bytes -= known;
+	return bytes - known;
 }
 
 void tcp_holes_acked(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t bytes)
 {
 	struct tcp_loss *l = tp->loss;
-	uint32_t mss = tcp_eff_mss(tp);
 
 	l->dupacks = 0;
 	if (tp->rto_recovery && tcp_undo_is_delayed(tp, h))
@@ -130,34 +158,46 @@ void tcp_holes_acked(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t byt
 	l->high_rxt = seq_max(l->high_rxt, tp->snd_una);
 	l->lost_below = seq_max(l->lost_below, tp->snd_una);
 	if (tp->in_recovery && seq_geq(tp->snd_una, l->recover)) {
+		tcp_recovery_window(tp);
 		tp->in_recovery = 0;
-		tp->cwnd = tp->ssthresh;
 		l->lost_below = tp->snd_una;
 	} else if (tp->in_recovery) { /* partial ACK: the next hole is lost too (RFC6582:3.2) */
-		l->lost_below = seq_max(l->lost_below, tp->snd_una + 1);
-		if (!tp->sack_ok)
-			tp->cwnd = (tp->cwnd > bytes ? tp->cwnd - bytes : 0) + mss;
+		first_is_lost(tp, l);
+		return;
 	} else {
 		if (tp->rto_recovery && seq_geq(tp->snd_una, l->recover))
 			tp->rto_recovery = 0;
 		tcp_cc_acked(tp, bytes, h);
 	}
+	l->dup_bytes = 0;
 	tcp_loss_settle(tp);
+}
+
+/* The ACK moves snd_una on. told: what it says of more, less what it passes. */
+static void advance(struct tcp_sock *tp, const struct wire_tcp *h, bool news, int64_t told)
+{
+	uint32_t bytes = h->ack - tp->snd_una;
+
+	tcp_ack_advance(tp, h);
+	if (tp->loss == NULL)
+		return;
+	if (tp->in_recovery)
+		tcp_recovery_rate(tp,
+			tp->sack_ok ? (uint32_t)(bytes + told) : dup_passed(tp, tp->loss, bytes), false);
+	else if (news && seq_gt(tp->loss->lost_below, tp->snd_una))
+		dupack(tp, (uint32_t)(bytes + told));
 }
 
 void tcp_holes_ack(struct tcp_sock *tp, const struct wire_tcp *h, bool duplicate)
 {
-	bool news = tp->sack_ok && (h->sacks_n > 0 || tp->loss != NULL) && sack_input(tp, h);
+	int64_t told = 0;
+	bool news = tp->sack_ok && (h->sacks_n > 0 || tp->loss != NULL) && sack_input(tp, h, &told);
 
-	if (h->ack != tp->snd_una) {
-		tcp_ack_advance(tp, h);
-		if (news && tp->loss != NULL && seq_gt(tp->loss->lost_below, tp->snd_una))
-			dupack(tp);
-		return;
-	}
+	if (seq_gt(h->ack, tp->snd_una))
+		advance(tp, h, news, told);
 	/* RFC5681:2, and RFC6675:2 where the peer tells more */
-	if (tp->snd_max != tp->snd_una && (news || (duplicate && !tp->sack_ok)))
-		dupack(tp);
+	else if (tp->snd_max != tp->snd_una && (news || (duplicate && !tp->sack_ok)))
+		dupack(tp, (uint32_t)told);
 }
 
 void tcp_holes_timeout(struct tcp_sock *tp)
@@ -166,6 +206,7 @@ void tcp_holes_timeout(struct tcp_sock *tp)
 
 	/* The peer may have reneged (RFC2018:8): what it said is forgotten. */
 	ranges_clear(&l->sacked);
+	l->dup_bytes = 0;
 	l->high_rxt = tp->snd_una;
 	l->lost_below = tp->snd_max;
 	tp->cwnd = tcp_eff_mss(tp);

@@ -90,6 +90,7 @@ struct tcp_loss {
 	/* without records: holes (RFC6675) */
 	uint32_t high_rxt;    /* holes below it were sent again in this recovery (RFC6675: HighRxt) */
 	uint32_t lost_below;  /* holes below it are lost */
+	uint32_t dup_bytes;   /* without SACK: what has arrived beyond snd_una by the duplicate ACKs */
 	struct ranges sacked; /* what the peer has beyond snd_una */
 	struct range sacked_room[TCP_HOLES_MAX];
 };
@@ -147,9 +148,13 @@ static inline uint32_t tcp_loss_sacked(const struct tcp_loss *l)
 {
 	return l->holes ? ranges_count(&l->sacked) : l->sacked_bytes;
 }
-/* An ACK, not older than snd_una, of a connection with records and a tcp_loss: all that it tells. duplicate: it moves
+/* An ACK, new or old, of a connection with records and a tcp_loss: all that it tells. duplicate: it moves
  * nothing and brings nothing (RFC5681:2). */
 void tcp_recovery_ack(struct tcp_sock *tp, const struct wire_tcp *h, bool duplicate);
+/* Inside a fast recovery: cwnd lets go what an ACK that tells of so many new bytes allows. safe: as of tcp_prr_sndcnt(). */
+void tcp_recovery_rate(struct tcp_sock *tp, uint32_t delivered, bool safe);
+/* The window at the end of a fast recovery. */
+void tcp_recovery_window(struct tcp_sock *tp);
 /* The end of a turn, with a tcp_loss: the round trip of what its ACKs told; and is all well? */
 void tcp_recovery_turn(struct tcp_sock *tp);
 /* TCP_T_REO: nothing was heard that would have decided what is lost. */

@@ -86,14 +86,17 @@ void tcp_loss_settle(struct tcp_sock *tp)
 
 /* --- beginnings and ends --------------------------------------------------------------------------- */
 
-static void rate(struct tcp_sock *tp, const struct tcp_acked *a)
+void tcp_recovery_rate(struct tcp_sock *tp, uint32_t delivered, bool safe)
 {
 	uint32_t pipe = tcp_pipe(tp);
-	bool safe = tp->snd_una != a->una && a->lost == 0;
 
-	if (a->delivered > 0 || tp->loss->prr_out == 0)
-		tp->cwnd = pipe +
-			tcp_prr_sndcnt(tp->loss, pipe, tp->ssthresh, a->delivered, safe, tcp_eff_mss(tp));
+	if (delivered > 0 || tp->loss->prr_out == 0)
+		tp->cwnd = pipe + tcp_prr_sndcnt(tp->loss, pipe, tp->ssthresh, delivered, safe, tcp_eff_mss(tp));
+}
+
+static void rate(struct tcp_sock *tp, const struct tcp_acked *a)
+{
+	tcp_recovery_rate(tp, a->delivered, tp->snd_una != a->una && a->lost == 0);
 }
 
 /* under_way: before the ACK, less what was selectively acknowledged. */
@@ -128,7 +131,7 @@ static void begin(struct tcp_sock *tp, const struct tcp_acked *a)
 /* Back to ssthresh, to which PRR has brought it as a rule. Where the peer went silent for a while much less is under way, and
  * to send the rest at once would be a burst of as much (RFC6582:3.2 step 3): no more than a connection begins with; slow
  * start does the rest. */
-static void window_after(struct tcp_sock *tp)
+void tcp_recovery_window(struct tcp_sock *tp)
 {
 	uint32_t pipe = tcp_pipe(tp), cwnd = tp->cwnd > pipe ? tp->cwnd : pipe;
 
@@ -141,7 +144,7 @@ static void end(struct tcp_sock *tp)
 	struct tcp_loss *l = tp->loss;
 
 	if (tp->in_recovery && !l->probe)
-		window_after(tp);
+		tcp_recovery_window(tp);
 	if (!l->cwr)
 		tcp_rack_recovered(tp);
 	tp->in_recovery = tp->rto_recovery = 0;
@@ -236,7 +239,7 @@ void tcp_recovery_ack(struct tcp_sock *tp, const struct wire_tcp *h, bool duplic
 		return;
 	}
 	l->dupacks = (uint8_t)(l->dupacks + (a.sacked && l->dupacks < UINT8_MAX));
-	if (h->ack != tp->snd_una) {
+	if (seq_gt(h->ack, tp->snd_una)) {
 		tcp_ack_una(tp, h);
 		tcp_rack_una(tp, &a);
 		l->dupacks = 0;

@@ -43,11 +43,11 @@ static void blocks_are(const struct script *s, const struct script_seg *seg, con
 #define N 1000u /* bytes of a segment */
 
 /* Ten segments of N bytes are under way over a path of RTT, at time 0. */
-static struct sock *ten_under_way(struct script *s)
+static struct sock *ten_under_way_with(struct script *s, bool sack)
 {
 	struct sock *ls = script_listen(s, 4), *sk;
 
-	s->sack_ok = true;
+	s->sack_ok = sack;
 	s->mss = s->ts ? N + 12 : N;
 	script_send(s, TCP_SYN, 0, 0, NULL, 0);
 	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
@@ -60,6 +60,11 @@ static struct sock *ten_under_way(struct script *s)
 	for (uint32_t i = 0; i < 10; i++)
 		script_expect(s, TCP_ACK, 1 + i * N, 1, N);
 	return sk;
+}
+
+static struct sock *ten_under_way(struct script *s)
+{
+	return ten_under_way_with(s, true);
 }
 
 /* The peer has all before segment `ack`, and those from lo to hi (not included). */
@@ -492,6 +497,87 @@ T(prr__most_lost__as_much_as_arrives_and_one_more_when_all_goes_well)
 	assert_int_equal(tcp_prr_sndcnt(&l, 9, 10, 3, true, 1), 1); /* not beyond ssthresh */
 }
 
+/* Twenty under way and the first lost, without SACK: each duplicate is a segment that arrived (RFC6937:3). */
+T(prr__without_sack__one_for_each_two_duplicates)
+{
+	START;
+	struct sock *sk = ten_under_way_with(s, false);
+	struct tcp_sock *tp = tcp_of(sk);
+	uint32_t sent = 0;
+
+	assert_int_equal(sock_setopt(sk, CV_OPT_CONGESTION, "reno", 4), 0); /* halves */
+	tp->cwnd = 20 * N;
+	script_write(s, sk, 40 * N);
+	script_wait(s, 0);
+	told(s, 0, 0, 0); /* limited transmit: one more */
+	told(s, 0, 0, 0);
+	assert_int_equal(tp->snd_max - tp->snd_una, 22 * N);
+	s->head = s->tail;
+	for (uint32_t ack = 1; ack <= 19; ack++) {
+		told(s, 0, 0, 0);
+		for (; s->head != s->tail; s->head++)
+			sent++;
+		assert_in_range(sent, (ack - 1) / 2, (ack + 1) / 2); /* whole segments */
+	}
+	assert_int_equal(tp->ssthresh, 10 * N);
+	assert_int_equal(tcp_pipe(tp), tp->ssthresh);
+	told(s, 22, 0, 0);
+	assert_int_equal(tp->in_recovery, 0);
+	assert_int_equal(tp->cwnd, 10 * N);
+	gone(s, sk);
+}
+
+/* Two holes, without SACK: the second goes with the partial ACK, and new data up to ssthresh. */
+T(prr__without_sack__partial_ack__the_next_hole_and_no_more_than_ssthresh)
+{
+	START;
+	struct sock *sk = ten_under_way_with(s, false);
+	struct tcp_sock *tp = tcp_of(sk);
+
+	script_write(s, sk, 20 * N);
+	for (int i = 0; i < 8; i++) /* segments 0 and 5 are lost */
+		told(s, 0, 0, 0);
+	s->head = s->tail;
+	told(s, 5, 0, 0);
+	script_expect_in(s, 0, TCP_ACK, 1 + 5 * N, 1, N);
+	assert_int_equal(tp->in_recovery, 1);
+	assert_int_equal(tcp_pipe(tp), tp->ssthresh);
+	script_send(s, TCP_ACK, 1, tp->snd_max - tp->iss, NULL, 0);
+	assert_int_equal(tp->in_recovery, 0);
+	script_wait(s, MS);
+	gone(s, sk);
+}
+
+/* ACKs that changed places: the old one tells of segments that the other did not. */
+T(old_ack__with_sack_blocks__what_is_missing_goes_at_once)
+{
+	START;
+	struct sock *sk = ten_under_way(s);
+
+	script_wait(s, RTT);
+	told(s, 4, 0, 0);
+	told(s, 2, 5, 9);
+	script_expect_in(s, 0, TCP_ACK, 1 + 4 * N, 1, N);
+	assert_int_equal(tcp_of(sk)->snd_una - tcp_of(sk)->iss, 1 + 4 * N);
+	told(s, 10, 0, 0);
+	gone(s, sk);
+}
+
+T(old_ack__blocks_below_the_newest__nothing)
+{
+	START;
+	struct sock *sk = ten_under_way(s);
+
+	script_wait(s, RTT);
+	told(s, 8, 0, 0);
+	told(s, 2, 4, 8);
+	script_quiet(s, MS);
+	assert_int_equal(tcp_of(sk)->in_recovery, 0);
+	assert_null(tcp_of(sk)->loss);
+	told(s, 10, 0, 0);
+	gone(s, sk);
+}
+
 T(prr__told_congestion__the_window_halves_over_a_round_trip)
 {
 	START;
@@ -815,6 +901,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(tlp__both_arrived__dsack__the_window_stays),
 		cmocka_unit_test(prr__one_of_twenty_lost__one_for_each_two_acks),
 		cmocka_unit_test(prr__most_lost__as_much_as_arrives_and_one_more_when_all_goes_well),
+		cmocka_unit_test(prr__without_sack__one_for_each_two_duplicates),
+		cmocka_unit_test(prr__without_sack__partial_ack__the_next_hole_and_no_more_than_ssthresh),
+		cmocka_unit_test(old_ack__with_sack_blocks__what_is_missing_goes_at_once),
+		cmocka_unit_test(old_ack__blocks_below_the_newest__nothing),
 		cmocka_unit_test(prr__told_congestion__the_window_halves_over_a_round_trip),
 		cmocka_unit_test(timeout__first_segments_ack_was_late__timestamp_tells__window_is_back),
 		cmocka_unit_test(timeout__what_was_never_sent_again_is_acknowledged__f_rto__window_is_back),
