@@ -20,7 +20,9 @@
  * trip, which RACK takes for no loss (RFC8985:6.2's reo_wnd), and must cost at most what
  * REORDER_AS_LOSS would.
  *
- * GRID=all in the environment runs ten seeds of every cell instead of one.
+ * GRID=all in the environment runs ten seeds of every cell instead of one. With 30 % lost each way half of
+ * all attempts fail, so that one segment in 50,000 fails sixteen times in a row, and its connection is
+ * given up as it must be (RFC9293:3.8.3): of a thousand cells this may befall one.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -94,7 +96,12 @@ static double bound_s(const struct cell *c)
 	return slow_start + SLACK * (double)c->bytes / rate + tail_s(c->loss / 1000.0, rtt, rto);
 }
 
-static void cell_run(const struct cell *c, uint64_t seed)
+/* What became of the cells. */
+struct outcome {
+	unsigned cells, late, given_up;
+};
+
+static void cell_run(const struct cell *c, uint64_t seed, struct outcome *o)
 {
 	const struct plan plan = {.link = {.delay_ns = c->delay_ms * MS, .spares_arp = true},
 		.bytes = c->bytes,
@@ -111,9 +118,17 @@ static void cell_run(const struct cell *c, uint64_t seed)
 	r->w->link.loss = c->loss;
 	r->w->link.reorder = c->reorder ? 100 : 0;
 	r->w->link.reorder_ns = c->delay_ms != 0 ? c->delay_ms * MS / 2 : MS / 4;
-	while (r->server.got < r->client.total && r->w->now_ns - begin < 3600 * SEC)
+	while (r->server.got < r->client.total && r->client.sk->error == 0 &&
+		r->w->now_ns - begin < 3600 * SEC)
 		run_step(r);
 	took = (double)(r->w->now_ns - begin) / 1e9;
+	o->cells++;
+	if (r->client.sk->error == CV_ETIMEDOUT && r->server.got < r->client.total) {
+		o->given_up++;
+		run_story(r);
+		run_end(r);
+		return;
+	}
 	if (took > bound || getenv("GRID_TIMES"))
 		print_message("%-5s loss %4.1f %% delay %3u ms reorder %2d %% buffer %6u: %8.2f of "
 			      "%8.2f s, seed %llu\n",
@@ -121,7 +136,7 @@ static void cell_run(const struct cell *c, uint64_t seed)
 			took, bound, (unsigned long long)seed);
 	if (took > bound) {
 		run_story(r);
-		fail_msg("not within its bound");
+		o->late++;
 	}
 	while (!run_done(r) && r->w->now_ns - begin < 3600 * SEC)
 		run_step(r);
@@ -131,7 +146,8 @@ static void cell_run(const struct cell *c, uint64_t seed)
 
 static void grid(bool reorder)
 {
-	unsigned seeds = getenv("GRID") != NULL ? 10 : 1, cells = 0;
+	unsigned seeds = getenv("GRID") != NULL ? 10 : 1;
+	struct outcome o = {0};
 
 	for (unsigned a = 0; a < sizeof(algorithms) / sizeof(algorithms[0]); a++)
 		for (unsigned l = 0; l < sizeof(losses) / sizeof(losses[0]); l++)
@@ -144,7 +160,9 @@ static void grid(bool reorder)
 								 .reorder = reorder,
 								 .rcvbuf = buffers[b],
 								 .congestion = algorithms[a]},
-							++cells);
+							o.cells + 1, &o);
+	assert_int_equal(o.late, 0);
+	assert_true(o.given_up * 1000 <= o.cells);
 }
 
 static void in_order__every_cell__within_its_bound(void **state)
@@ -167,6 +185,7 @@ int main(int argc, char **argv)
 	};
 
 	world_eal_init("tcp_grid");
+	world_tcp.mtu_probing = 0; /* the bounds are those of segments of one size */
 	if (argc > 1) /* one test, or a pattern */
 		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
