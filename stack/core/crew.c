@@ -44,6 +44,7 @@ static void tables_free(struct crew *c)
 	rings_free(c->messages, c->n);
 	free(c->pins);
 	free(c->udp_ports);
+	free(c->waiting);
 	free(c);
 }
 
@@ -61,7 +62,9 @@ struct crew *crew_new(uint16_t n, const struct engine_env *env)
 	c->messages = rings_new(n, CREW_MESSAGES, CREW_MESSAGE_WORDS);
 	c->pins = aligned_alloc(64, n * sizeof(*c->pins));
 	c->udp_ports = calloc(UINT16_MAX + 1u, sizeof(*c->udp_ports));
-	if (c->packets == NULL || c->messages == NULL || c->pins == NULL || c->udp_ports == NULL) {
+	c->waiting = calloc((size_t)n * CREW_LISTENERS, sizeof(*c->waiting));
+	if (c->packets == NULL || c->messages == NULL || c->pins == NULL || c->udp_ports == NULL ||
+		c->waiting == NULL) {
 		tables_free(c);
 		return NULL;
 	}
@@ -302,6 +305,39 @@ uint16_t crew_udp_owner(const struct engine *e, const struct cv_endpoint *local,
 	if ((workers & (workers - 1)) == 0)
 		return (uint16_t)__builtin_ctz(workers);
 	return spread_owner(e->crew, open != 0 ? open : workers, local, peer);
+}
+
+/* --- listeners -------------------------------------------------------------------------------------- */
+
+uint32_t crew_listener_new(struct engine *e)
+{
+	for (uint32_t i = 1; i < CREW_LISTENERS; i++) {
+		if (e->crew->listener_used[i])
+			continue;
+		e->crew->listener_used[i] = true;
+		return i;
+	}
+	return 0;
+}
+
+/* A worker that has not heard of it yet takes its count back when it does, before it hears of the number's next one. */
+void crew_listener_end(struct engine *e, uint32_t listener)
+{
+	e->crew->listener_used[listener] = false;
+}
+
+void crew_waiting_set(struct engine *e, uint32_t listener, uint32_t n)
+{
+	__atomic_store_n(&e->crew->waiting[e->worker * CREW_LISTENERS + listener], n, __ATOMIC_RELAXED);
+}
+
+uint32_t crew_waiting(const struct engine *e, uint32_t listener)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t k = 0; k < e->crew->n; k++)
+		sum += __atomic_load_n(&e->crew->waiting[k * CREW_LISTENERS + listener], __ATOMIC_RELAXED);
+	return sum;
 }
 
 /* --- what one puts for another ---------------------------------------------------------------------- */

@@ -35,6 +35,7 @@
 #define CREW_MAX CV_WORKERS_MAX
 #define CREW_PACKETS 4096u  /* of a ring */
 #define CREW_MESSAGES 8192u
+#define CREW_LISTENERS 1024u /* with a queue counted over all workers; number 0 is none */
 #define CREW_TABLE 128u /* entries of the redirection table, as of most devices */
 #define CREW_PIN_BUCKETS 1024u
 #define CREW_PIN_WAYS 8u
@@ -71,6 +72,8 @@ struct crew {
 	struct siphash_key pin_key;
 	struct crew_pins *pins; /* by worker, who writes them */
 	uint64_t *udp_ports;    /* by local port, see below */
+	uint32_t *waiting;      /* [worker * CREW_LISTENERS + listener]: connections that nobody took; the worker writes */
+	bool listener_used[CREW_LISTENERS]; /* worker 0's */
 };
 
 /* Flows of a worker that the general rule would give to another: a keyed hash of their ends, 0 is none. */
@@ -154,6 +157,14 @@ void crew_udp_unpin(struct engine *e, const struct cv_endpoint *local, const str
 uint32_t crew_udp_workers(const struct engine *e, uint16_t port);
 /* Whose a datagram is that is sent to one. */
 uint16_t crew_udp_owner(const struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer);
+
+/* A listener on all workers: what each has waiting counts against one backlog. Worker 0: a number for it; 0: none is left,
+ * each worker counts for itself. */
+uint32_t crew_listener_new(struct engine *e);
+void crew_listener_end(struct engine *e, uint32_t listener);
+/* What waits with this worker; with all of them, the others' a moment late. */
+void crew_waiting_set(struct engine *e, uint32_t listener, uint32_t n);
+uint32_t crew_waiting(const struct engine *e, uint32_t listener);
 
 /* Hands m over; drops and counts it when the ring is full. m must not refer to a program's memory. */
 void crew_hand_over(struct engine *e, uint16_t to, struct rte_mbuf *m, enum crew_packet kind);

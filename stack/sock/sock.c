@@ -6,6 +6,7 @@
 
 #include "stack/base/addr.h"
 #include "stack/base/compiler.h"
+#include "stack/core/crew.h"
 
 #define RCVBUF_DEFAULT 1048576u
 #define SNDBUF_DEFAULT 524288u
@@ -169,8 +170,28 @@ void sock_accept_done(struct sock *listener)
 {
 	struct sock_accepts *a = listener->accepts;
 
-	if (a != NULL && a->lent > 0) /* else it listens no longer, or anew */
-		a->lent--;
+	if (a == NULL || a->lent == 0) /* it listens no longer, or anew */
+		return;
+	a->lent--;
+	sock_accepts_changed(listener);
+}
+
+void sock_accepts_changed(struct sock *listener)
+{
+	const struct sock_accepts *a = listener->accepts;
+
+	if (cv_unlikely(a->crew != 0))
+		crew_waiting_set(listener->engine, a->crew, a->n + a->lent);
+}
+
+void sock_listener_share(struct sock *listener, uint32_t number)
+{
+	struct sock_accepts *a = listener->accepts;
+
+	if (a->crew != 0)
+		crew_waiting_set(listener->engine, a->crew, 0);
+	a->crew = number;
+	sock_accepts_changed(listener);
 }
 
 struct rte_mbuf *sock_recv_take(struct sock *sk)

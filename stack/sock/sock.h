@@ -66,6 +66,7 @@ struct sock_flow {
 struct sock_accepts {
 	struct list queue;
 	uint32_t n, lent, backlog;
+	uint32_t crew; /* its number among those of several workers (crew_listener_new()); 0: its queue is all */
 };
 
 struct sock {
@@ -156,6 +157,10 @@ void sock_close(struct sock *sk, bool abort);
  * which the caller takes back by sock_accept_done() when the program has it. */
 struct sock *sock_accept(struct sock *listener);
 void sock_accept_done(struct sock *listener);
+/* The listener is one of several workers' (crew.h), by this number; 0: no longer. */
+void sock_listener_share(struct sock *listener, uint32_t number);
+/* n or lent has changed. */
+void sock_accepts_changed(struct sock *listener);
 /* How many wait in its queue. */
 static inline uint32_t sock_accepts_n(const struct sock *sk)
 {

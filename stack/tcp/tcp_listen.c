@@ -3,6 +3,7 @@
  * its end. */
 #include <stdlib.h>
 
+#include "stack/core/crew.h"
 #include "stack/tcp/tcp_loss.h"
 
 #define EMBRYOS_MIN 256u
@@ -11,7 +12,7 @@ bool tcp_accept_queue_is_full(const struct tcp_sock *lp)
 {
 	const struct sock_accepts *a = lp->sk.accepts;
 
-	return a->n + a->lent > a->backlog;
+	return (cv_likely(a->crew == 0) ? a->n + a->lent : crew_waiting(lp->sk.engine, a->crew)) > a->backlog;
 }
 
 static bool embryos_are_full(const struct tcp_sock *lp)
@@ -115,6 +116,7 @@ static void accept_queue_add(struct tcp_sock *lp, struct tcp_sock *tp)
 {
 	list_add_tail(&lp->sk.accepts->queue, &tp->sk.node);
 	lp->sk.accepts->n++;
+	sock_accepts_changed(&lp->sk);
 	sock_event(&lp->sk);
 }
 
@@ -238,6 +240,7 @@ void tcp_listener_close(struct tcp_sock *lp)
 		tcp_embryo_free(e, list_entry(embryos->next, struct tcp_embryo, node));
 	while ((node = list_pop(&l->accepts.queue)) != NULL)
 		sock_close(list_entry(node, struct sock, node), true);
+	sock_listener_share(&lp->sk, 0);
 	l->closed = true;
 	if (l->fastopen_n == 0)
 		pool_put(&e->tcp->listeners, l);

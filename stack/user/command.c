@@ -74,7 +74,7 @@ static int do_listen(struct user_lane *l, struct user_sock *us, const struct cv_
 
 	if (us->g->worker != 0)
 		return -CV_EINVAL;
-	r = sock_listen(us->sk, user_backlog_share(us->g, backlog, 0));
+	r = sock_listen(us->sk, backlog);
 	us->backlog = backlog;
 	if (r == 0 && user_has_replicas(us->g)) {
 		us->listen_lane = (uint16_t)(l->index + 1);

@@ -191,6 +191,7 @@ struct user_sock {
 	uint32_t backlog;                  /* of all workers */
 	bool mirrored;                     /* it has replicas */
 	bool listen_done;                  /* they are all there */
+	uint16_t crew_listener;            /* crew.h's number of it and them */
 	uint32_t free_next;
 };
 static_assert(sizeof(struct user_sock) <= 256, "a connection is small");
@@ -331,8 +332,6 @@ void user_rx_accepted(struct user_sock *us);
 
 /* replica.c */
 bool user_has_replicas(const struct user_group *g);
-/* This worker's part of a listener's backlog. */
-uint32_t user_backlog_share(const struct user_group *g, uint32_t backlog, uint16_t worker);
 /* Makes the listener's replicas, or tells them what has changed. waits: a LISTEN is answered when they are there. */
 void user_replicas_tell(struct user_sock *us, bool waits);
 /* The socket listens no longer: nor do they. */

@@ -12,7 +12,7 @@
 #include "stack/user/priv.h"
 
 enum {
-	MSG_LISTEN = 1,  /* a: the listener, b: the replica's backlog, data: what it is like, spare: family, and whether to answer */
+	MSG_LISTEN = 1,  /* a: the listener, b: the backlog, data: what it is like, spare: crew.h's number, family, and whether to answer */
 	MSG_LISTENING,   /* a: the listener */
 	MSG_UNLISTEN,    /* a: the listener */
 	MSG_CONNECTION,  /* a: the listener, b: the connection */
@@ -33,25 +33,27 @@ bool user_has_replicas(const struct user_group *g)
 	return g->geo.workers > 1 && g->worker == 0;
 }
 
-/* A queue takes one more than the backlog (listen(2)); each worker lets in at least one. */
-uint32_t user_backlog_share(const struct user_group *g, uint32_t backlog, uint16_t worker)
+/* What waits on all workers counts against the one backlog. */
+static uint32_t number_of(struct user_sock *us)
 {
-	uint32_t n = g->geo.workers, all = backlog + 1, mine = all / n + (worker < all % n);
-
-	return mine > 0 ? mine - 1 : 0;
+	if (us->sk->accepts->crew == 0)
+		sock_listener_share(us->sk, crew_listener_new(us->g->u->e));
+	us->crew_listener = (uint16_t)us->sk->accepts->crew;
+	return us->crew_listener;
 }
 
 void user_replicas_tell(struct user_sock *us, bool waits)
 {
 	struct user_group *g = us->g;
+	uint32_t number = number_of(us);
 
 	for (uint16_t to = 1; to < g->geo.workers; to++) {
 		const struct crew_message msg = {.kind = MSG_LISTEN,
 			.group = g->number,
 			.a = us->handle,
-			.b = user_backlog_share(g, us->backlog, to),
+			.b = us->backlog,
 			.data = sock_listener_copy(us->sk),
-			.spare = (uint64_t)us->sk->family << 1 | waits};
+			.spare = (uint64_t)number << 16 | (uint64_t)us->sk->family << 1 | waits};
 
 		if (msg.data == NULL)
 			continue; /* memory is short: that worker refuses */
@@ -67,6 +69,8 @@ void user_replicas_end(struct user_sock *us)
 
 	for (uint16_t to = 1; us->mirrored && to < us->g->geo.workers; to++)
 		tell(us->g->u, to, &msg);
+	if (us->mirrored)
+		crew_listener_end(us->g->u->e, us->crew_listener);
 	us->mirrored = false;
 }
 
@@ -123,9 +127,11 @@ static void on_listen(struct user_group *g, const struct crew_message *msg)
 	struct user_sock *us = replica_find(g, msg->a);
 
 	if (us == NULL)
-		us = replica_new(g, msg->a, (uint8_t)(msg->spare >> 1));
+		us = replica_new(g, msg->a, (uint8_t)(msg->spare >> 1 & 0x7f));
 	if (us != NULL && sock_listener_mirror(us->sk, msg->data, msg->b) != 0)
 		user_sock_end(us, true);
+	else if (us != NULL)
+		sock_listener_share(us->sk, (uint32_t)(msg->spare >> 16));
 	if (msg->spare & 1)
 		tell(g->u, 0, &answer);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "stack/core/crew.h"
 #include "stack/tcp/tcp.h"
 #include "tests/world/program.h"
 
@@ -312,6 +313,37 @@ static void backlog__is_one_for_all_workers(void **state)
 	pair_end(&t);
 }
 
+/* A short one is nobody's by halves: whichever workers the connections hash to, as many are let in as by one worker; each
+ * that the program takes makes room for one more. */
+static void backlog__short__is_full_when_all_workers_have_so_many(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < 6; seed++) {
+		struct pair t;
+
+		pair_start(&t, 20 + seed, WORLD_RSS_HASH);
+		t.listener = program_listener(&t.b, 1, 80);
+		assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_LISTEN, .sock = t.listener,
+							 .arg = 1}), 0);
+		for (unsigned i = 0; i < 2; i++) { /* both come in at once, though perhaps to the same worker */
+			t.client[i] = program_connect(&t.a, 1, 80);
+			run_ms(&t, 10);
+			assert_true(program_record(&t.a, t.client[i])->status & CV_ST_CONNECTED);
+		}
+		t.client[2] = program_connect(&t.a, 1, 80);
+		run_ms(&t, 100);
+		assert_false(program_record(&t.a, t.client[2])->status & CV_ST_CONNECTED);
+		assert_int_not_equal(program_accept(&t.b, t.listener, true), CV_SOCK_NONE);
+		run_ms(&t, 3000); /* its SYN comes again */
+		assert_true(program_record(&t.a, t.client[2])->status & CV_ST_CONNECTED);
+		program_close(&t.b, t.listener);
+		run_ms(&t, 10);
+		for (uint16_t k = 0; k < WORKERS; k++)
+			assert_int_equal(t.w->host[1].crew->waiting[k * CREW_LISTENERS + 1], 0);
+		pair_end(&t);
+	}
+}
+
 /* A port that only another worker's TIME_WAITs still have (bind(2)). */
 static void bind__with_time_waits_on_another_worker__is_in_use(void **state)
 {
@@ -404,6 +436,7 @@ int main(void)
 		cmocka_unit_test(fork__the_child_accepts_from_all_workers),
 		cmocka_unit_test(listener__options_set_later__are_every_connections),
 		cmocka_unit_test(backlog__is_one_for_all_workers),
+		cmocka_unit_test(backlog__short__is_full_when_all_workers_have_so_many),
 		cmocka_unit_test(bind__with_time_waits_on_another_worker__is_in_use),
 		cmocka_unit_test(bind__of_another_workers_socket__is_refused),
 		cmocka_unit_test(bind__of_datagram_sockets__a_port_is_one_workers),
