@@ -9,7 +9,7 @@
 #             libFuzzer (FUZZ_SECONDS)
 #   docs      what is generated from the code is up to date, and docs/rfc.md names tests that exist
 #   diff      the differential cases, on the kernel and under the preload: an engine of one worker, of two, and inside
-#             the program
+#             the program; then one area inside the program with sanitizers
 #   programs  real programs on engines: tests/programs/*.sh (`programs/NAME` runs one)
 
 test_groups=(build unit world fuzz docs diff programs)
@@ -233,6 +233,21 @@ group_diff() {
 		run_cases diff-inline "$area" 200 "$CULVERT_ROOT/tests/diff/run.sh" --inline "$area"
 		spaces_of_run_remove "$CULVERT_RUN_ID"
 	done
+	diff_sanitized process
+}
+
+# The engine, the library and the cases with sanitizers, in one process: what forks, threads and signals do to an engine inside a
+# program. Leaks are of the program's end, which nobody cleans up for.
+diff_sanitized() { # AREA
+	local dir
+	dir=$CULVERT_ROOT/$(build_directory sanitize)
+	build_kind sanitize cli/culvert shim/libculvert.so dpdk/libculvert-engine.so "tests/diff/diff_$1" >/dev/null ||
+		die "the sanitize build failed"
+	run_cases diff-sanitized "$1" 200 env CULVERT_BUILD="$dir" \
+		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:abort_on_error=1 \
+		DIFF_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+		"$CULVERT_ROOT/tests/diff/run.sh" --inline "$1"
+	spaces_of_run_remove "$CULVERT_RUN_ID"
 }
 
 group_programs() {

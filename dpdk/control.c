@@ -357,6 +357,8 @@ static void conn_end(struct control *c, struct conn *conn)
 {
 	if (conn->fd < 0)
 		return;
+	/* A child of the program that hosts the engine may hold it too: closing it here would leave its events in the set. */
+	epoll_ctl(c->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
 	close(conn->fd);
 	conn->fd = -1;
 	if (conn->group)

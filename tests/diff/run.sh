@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # tests/diff/run.sh [--inline] AREA [CASE...]: the differential cases of one area as a program of an engine, both ends
-# on it; with --inline the engine runs inside the program.
+# on it; with --inline the engine runs inside the program. DIFF_PRELOAD=LIBRARIES: before ours, a sanitizer's runtime for a
+# CULVERT_BUILD that was made with it (inline only).
 set -euo pipefail
 # shellcheck source=../../dev.d/common.sh
 . "$(dirname "$0")/../../dev.d/common.sh"
@@ -22,7 +23,9 @@ status=0
 export DIFF_KIND=culvert DIFF_ADDR=$ENGINE_ADDR DIFF_ADDR6=$ENGINE_ADDR6
 if [[ $hosting == inline ]]; then
 	engine_tap_configure "$engine" "$scratch"
-	served_inline "$space" "$engine" "$CULVERT_BUILD/tests/diff/diff_$area" "$@" || status=$?
+	program=("$CULVERT_BUILD/tests/diff/diff_$area" "$@")
+	[[ -z ${DIFF_PRELOAD:-} ]] || program=(env LD_PRELOAD="$DIFF_PRELOAD $CULVERT_BUILD/shim/libculvert.so" "${program[@]}")
+	served_inline "$space" "$engine" "${program[@]}" || status=$?
 	exit "$status"
 fi
 engine_tap "$space" "$engine" "$scratch"
