@@ -174,13 +174,14 @@ struct user_sock {
 	uint64_t rx_produced, rx_consumed;
 	uint64_t rx_base; /* rx_produced when the present connection began */
 	uint32_t rx_head, rx_tail, rx_n; /* chain, and how many descriptors it has */
-	struct rte_mbuf *rx_part; /* taken from the socket: what of its segments is not yet moved, */
-	uint32_t rx_seg_off;      /* of the first one from here */
+	uint32_t rx_seg_off;      /* of the first segment of the next from here, */
+	struct rte_mbuf *rx_part; /* taken from the socket: what of its segments is not yet moved */
 
 	/* send */
 	struct user_chunk *chunk; /* that the next small SEND may go on in; NULL: none */
 	uint64_t tx_taken; /* bytes of SENDs carried out, failed ones too */
 	uint32_t tx_served; /* the value of tx_want that was answered */
+	uint32_t free_next;
 
 	/* a connection that waits in a listener's chain */
 	struct user_sock *listener;
@@ -192,9 +193,8 @@ struct user_sock {
 	bool mirrored;                     /* it has replicas */
 	bool listen_done;                  /* they are all there */
 	uint16_t crew_listener;            /* crew.h's number of it and them */
-	uint32_t free_next;
 };
-static_assert(sizeof(struct user_sock) <= 256, "a connection is small");
+static_assert(sizeof(struct user_sock) <= 240, "a connection is small");
 
 struct user_group {
 	struct user *u;

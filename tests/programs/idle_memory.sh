@@ -41,6 +41,7 @@ hold() {
 
 hold_all() {
 	local own shared own_program shared_program own_before shared_before
+	hold 1 6998 1 # the beginnings of all tables, in pages of 2 MiB
 	own_before=$(engine_bytes RssAnon) shared_before=$(engine_bytes RssShmem)
 	hold 1 6999 1
 	own_program=$((($(engine_bytes RssAnon) - own_before) / 2))
