@@ -319,8 +319,7 @@ static uint32_t connection(struct bed *b)
 	for (uint32_t i = 0; i < 3; i++)
 		bed_turn_counted(b);
 	b->now_ns += TCP_2MSL + SEC;
-	bed_turn_counted(b);
-	bed_check_idle(b);
+	bed_turns_to_idle(b);
 	return BURST;
 }
 

@@ -68,10 +68,11 @@ void bed_out_free(struct bed *b);
 void bed_read(struct sock *sk);
 /* The program sends len bytes, which the peer is taken to expect from now on. */
 void bed_write(struct bed *b, struct bed_conn *c, uint32_t len);
-/* A connection of the engine to itself is begun; the next one that the listener has; all of them have left no trace. */
+/* A connection of the engine to itself is begun; the next one that the listener has; counted turns until all of them have
+ * left no trace. */
 struct sock *bed_connect(struct bed *b);
 struct sock *bed_accept(struct bed *b);
-void bed_check_idle(const struct bed *b);
+void bed_turns_to_idle(struct bed *b);
 /* A send buffer of len bytes that needs no freeing; valid until the peer has acknowledged it. */
 struct txbuf *bed_txbuf(uint32_t len);
 
