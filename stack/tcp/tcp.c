@@ -118,10 +118,9 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	tp->state = TCP_CLOSED;
 	tp->cc = tcp_cc_default(&e->tcp->config);
 	tp->ttl = IP_TTL_DEFAULT;
-	tp->keep_idle_s = TCP_KEEP_IDLE_S;
-	tp->keep_intvl_s = TCP_KEEP_INTVL_S;
-	tp->keep_cnt = TCP_KEEP_CNT;
-	tp->linger2_s = TCP_FIN_TIMEOUT;
+	tp->keep_idle_s = (uint16_t)e->tcp->config.keepalive_time;
+	tp->keep_intvl_s = (uint16_t)e->tcp->config.keepalive_intvl;
+	tp->keep_cnt = (uint8_t)e->tcp->config.keepalive_probes;
 	tp->sk.lowat = e->tcp->config.notsent_lowat != UINT32_MAX;
 	tcp_start_over(tp);
 	return tp;

@@ -36,12 +36,6 @@
 #define TCP_DELACK (40 * MS)
 #define TCP_HELD_MAX (200 * MS) /* a small segment waits for more (tcp(7), TCP_CORK) */
 #define TCP_2MSL (60 * SEC)
-#define TCP_FIN_TIMEOUT 60u /* seconds, of an orphan in FIN_WAIT_2 */
-#define TCP_SYN_RETRIES 6u
-#define TCP_SYNACK_RETRIES 5u
-#define TCP_R1 3u /* timeouts in a row after which the path is doubted (RFC1122:4.2.3.5) */
-#define TCP_RETRIES 15u
-#define TCP_ORPHAN_RETRIES 8u
 #define TCP_SNDBUF_LEAST (64u << 10) /* of those that grow by themselves */
 #define TCP_OOO_MAX 65536u /* segments that wait for a gap to close */
 #define TCP_LONG_PATH_US 1000u /* a round trip that is more than the wheel's tick */
@@ -56,9 +50,6 @@
 #define TCP_INITIAL_WINDOW 10u
 #define TCP_TW_REUSE_MS 2u /* our timestamp clock has ticked since: RFC6191 */
 #define TCP_PMTU_MIN 552u /* less is not believed: RFC1191's table and Linux */
-#define TCP_KEEP_IDLE_S 7200u
-#define TCP_KEEP_INTVL_S 75u
-#define TCP_KEEP_CNT 9u
 
 enum tcp_state {
 #define X(name, number) TCP_##name,

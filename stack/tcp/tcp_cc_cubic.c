@@ -40,6 +40,7 @@ struct hystart {
 	uint32_t round_end; /* sequence number */
 	uint32_t last_min_us, min_us; /* of the rounds' RTTs; 0: none */
 	uint32_t css_base_us; /* in conservative slow start: what it began with */
+	uint32_t turn; /* paced: of the last sample */
 	uint8_t samples, css_rounds;
 	bool started, css;
 };
@@ -174,19 +175,27 @@ static uint32_t thresh_of(uint32_t min_us)
 	return thresh < RTT_THRESH_MAX_US ? thresh : RTT_THRESH_MAX_US;
 }
 
-/* Of a paced connection no burst of its own makes the round trip longer: a few ACKs in a row that tell of it tell that
+/* Of a paced connection no burst of its own makes the round trip longer: a few turns in a row that tell of it tell that
  * the path is full. It is high time: paced, the path shows nothing until the window is near what it holds, a
  * round's least would tell one round later, and rounds in CSS would go on beyond it. */
-static void hystart_look_paced(struct tcp_sock *tp, struct hystart *h)
+static void hystart_paced(struct tcp_sock *tp, struct hystart *h, uint32_t rtt_us)
 {
-	if (h->samples < ROUND_SAMPLES)
-		return;
-	if (h->min_us >= tp->min_rtt_us + thresh_of(tp->min_rtt_us)) {
-		hystart_end(tp);
-		return;
+	uint32_t turn = (uint32_t)tp->sk.engine->now_ns;
+
+	/* Turns are counted, not ACKs, of which a burst may be made one. */
+	if (turn != h->turn && h->samples >= ROUND_SAMPLES) {
+		if (h->min_us >= tp->min_rtt_us + thresh_of(tp->min_rtt_us)) {
+			hystart_end(tp);
+			return;
+		}
+		h->min_us = 0;
+		h->samples = 0;
 	}
-	h->min_us = 0;
-	h->samples = 0;
+	h->samples = (uint8_t)(h->samples + (turn != h->turn && h->samples < UINT8_MAX));
+	h->turn = turn;
+	h->css = false;
+	if (h->min_us == 0 || rtt_us < h->min_us)
+		h->min_us = rtt_us;
 }
 
 /* RFC9406 grows by a quarter for five rounds in any case, which on a long path is three times the window and a queue's end.
@@ -214,6 +223,10 @@ static void cubic_rtt(struct tcp_sock *tp, uint32_t rtt_us)
 
 	if (!is_first_slow_start(tp))
 		return;
+	if (tp->pace != NULL) {
+		hystart_paced(tp, h, rtt_us);
+		return;
+	}
 	if (!h->started || seq_geq(tp->snd_una, h->round_end)) {
 		h->started = true;
 		hystart_round(tp, h);
@@ -224,10 +237,7 @@ static void cubic_rtt(struct tcp_sock *tp, uint32_t rtt_us)
 		h->min_us = rtt_us;
 	if (h->samples < UINT8_MAX)
 		h->samples++;
-	if (tp->pace != NULL)
-		hystart_look_paced(tp, h);
-	else
-		hystart_look(tp, h);
+	hystart_look(tp, h);
 }
 
 static void cubic_acked(struct tcp_sock *tp, uint32_t bytes)

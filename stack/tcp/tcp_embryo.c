@@ -22,7 +22,7 @@ static bool is_over(const struct tcp_embryo *r)
 {
 	uint32_t defer = r->listener->defer_accept, syncnt = r->listener->syncnt;
 
-	return r->timeouts >= (syncnt != 0 ? syncnt : TCP_SYNACK_RETRIES) &&
+	return r->timeouts >= (syncnt != 0 ? syncnt : r->listener->sk.engine->tcp->config.synack_retries) &&
 	       (defer == 0 || !r->acked || r->timeouts >= defer);
 }
 

@@ -121,6 +121,7 @@ struct tcp_plpmtud {
 	uint16_t high;     /* nothing larger is tried, */
 	uint16_t probe;    /* what is being tried, from probe_lo on; 0: nothing */
 	uint32_t probe_lo;
+	uint32_t acked;    /* bytes acknowledged (tp->bytes_acked) when low was believed */
 	uint32_t rest_ms;  /* since then it is known well enough; 0: it is not */
 };
 

@@ -351,10 +351,10 @@ static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		*v = (int)tp->user_timeout_ms;
 		return 0;
 	case CV_OPT_SYNCNT:
-		*v = tp->syncnt != 0 ? tp->syncnt : (int)TCP_SYN_RETRIES;
+		*v = tp->syncnt != 0 ? tp->syncnt : (int)tp->sk.engine->tcp->config.syn_retries;
 		return 0;
 	case CV_OPT_LINGER2:
-		*v = tp->linger2_s != 0 ? tp->linger2_s : (int)TCP_FIN_TIMEOUT;
+		*v = tp->linger2_s != 0 ? tp->linger2_s : (int)tp->sk.engine->tcp->config.fin_timeout;
 		return 0;
 	case CV_OPT_DEFER_ACCEPT:
 		*v = retransmits_take(tp->defer_accept);

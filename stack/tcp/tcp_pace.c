@@ -30,12 +30,13 @@ uint64_t tcp_pace_max(const struct tcp_sock *tp)
 uint64_t tcp_pace_rate(const struct tcp_sock *tp)
 {
 	const struct engine_tcp_config *config = &tp->sk.engine->tcp->config;
-	uint64_t way = tp->snd_max - tp->snd_una, rate = UINT64_MAX, most = tcp_pace_max(tp);
+	uint64_t way = tp->snd_max - tp->snd_una, cwnd = tp->cwnd - tp->cwnd % tcp_eff_mss(tp),
+		 rate = UINT64_MAX, most = tcp_pace_max(tp);
 	uint32_t percent =
 		tp->cwnd < tp->ssthresh / 2 ? config->pacing_ss_ratio : config->pacing_ca_ratio;
 
-	if (way < tp->cwnd)
-		way = tp->cwnd;
+	if (way < cwnd) /* whole segments: how ACKs came in a burst makes a difference of bytes */
+		way = cwnd;
 	if (tp->srtt_us > 0)
 		rate = way * percent * (SEC / 1000 / 100) / tp->srtt_us;
 	return rate < most || most == 0 ? rate : most;
@@ -113,11 +114,13 @@ void tcp_pace_hurry(struct tcp_sock *tp)
 		sock_output_later(&tp->sk);
 }
 
+/* By what was under way at the end of a turn, so that it is the same however a burst of ACKs is
+ * taken. */
 void tcp_pace_look(struct tcp_sock *tp)
 {
 	const struct engine_tcp_config *config = &tp->sk.engine->tcp->config;
-	bool large = config->pacing_window != 0 && tp->cwnd >= config->pacing_window,
-	     small = tp->cwnd < config->pacing_window / 2;
+	bool large = config->pacing_window != 0 && tp->cwnd_used >= config->pacing_window,
+	     small = tp->cwnd_used < config->pacing_window / 2;
 
 	if (tp->pace == NULL) {
 		if (large && tp->min_rtt_us >= config->pacing_rtt * 1000)

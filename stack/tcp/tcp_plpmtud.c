@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Packetization layer path MTU discovery (RFC4821), for paths on which large packets vanish and no
- * ICMP message says so. As Linux with tcp_mtu_probing=1: a connection whose large segments time out
- * several times in a row goes on with smaller ones, and then looks for the largest that arrives:
+ * ICMP message says so. As Linux with tcp_mtu_probing=1, but slower to believe it of sizes that
+ * arrived before: a connection whose large segments time out several times in a row goes on with
+ * smaller ones, and then looks for the largest that arrives:
  * one segment at a time is made larger than the others. Acknowledged, it is the size of all;
  * missing, while what was sent after it arrived, it was too large, and that is no sign of
  * congestion.
@@ -19,6 +20,9 @@
  */
 #include "stack/tcp/tcp_loss.h"
 
+#define PROVEN_TIMEOUTS                                                                            \
+	5u /* more than retries1, in a row: of segments as large as others that arrived */
+#define PROVEN_SEGMENTS 2u
 #define CLOSE_ENOUGH 8u /* Linux's tcp_probe_threshold */
 #define WINDOW_LEAST                                                                               \
 	11u /* segments: a lost probe still leaves enough to be noticed by, as in Linux */
@@ -59,29 +63,50 @@ static bool path_is_known(struct tcp_sock *tp)
 	       ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) == 0;
 }
 
+/* As many bytes arrived as such segments have: it hardly is their size. */
+static bool is_proven(const struct tcp_sock *tp)
+{
+	uint32_t acked = (uint32_t)tp->bytes_acked - (tp->plpmtud != NULL ? tp->plpmtud->acked : 0);
+
+	if (tp->loss != NULL)
+		acked += tcp_loss_sacked(tp->loss);
+	return acked >= PROVEN_SEGMENTS * tp->mss;
+}
+
+/* Linux does not ask what arrived before, and takes any bad loss for a hole: its segments end at 48
+ * bytes. */
+static bool is_black_hole(const struct tcp_sock *tp, const struct engine_tcp_config *config)
+{
+	uint32_t needed = config->retries1;
+
+	if (is_proven(tp)) {
+		if (tp->mss <= config->base_mss)
+			return false;
+		needed += PROVEN_TIMEOUTS;
+	}
+	return config->mtu_probing != 0 && tp->backoff >= needed;
+}
+
 void tcp_plpmtud_timeout(struct tcp_sock *tp)
 {
 	const struct engine_tcp_config *config = &tp->sk.engine->tcp->config;
 	struct tcp_plpmtud *p = tp->plpmtud;
-	uint32_t first = seq_min(tp->snd_una + tp->mss, tp->snd_max) - tp->snd_una,
-		 low = tp->mss / 2;
+	uint32_t first = seq_min(tp->snd_una + tp->mss, tp->snd_max) - tp->snd_una;
+	uint32_t low = tp->mss > config->base_mss ? config->base_mss : tp->mss / 2;
 
 	if (p != NULL && p->probe != 0) {
 		p->high = (uint16_t)(p->probe - 1);
 		p->probe = 0;
 	}
-	if (tp->backoff < TCP_R1 || config->mtu_probing == 0)
-		return;
-	if (low > config->base_mss || (p == NULL && tp->mss > config->base_mss))
-		low = config->base_mss;
 	if (low < config->mtu_probe_floor)
 		low = config->mtu_probe_floor;
 	/* What is so small already does not arrive for another reason. */
-	if (first <= low || !path_is_known(tp))
+	if (first <= low || !is_black_hole(tp, config) || !path_is_known(tp))
 		return;
 	if (p == NULL && !begin(tp, low))
 		return;
 	tp->plpmtud->low = (uint16_t)low;
+	tp->plpmtud->acked = (uint32_t)tp->bytes_acked;
 	tp->plpmtud->rest_ms = 0;
 	tp->sk.engine->counters.tcp_black_holes++;
 	tcp_mss_update(tp);

@@ -10,6 +10,11 @@
 
 #define PTO_SLACK (2 * MS) /* two ticks of the wheel */
 
+static const struct engine_tcp_config *config_of(const struct tcp_sock *tp)
+{
+	return &tp->sk.engine->tcp->config;
+}
+
 static void rearm(struct tcp_sock *tp)
 {
 	struct engine *e = tp->sk.engine;
@@ -156,8 +161,8 @@ static void persist_timeout(struct tcp_sock *tp)
 		return;
 	}
 	/* A peer that answers probes keeps the connection for ever (MUST-37), unless nobody is here. */
-	if (tp->closed ? gave_up(tp, tp->probes, TCP_ORPHAN_RETRIES)
-		       : gave_up(tp, tp->probes_out, TCP_RETRIES)) {
+	if (tp->closed ? gave_up(tp, tp->probes, config_of(tp)->orphan_retries)
+		       : gave_up(tp, tp->probes_out, config_of(tp)->retries2)) {
 		time_out(tp, "no answer to window probes");
 		return;
 	}
@@ -204,26 +209,27 @@ static void doubt_path(struct tcp_sock *tp)
 
 static void rexmt_timeout(struct tcp_sock *tp)
 {
-	uint32_t most = tp->closed ? TCP_ORPHAN_RETRIES : TCP_RETRIES;
+	const struct engine_tcp_config *config = config_of(tp);
+	uint32_t most = tp->closed ? config->orphan_retries : config->retries2;
 
 	if (tp->state == TCP_SYN_SENT)
-		most = tp->syncnt != 0 ? tp->syncnt : TCP_SYN_RETRIES;
+		most = tp->syncnt != 0 ? tp->syncnt : config->syn_retries;
 	else if (tp->state == TCP_SYN_RECEIVED)
-		most = tp->syncnt != 0 ? tp->syncnt : TCP_SYNACK_RETRIES;
+		most = tp->syncnt != 0 ? tp->syncnt : config->synack_retries;
 	if (!(tp->user_timeout_ms != 0 && tp->retrans_start_ms != 0 && gave_up(tp, 0, most)) && probe_or_wait(tp))
 		return;
 	if (gave_up(tp, tp->backoff, most)) {
 		time_out(tp, "retransmissions gave up");
 		return;
 	}
-	if (++tp->backoff == TCP_R1)
+	if (++tp->backoff == config->retries1)
 		doubt_path(tp);
 	tp->sk.engine->counters.tcp_timeouts++;
 	tp->timing = 0; /* Karn */
 	if (tp->state <= TCP_SYN_RECEIVED) {
 		tcp_syn_send(tp);
 	} else {
-		if (tp->backoff >= TCP_R1 || tp->plpmtud != NULL)
+		if (tp->backoff >= config->retries1 || tp->plpmtud != NULL)
 			tcp_plpmtud_timeout(tp);
 		tcp_recovery_rto(tp);
 		tcp_pace_hurry(tp);
@@ -248,7 +254,7 @@ void tcp_orphan_timer(struct tcp_sock *tp)
 	if (seconds < 0) /* TCP_LINGER2: not at all */
 		tcp_done(tp, CV_OK, "FIN_WAIT_2 is not wanted");
 	else
-		tcp_timer_set(tp, TCP_T_LINGER, (seconds > 0 ? (uint32_t)seconds : TCP_FIN_TIMEOUT) * SEC);
+		tcp_timer_set(tp, TCP_T_LINGER, (seconds > 0 ? (uint32_t)seconds : config_of(tp)->fin_timeout) * SEC);
 }
 
 static void keep_timeout(struct tcp_sock *tp)

@@ -180,7 +180,7 @@ T(syn_received__no_ack__syn_ack_again_and_nothing_else)
 	sk = script_accept(s, ls);
 	script_write(s, sk, 10);
 	script_expect(s, TCP_ACK, 1, 2, 10);
-	for (unsigned i = 0; i < TCP_SYNACK_RETRIES; i++)
+	for (unsigned i = 0; i < engine_tcp_defaults.synack_retries; i++)
 		script_expect_in(s, 40 * SEC, TCP_SYN | TCP_ACK, 0, 2, 0);
 	script_quiet(s, 40 * SEC);
 	assert_true(sk->status & CV_ST_DEAD);

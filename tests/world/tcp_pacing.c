@@ -169,7 +169,7 @@ static void max_pacing_rate__of_the_listener__the_connection_has_it(void **state
 	assert_int_equal(sock_getopt(r->client.sk, CV_OPT_TCP_INFO, &info, &len), 0);
 	assert_true(info.max_pacing_rate == UINT64_MAX);
 	assert_int_equal(
-		info.pacing_rate, (uint64_t)tcp_of(r->client.sk)->cwnd * 2 * 1000000 / info.rtt);
+		info.pacing_rate, (uint64_t)info.snd_cwnd * info.snd_mss * 2 * 1000000 / info.rtt);
 	side_close(&r->server, false);
 	sock_close(r->listener, false);
 	side_close(&r->client, false);

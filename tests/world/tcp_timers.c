@@ -124,6 +124,69 @@ T(syn_received__syn_count_of_the_listener__so_many_syn_acks_again)
 	script_free(s);
 }
 
+/* With numbers of its own in [tcp]. */
+static struct script *script_configured(void)
+{
+	struct script *s;
+
+	world_tcp.syn_retries = 1;
+	world_tcp.retries2 = 2;
+	world_tcp.keepalive_time = 20;
+	world_tcp.keepalive_intvl = 3;
+	world_tcp.keepalive_probes = 2;
+	s = script_new(1);
+	world_tcp = engine_tcp_defaults;
+	return s;
+}
+
+T(config__syn_retries__holds_for_all)
+{
+	struct script *s = script_configured();
+	struct cv_endpoint to = world_endpoint(1, SCRIPT_PEER_PORT);
+	struct sock *sk = script_socket(s);
+
+	(void)state;
+	assert_int_equal(sock_connect(sk, &to), 0);
+	for (int i = 0; i < 2; i++)
+		script_expect_in(s, 2 * SEC, TCP_SYN, 0, 0, 0);
+	script_quiet(s, 10 * SEC);
+	assert_int_equal(sk->error, CV_ETIMEDOUT);
+	sock_close(sk, false);
+	script_free(s);
+}
+
+T(config__retries2__holds_for_all)
+{
+	struct script *s = script_configured();
+	struct sock *sk = script_established_active(s);
+
+	(void)state;
+	script_write(s, sk, 100);
+	for (int i = 0; i < 3; i++)
+		script_expect_in(s, 10 * SEC, TCP_PSH | TCP_ACK, 1, 1, 100);
+	script_quiet(s, 20 * SEC);
+	assert_int_equal(sk->error, CV_ETIMEDOUT);
+	sock_close(sk, false);
+	script_free(s);
+}
+
+T(config__keepalive__holds_for_all)
+{
+	struct script *s = script_configured();
+	struct sock *sk = script_established_active(s);
+	int on = 1;
+
+	(void)state;
+	assert_int_equal(sock_setopt(sk, CV_OPT_KEEPALIVE, &on, sizeof(on)), 0);
+	script_quiet(s, 19 * SEC);
+	for (int i = 0; i < 2; i++)
+		script_expect_in(s, 4 * SEC, TCP_ACK, 0, 1, 0);
+	script_expect_in(s, 4 * SEC, TCP_RST | TCP_ACK, 1, 1, 0);
+	assert_int_equal(sk->error, CV_ETIMEDOUT);
+	sock_close(sk, false);
+	script_free(s);
+}
+
 T(accept_queue_full__ack_is_not_heard__syn_ack_again_until_there_is_room)
 {
 	START;
@@ -737,6 +800,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(syn_sent__syn_count_of_the_user__fewer_syns),
 		cmocka_unit_test(syn_received__no_answer__six_syn_acks_then_forgotten),
 		cmocka_unit_test(syn_received__syn_count_of_the_listener__so_many_syn_acks_again),
+		cmocka_unit_test(config__syn_retries__holds_for_all),
+		cmocka_unit_test(config__retries2__holds_for_all),
+		cmocka_unit_test(config__keepalive__holds_for_all),
 		cmocka_unit_test(accept_queue_full__ack_is_not_heard__syn_ack_again_until_there_is_room),
 		cmocka_unit_test(established__data_not_acknowledged__backoff_doubles_then_timed_out),
 		cmocka_unit_test(established__round_trip_of_300_ms__rto_of_900),
