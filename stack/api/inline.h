@@ -22,7 +22,7 @@
 
 #define CV_INLINE_MODULE "libculvert-engine.so"
 #define CV_INLINE_ENTRY "culvert_inline_start"
-#define CV_INLINE_ERROR_BYTES 512
+#define CV_INLINE_ERROR_BYTES 1024
 #define CV_INLINE_BUSY 0u
 
 /* What the program's side lends to the module. */
