@@ -8,16 +8,17 @@
 #include "stack/udp/priv.h"
 
 /* A socket with a peer among others that share its port on several workers: its datagrams are ours wherever they hash. */
-static int pin(struct udp_sock *us)
+static int pin(struct udp_sock *us, const uint8_t src[16], const struct cv_endpoint *peer)
 {
-	struct sock *sk = &us->sk;
+	struct engine *e = us->sk.engine;
+	struct cv_endpoint local = us->sk.local;
 
-	if (cv_likely(sk->engine->crew == NULL) || !crew_udp_is_spread(sk->engine, sk->local.port))
+	if (cv_likely(e->crew == NULL) || !crew_udp_is_spread(e, local.port))
 		return 0;
-	if (!crew_udp_pin(sk->engine, &sk->local, &sk->peer))
+	memcpy(local.addr, src, 16);
+	if (!crew_udp_pin(e, &local, peer))
 		return -CV_ENOBUFS;
 	us->flags |= UDP_PINNED;
-	udp_port_tell(sk->engine, sk->local.port);
 	return 0;
 }
 
@@ -47,13 +48,17 @@ static int udp_connect(struct sock *sk, const struct cv_endpoint *to)
 	if (ifindex == 0 && addr_is_multicast(peer.addr))
 		ifindex = mcast_out(us->mcast, addr_is_v4(peer.addr)).ifindex;
 	ret = ip_path_resolve_via(sk->engine, &us->peer.path, peer.addr, src, ifindex);
+	if (ret == 0)
+		ret = pin(us, src, &peer);
 	if (ret != 0)
 		return ret;
 	memcpy(sk->local.addr, src, 16);
 	sk->peer = peer;
 	sk->status |= CV_ST_CONNECTED;
+	if (us->flags & UDP_PINNED)
+		udp_port_tell(sk->engine, sk->local.port);
 	sock_event(sk);
-	return pin(us);
+	return 0;
 }
 
 /* What connect chose is given back, what bind said stays (as Linux). */
