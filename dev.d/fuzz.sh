@@ -95,9 +95,10 @@ fuzz_merge() { # DIRECTORY TARGET...
 	for target in "$@"; do
 		seeds=$CULVERT_ROOT/tests/fuzz/seeds/$target
 		mkdir -p "$merged/$target" "$dir/$target" "$seeds"
-		"$CULVERT_ROOT/$(build_directory fuzz)/tests/fuzz/fuzzer_$target" -merge=1 -max_len=4096 "$merged/$target" \
-			"$seeds" "$dir/$target" >"$dir/$target.merge" 2>&1 || die "$target: see $dir/$target.merge"
-		# libFuzzer adds the smallest that reach most first; names that are not digests are regressions, and stay.
+		cp -r "$dir/$target" "$merged/from-$target" # a run beside it takes files away
+		"$CULVERT_ROOT/$(build_directory fuzz)/tests/fuzz/fuzzer_$target" -set_cover_merge=1 -max_len=4096 "$merged/$target" \
+			"$seeds" "$merged/from-$target" >"$dir/$target.merge" 2>&1 || die "$target: see $dir/$target.merge"
+		# Names that are not digests are regressions, and stay.
 		find "$seeds" -type f -regextype posix-extended -regex '.*/[0-9a-f]{12,40}' -delete
 		kept=0
 		while ((kept < most)) && read -r file; do
