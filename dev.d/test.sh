@@ -243,7 +243,7 @@ diff_sanitized() { # AREA
 	dir=$CULVERT_ROOT/$(build_directory sanitize)
 	build_kind sanitize cli/culvert shim/libculvert.so dpdk/libculvert-engine.so "tests/diff/diff_$1" >/dev/null ||
 		die "the sanitize build failed"
-	run_cases diff-sanitized "$1" 200 env CULVERT_BUILD="$dir" \
+	run_cases diff-sanitized "$1" 200 env CULVERT_BUILD="$dir" CULVERT="$dir/cli/culvert" \
 		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:abort_on_error=1 \
 		DIFF_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
 		"$CULVERT_ROOT/tests/diff/run.sh" --inline "$1"
