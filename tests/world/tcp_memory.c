@@ -144,7 +144,8 @@ static void idle_connections__each__a_kibibyte_and_no_buffer(void **state)
 	print_message("and %zu B of the segment that the program shares with the engine\n",
 		sizeof(struct cv_sock));
 	assert_true(SANITIZED || resident <= counted);
-	assert_true(owned <= GOAL_BYTES);
+	/* With sanitizers there are few, among which the tables are divided. */
+	assert_true(SANITIZED || owned <= GOAL_BYTES);
 	for (uint32_t i = 0; i < n; i++) {
 		sock_close(mine[i], true);
 		sock_close(theirs[i], true);
