@@ -65,6 +65,8 @@ static void handler(int sig, siginfo_t *info, void *context)
 	if (!has_handler(&a))
 		return; /* taken back meanwhile */
 	signal_turn.handled = (sig_atomic_t)((unsigned)signal_turn.handled + 1);
+	if (!(a.sa_flags & SA_RESTART))
+		signal_turn.broken = (sig_atomic_t)((unsigned)signal_turn.broken + 1);
 	if (a.sa_flags & (int)SA_RESETHAND) {
 		const struct sigaction none = {.sa_handler = SIG_DFL};
 

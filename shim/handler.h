@@ -14,6 +14,7 @@ struct signal_turn {
 	volatile sig_atomic_t running; /* a turn, on this thread */
 	volatile sig_atomic_t late;    /* signals came meanwhile and wait, blocked */
 	volatile sig_atomic_t handled; /* handlers of the program that this thread has begun; wraps */
+	volatile sig_atomic_t broken;  /* of those, the ones without SA_RESTART */
 };
 extern __thread struct signal_turn signal_turn __attribute__((tls_model("initial-exec")));
 

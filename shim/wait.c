@@ -149,10 +149,12 @@ uint32_t wait_ready(const struct mux_file *f)
 
 uint32_t wait_ready_want(const struct mux_file *f, uint32_t events)
 {
-	uint32_t ready = wait_ready(f);
+	/* As it is before the look: who is connected just behind it wants no room, and would be told of
+	 * some later. */
+	uint32_t status = LOAD_ACQUIRE(f->rec->status), ready = wait_ready(f);
 
 	if (!(events & (WRITABLE | POLLWRBAND)) || (ready & WRITABLE) ||
-		(LOAD(f->rec->status) & (CV_ST_LISTENING | CV_ST_CONNECTING)))
+		(status & (CV_ST_LISTENING | CV_ST_CONNECTING)))
 		return ready;
 	wait_want_room(f->rec);
 	return wait_ready(f);
@@ -237,6 +239,7 @@ void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t
 
 	s->turns = 0;
 	s->handled = signal_turn.handled;
+	s->broken = signal_turn.broken;
 	s->blocked = false;
 	s->inside = inside;
 	s->worker = link && link->page ? &link->page->worker[worker % CV_WORKERS_MAX] : NULL;
@@ -368,20 +371,6 @@ bool wait_turn(const struct wait_link *link)
 	const struct cv_inline_engine *inside = LOAD(link->inside);
 
 	return inside && signal_safe_turn(inside) != CV_INLINE_BUSY;
-}
-
-bool wait_restarts(void)
-{
-	struct sigaction action;
-
-	for (int sig = 1; sig < NSIG; sig++) {
-		if (sigaction(sig, NULL, &action) != 0 || action.sa_handler == SIG_DFL ||
-			action.sa_handler == SIG_IGN)
-			continue;
-		if (!(action.sa_flags & SA_RESTART))
-			return false;
-	}
-	return true;
 }
 
 /* --- sets --------------------------------------------------------------------------------------
@@ -616,11 +605,36 @@ static int try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *m
 	return result;
 }
 
+/* All handlers of this process are SA_RESTART. */
+static bool all_restart(void)
+{
+	struct sigaction action;
+
+	for (int sig = 1; sig < NSIG; sig++) {
+		if (sigaction(sig, NULL, &action) != 0 || action.sa_handler == SIG_DFL ||
+			action.sa_handler == SIG_IGN)
+			continue;
+		if (!(action.sa_flags & SA_RESTART))
+			return false;
+	}
+	return true;
+}
+
+/* Whether all handlers that have run lately are SA_RESTART. */
+static bool handlers_restart(struct wait_slow *s)
+{
+	if (signal_turn.handled == s->handled)
+		return all_restart(); /* one that we do not stand before */
+	s->handled = signal_turn.handled;
+	return signal_turn.broken == s->broken;
+}
+
 /* -EINTR stays one unless the call is one that goes on. */
-static int try_restarted(const struct wait_try *t, uint64_t deadline_ns, int result)
+static int try_restarted(
+	const struct wait_try *t, struct wait_slow *s, uint64_t deadline_ns, int result)
 {
 	if (result == -EINTR &&
-		(!t->interruptible || (deadline_ns == WAIT_FOREVER && wait_restarts())))
+		(!t->interruptible || (deadline_ns == WAIT_FOREVER && handlers_restart(s))))
 		return 0;
 	return result;
 }
@@ -635,10 +649,10 @@ static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 		result = t->look(t);
 	while (result == 0 && wait_slow_spin(&slow));
 	if (result == 0)
-		result = try_restarted(t, deadline_ns, wait_slow_signal(&slow));
+		result = try_restarted(t, &slow, deadline_ns, wait_slow_signal(&slow));
 	while (result == 0) {
 		result = try_sleep(t, deadline_ns, t->interruptible ? &slow.old : NULL);
-		result = try_restarted(t, deadline_ns, result);
+		result = try_restarted(t, &slow, deadline_ns, result);
 		if (result == 0) {
 			result = t->look(t);
 			if (result == 0 && deadline_ns != WAIT_FOREVER &&

@@ -205,7 +205,7 @@ void mux_fork_child(void);
  */
 struct wait_slow {
 	sigset_t old;
-	sig_atomic_t handled; /* as it was at the beginning */
+	sig_atomic_t handled, broken; /* signal_turn's, as they were at the beginning */
 	bool blocked;
 	uint64_t spin_ns, timeout_ns; /* what is still to be counted from the first reading of the clock */
 	uint64_t end_ns;              /* of the spin; 0: the clock was not read yet */
@@ -278,7 +278,5 @@ int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint6
  * woken or the deadline passed, -EINTR. w NULL (no lane to be had): naps a millisecond. */
 int wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,
 	uint64_t deadline_ns, const sigset_t *mask);
-/* Whether a call that got EINTR goes on: all handlers of this process are SA_RESTART. */
-bool wait_restarts(void);
 
 #endif
