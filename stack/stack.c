@@ -34,7 +34,6 @@ struct engine *engine_new(const struct engine_config *config, const struct engin
 		e->crew->engines[e->worker] = e;
 	list_init(&e->dirty);
 	list_init(&e->output);
-	list_init(&e->unsent);
 	wheel_init(&e->wheel, now_ns);
 	e->l4[e->l4_n++] = (struct engine_l4){IPPROTO_TCP, tcp_input, tcp_icmp_error};
 	e->l4[e->l4_n++] = (struct engine_l4){IPPROTO_UDP, udp_input, udp_icmp_error};
@@ -60,7 +59,6 @@ void engine_free(struct engine *e)
 	net_fini(e);
 	tcp_fini(e);
 	udp_fini(e);
-	crew_unsent_free(e);
 	free(e);
 }
 

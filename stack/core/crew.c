@@ -42,6 +42,7 @@ static void tables_free(struct crew *c)
 {
 	rings_free(c->packets, c->n);
 	rings_free(c->messages, c->n);
+	free(c->unsent);
 	free(c->pins);
 	free(c->udp_ports);
 	free(c->waiting);
@@ -60,14 +61,17 @@ struct crew *crew_new(uint16_t n, const struct engine_env *env)
 	c->pin_key.k1 = env->random64(env->ctx);
 	c->packets = rings_new(n, CREW_PACKETS, 1);
 	c->messages = rings_new(n, CREW_MESSAGES, CREW_MESSAGE_WORDS);
+	c->unsent = calloc((size_t)n * n, sizeof(*c->unsent));
 	c->pins = aligned_alloc(64, n * sizeof(*c->pins));
 	c->udp_ports = calloc(UINT16_MAX + 1u, sizeof(*c->udp_ports));
 	c->waiting = calloc((size_t)n * CREW_LISTENERS, sizeof(*c->waiting));
-	if (c->packets == NULL || c->messages == NULL || c->pins == NULL || c->udp_ports == NULL ||
-		c->waiting == NULL) {
+	if (c->packets == NULL || c->messages == NULL || c->unsent == NULL || c->pins == NULL ||
+		c->udp_ports == NULL || c->waiting == NULL) {
 		tables_free(c);
 		return NULL;
 	}
+	for (unsigned i = 0; i < (unsigned)n * n; i++)
+		list_init(&c->unsent[i].all);
 	memset(c->pins, 0, n * sizeof(*c->pins));
 	return c;
 }
@@ -77,17 +81,61 @@ static struct rte_mbuf *packet_of(uint64_t word)
 	return (struct rte_mbuf *)(uintptr_t)(word & ~(uint64_t)CREW_KINDS_MASK);
 }
 
+/* A message that its ring had no room for. */
+struct unsent {
+	struct list node;
+	struct crew_message msg;
+};
+
+static struct unsent *unsent_pop(struct crew_unsent *u)
+{
+	u->n--;
+	return list_entry(list_pop(&u->all), struct unsent, node);
+}
+
+static void packets_free(struct spsc *r)
+{
+	uint32_t tail = spsc_tail(r);
+	const uint64_t *word;
+
+	while ((word = spsc_front(r, tail)) != NULL) {
+		rte_pktmbuf_free(packet_of(*word));
+		spsc_take_done(r);
+	}
+}
+
+static void message_free(const struct crew_message *msg)
+{
+	if (msg->kind < CREW_NET)
+		free(msg->data);
+}
+
+static void messages_free(struct spsc *r)
+{
+	uint32_t tail = spsc_tail(r);
+	const uint64_t *words;
+
+	while ((words = spsc_front(r, tail)) != NULL) {
+		struct crew_message msg;
+
+		memcpy(&msg, words, sizeof(msg));
+		message_free(&msg);
+		spsc_take_done(r);
+	}
+}
+
 void crew_free(struct crew *c)
 {
 	if (c == NULL)
 		return;
 	for (unsigned i = 0; i < (unsigned)c->n * c->n; i++) {
-		uint32_t tail = spsc_tail(&c->packets[i]);
-		const uint64_t *word;
+		packets_free(&c->packets[i]);
+		messages_free(&c->messages[i]);
+		while (c->unsent[i].n > 0) {
+			struct unsent *m = unsent_pop(&c->unsent[i]);
 
-		while ((word = spsc_front(&c->packets[i], tail)) != NULL) {
-			rte_pktmbuf_free(packet_of(*word));
-			spsc_take_done(&c->packets[i]);
+			message_free(&m->msg);
+			free(m);
 		}
 	}
 	tables_free(c);
@@ -380,13 +428,6 @@ void crew_tell_all(struct engine *e, const struct rte_mbuf *m, enum crew_packet 
 	}
 }
 
-/* A message that its ring had no room for. */
-struct unsent {
-	struct list node;
-	uint16_t to;
-	struct crew_message msg;
-};
-
 static bool post(struct engine *e, uint16_t to, const struct crew_message *msg)
 {
 	struct spsc *r = ring(e->crew->messages, e->crew, e->worker, to);
@@ -400,18 +441,48 @@ static bool post(struct engine *e, uint16_t to, const struct crew_message *msg)
 	return true;
 }
 
-bool crew_send(struct engine *e, uint16_t to, const struct crew_message *msg)
+static struct crew_unsent *unsent_for(const struct engine *e, uint16_t to)
 {
+	return &e->crew->unsent[e->worker * e->crew->n + to];
+}
+
+static bool send_within(
+	struct engine *e, uint16_t to, const struct crew_message *msg, uint32_t most)
+{
+	struct crew_unsent *u = unsent_for(e, to);
 	struct unsent *m;
 
-	if (list_empty(&e->unsent) && post(e, to, msg))
+	if (u->n == 0 && post(e, to, msg))
 		return true;
-	m = malloc(sizeof(*m));
-	if (m == NULL)
+	m = u->n < most ? malloc(sizeof(*m)) : NULL;
+	if (m == NULL) {
+		e->counters.drop_message++;
 		return false;
-	*m = (struct unsent){.to = to, .msg = *msg};
+	}
+	m->msg = *msg;
 	list_init(&m->node);
-	list_add_tail(&e->unsent, &m->node);
+	list_add_tail(&u->all, &m->node);
+	u->n++;
+	e->unsent_n++;
+	return true;
+}
+
+bool crew_send(struct engine *e, uint16_t to, const struct crew_message *msg)
+{
+	return send_within(e, to, msg, CREW_UNSENT_MAX);
+}
+
+bool crew_send_owed(struct engine *e, uint16_t to, const struct crew_message *msg)
+{
+	return send_within(e, to, msg, UINT32_MAX);
+}
+
+bool crew_has_room(const struct engine *e)
+{
+	for (uint16_t to = 0; e->unsent_n > 0 && to < e->crew->n; to++) {
+		if (unsent_for(e, to)->n >= CREW_UNSENT_MAX)
+			return false;
+	}
 	return true;
 }
 
@@ -423,26 +494,17 @@ void crew_send_all(struct engine *e, const struct crew_message *msg)
 	}
 }
 
+/* One worker that stands still holds up nobody else's. */
 static void unsent_send(struct engine *e)
 {
-	while (!list_empty(&e->unsent)) {
-		struct unsent *m = list_entry(list_first(&e->unsent), struct unsent, node);
+	for (uint16_t to = 0; to < e->crew->n; to++) {
+		struct crew_unsent *u = unsent_for(e, to);
 
-		if (!post(e, m->to, &m->msg))
-			return;
-		list_del(&m->node);
-		free(m);
-	}
-}
-
-void crew_unsent_free(struct engine *e)
-{
-	while (!list_empty(&e->unsent)) {
-		struct unsent *m = list_entry(list_pop(&e->unsent), struct unsent, node);
-
-		if (m->msg.kind < CREW_NET)
-			free(m->msg.data);
-		free(m);
+		while (u->n > 0 &&
+			post(e, to, &list_entry(list_first(&u->all), struct unsent, node)->msg)) {
+			free(unsent_pop(u));
+			e->unsent_n--;
+		}
 	}
 }
 
@@ -490,7 +552,7 @@ uint32_t crew_receive(struct engine *e)
 {
 	uint32_t work = 0;
 
-	if (cv_unlikely(!list_empty(&e->unsent)))
+	if (cv_unlikely(e->unsent_n > 0))
 		unsent_send(e);
 	for (unsigned from = 0; from < e->crew->n; from++) {
 		uint32_t tail;

@@ -15,7 +15,9 @@
  * - all else that has one owner (echo requests, fragments, what is sent to groups): worker 0's;
  * - what all must know (ARP, neighbour discovery, groups, ICMP errors): everybody gets a copy.
  *
- * No word is written by two workers, but for a UDP port's, which changes when a socket is bound and unbound. A full ring drops the packet, as a NIC does; a message that finds no room is kept.
+ * No word is written by two workers, but for a UDP port's, which changes when a socket is bound and
+ * unbound. A full ring drops the packet, as a NIC does; a message that finds no room waits in a
+ * list of limited length.
  */
 #ifndef CULVERT_CORE_CREW_H
 #define CULVERT_CORE_CREW_H
@@ -28,6 +30,7 @@
 #include "stack/api/page.h"
 #include "stack/api/segment.h"
 #include "stack/base/compiler.h"
+#include "stack/base/list.h"
 #include "stack/base/siphash.h"
 #include "stack/base/spsc.h"
 #include "stack/core/engine.h"
@@ -35,8 +38,9 @@
 #define CREW_MAX CV_WORKERS_MAX
 #define CREW_PACKETS 4096u  /* of a ring */
 #define CREW_MESSAGES 8192u
-#define CREW_LISTENERS 1024u /* with a queue counted over all workers; number 0 is none */
-#define CREW_TABLE 128u /* entries of the redirection table, as of most devices */
+#define CREW_UNSENT_MAX 4096u /* messages that wait for room in one ring */
+#define CREW_LISTENERS 1024u  /* with a queue counted over all workers; number 0 is none */
+#define CREW_TABLE 128u       /* entries of the redirection table, as of most devices */
 #define CREW_PIN_BUCKETS 1024u
 #define CREW_PIN_WAYS 8u
 
@@ -64,10 +68,16 @@ struct crew_message {
 };
 #define CREW_MESSAGE_WORDS (sizeof(struct crew_message) / sizeof(uint64_t))
 
+struct crew_unsent {
+	struct list all;
+	uint32_t n;
+};
+
 struct crew {
 	uint16_t n;
 	struct spsc *packets;  /* [from * n + to] */
 	struct spsc *messages; /* same */
+	struct crew_unsent *unsent; /* same: what a ring had no room for; `from` alone touches it */
 	const struct engine *engines[CREW_MAX]; /* for sums over all of them; filled in before any turn */
 	struct siphash_key pin_key;
 	struct crew_pins *pins; /* by worker, who writes them */
@@ -91,7 +101,7 @@ struct crew_pins {
 
 /* For n workers, which are made with it afterwards; NULL when memory is short. random64: as engine_env's. */
 struct crew *crew_new(uint16_t n, const struct engine_env *env);
-/* After all its engines. Packets that still lie in rings go. */
+/* After all its engines. Packets and messages that nobody took go. */
 void crew_free(struct crew *c);
 
 /* The Toeplitz hash under the repeating key depends on the XOR of the 16-bit words alone. */
@@ -172,12 +182,18 @@ void crew_hand_over(struct engine *e, uint16_t to, struct rte_mbuf *m, enum crew
 void crew_tell_all(struct engine *e, const struct rte_mbuf *m, enum crew_packet kind);
 /* A copy that refers to nobody's memory, struct pkt included; NULL without buffers. */
 struct rte_mbuf *crew_copy(struct engine *e, const struct rte_mbuf *m);
-/* In order, and not lost when the ring is full: it is kept then (so there may be few of a kind). False: memory is short. */
+/* In order. A message that finds its ring full is kept until there is room; when CREW_UNSENT_MAX
+ * wait so, it is refused: false, counted (drop_message). For what can be done without or be refused
+ * to who asked for it. */
 bool crew_send(struct engine *e, uint16_t to, const struct crew_message *msg);
-/* The same to every other worker. A message that does not get there is forgotten. */
+/* The same without that limit (false: memory is short), for what ends or answers something that an
+ * earlier message began: lost, the other side would keep it for ever, and nobody is left to be told
+ * no. Who sends such says why they are few. */
+bool crew_send_owed(struct engine *e, uint16_t to, const struct crew_message *msg);
+/* Whether crew_send() takes another message for each worker. Always, without a crew. */
+bool crew_has_room(const struct engine *e);
+/* To every other worker. A message that does not get there is forgotten. */
 void crew_send_all(struct engine *e, const struct crew_message *msg);
-/* With the engine. */
-void crew_unsent_free(struct engine *e);
 
 /* The turn: what the others put for this worker. Messages of a worker that were posted before a packet are seen before
  * it. Returns how much there was. */

@@ -121,7 +121,7 @@ uint64_t engine_deadline_ns(const struct engine *e)
 	uint64_t first = UINT64_MAX, next = wheel_next_ns(&e->wheel);
 
 	if (!list_empty(&e->output) || !list_empty(&e->dirty) || net_has_loopback(e) ||
-		!list_empty(&e->unsent) || (e->crew != NULL && crew_pending(e)))
+		e->unsent_n > 0 || (e->crew != NULL && crew_pending(e)))
 		return e->now_ns;
 	for (uint16_t i = 0; i < e->ports_n; i++) {
 		if (e->ports[i]->tx_n > 0)

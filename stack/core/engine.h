@@ -105,7 +105,7 @@ struct engine {
 	uint16_t worker; /* its number */
 	uint32_t crew_told; /* workers for whom something was put in this turn, a bit each */
 	struct crew *crew;  /* NULL: alone */
-	struct list unsent; /* messages that found no room (crew.h) */
+	uint32_t unsent_n;  /* messages that wait for room (crew.h) */
 	struct engine_l4 l4[ENGINE_L4_MAX];
 	uint8_t l4_n;
 	/* per layer; each layer defines its own struct */

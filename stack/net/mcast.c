@@ -189,8 +189,10 @@ void mcast_leave_internal(struct port *port, const uint8_t addr[16])
 	mcast_report_change(g, &before);
 }
 
-/* What is sent to groups comes to the first worker, which speaks to routers, too: it must know of every member, if not of
- * the sources that each wants. */
+/* What is sent to groups comes to the first worker, which speaks to routers, too: it must know of
+ * every member, if not of the sources that each wants. Neither may be lost: the first worker counts
+ * them. member_add() refuses joins while many wait to be told, so that what is owed is at most one
+ * JOINED of a turn and one LEFT for each group that this worker has joined. */
 static void first_worker_tell(const struct mcast_group *g, enum net_message kind)
 {
 	struct engine *e = g->iface->engine;
@@ -200,7 +202,7 @@ static void first_worker_tell(const struct mcast_group *g, enum net_message kind
 		return;
 	memcpy(&msg.data, g->addr, 8);
 	memcpy(&msg.spare, g->addr + 8, 8);
-	(void)crew_send(e, 0, &msg);
+	(void)crew_send_owed(e, 0, &msg);
 }
 
 void mcast_message(struct engine *e, const struct crew_message *msg)
@@ -253,7 +255,7 @@ static int member_add(
 
 	if (member_find(ms, port, group) != NULL)
 		return -CV_EADDRINUSE;
-	if (ms->members_n == MCAST_MEMBERSHIPS)
+	if (ms->members_n == MCAST_MEMBERSHIPS || !crew_has_room(e))
 		return -CV_ENOBUFS;
 	m = pool_get(&e->net->mcast_members);
 	if (m == NULL)

@@ -12,7 +12,7 @@
 #include "stack/net/priv.h"
 
 #define PMTU_NS 600000000000ull /* then the old size is tried again (RFC1191:6.3) */
-#define PMTU_MIN_V4 552u        /* less is not believed, as Linux */
+#define PMTU_MIN_V4 552         /* less is not believed, as Linux */
 
 static const uint8_t loopback4[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
 
@@ -300,6 +300,7 @@ static void pmtu_timer(struct engine *e, struct timer *t)
 {
 	struct net *net = e->net;
 	uint64_t next = UINT64_MAX;
+	uint32_t before = net->pmtus_n;
 
 	for (unsigned i = 0; i < NET_PMTUS; i++) {
 		struct pmtu *p = &net->pmtus[i];
@@ -313,7 +314,8 @@ static void pmtu_timer(struct engine *e, struct timer *t)
 			next = p->until_ns;
 		}
 	}
-	net->gen++;
+	if (net->pmtus_n != before)
+		net->gen++;
 	if (next != UINT64_MAX)
 		timer_set(&e->wheel, t, next);
 }
@@ -323,24 +325,33 @@ void pmtu_init(struct engine *e)
 	timer_init(&e->net->pmtu_timer, pmtu_timer);
 }
 
-static void pmtu_take(struct engine *e, const uint8_t dst[16], uint16_t mtu)
+/* True if it is news: less than what is known, or said again when what is known has lasted for half
+ * its time, as Linux. A path that is only kept for longer need not be resolved again. */
+static bool pmtu_take(struct engine *e, const uint8_t dst[16], uint16_t mtu)
 {
 	struct net *net = e->net;
 	struct pmtu *p = pmtu_slot(net, dst);
-	uint32_t least = addr_is_v4(dst) ? PMTU_MIN_V4 : IP6_MTU_MIN;
+	uint16_t least = addr_is_v4(dst) ? PMTU_MIN_V4 : IP6_MTU_MIN;
+	bool known = p->mtu != 0 && p->until_ns > e->now_ns && addr_equal(p->addr, dst);
 
 	if (mtu < least)
-		mtu = (uint16_t)least;
-	if (p->mtu == 0)
-		net->pmtus_n++;
-	else if (addr_equal(p->addr, dst) && p->mtu < mtu)
-		return; /* a router cannot make it larger */
+		mtu = least;
+	if (known && p->mtu < mtu)
+		return false; /* a router cannot make it larger */
+	if (known && p->mtu == mtu) {
+		if (p->until_ns - e->now_ns > PMTU_NS / 2)
+			return false;
+		p->until_ns = e->now_ns + PMTU_NS;
+		return true;
+	}
+	net->pmtus_n += p->mtu == 0;
 	memcpy(p->addr, dst, 16);
 	p->mtu = mtu;
 	p->until_ns = e->now_ns + PMTU_NS;
 	if (!timer_is_set(&net->pmtu_timer))
 		timer_set(&e->wheel, &net->pmtu_timer, p->until_ns);
 	net->gen++;
+	return true;
 }
 
 /* Only the worker whose flow the error is about can tell that it is not made up; the path is everybody's. */
@@ -348,10 +359,11 @@ void ip_pmtu_learn(struct engine *e, const uint8_t dst[16], uint16_t mtu)
 {
 	struct crew_message msg = {.kind = NET_MSG_PMTU, .a = mtu};
 
+	if (!pmtu_take(e, dst, mtu))
+		return;
 	memcpy(&msg.data, dst, 8);
 	memcpy(&msg.spare, dst + 8, 8);
-	crew_send_all(e, &msg);
-	pmtu_take(e, dst, mtu);
+	crew_send_all(e, &msg); /* who does not hear of it gets errors of its own */
 }
 
 void pmtu_message(struct engine *e, const struct crew_message *msg)
@@ -360,7 +372,7 @@ void pmtu_message(struct engine *e, const struct crew_message *msg)
 
 	memcpy(dst, &msg->data, 8);
 	memcpy(dst + 8, &msg->spare, 8);
-	pmtu_take(e, dst, (uint16_t)msg->a);
+	(void)pmtu_take(e, dst, (uint16_t)msg->a);
 }
 
 static uint16_t pmtu_of(struct engine *e, const uint8_t dst[16], uint16_t mtu)

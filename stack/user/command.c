@@ -74,6 +74,8 @@ static int do_listen(struct user_lane *l, struct user_sock *us, const struct cv_
 
 	if (us->g->worker != 0)
 		return -CV_EINVAL;
+	if (!user_replicas_room(us->g))
+		return -CV_ENOBUFS;
 	r = sock_listen(us->sk, backlog);
 	us->backlog = backlog;
 	if (r == 0 && user_has_replicas(us->g)) {
@@ -114,6 +116,8 @@ static int do_setopt(struct user_sock *us, const struct cv_command *cmd)
 
 	if (cmd->arg == CV_OPT_NONE || cmd->arg >= CV_OPT_COUNT || cmd->len > sizeof(value))
 		return -CV_EINVAL;
+	if ((us->sk->status & CV_ST_LISTENING) && !user_replicas_room(us->g))
+		return -CV_ENOBUFS;
 	memcpy(value, cmd->value, sizeof(cmd->value));
 	memcpy(value + sizeof(cmd->value), &cmd->pos, sizeof(cmd->pos));
 	memcpy(value + sizeof(cmd->value) + sizeof(cmd->pos), &cmd->off, sizeof(cmd->off));

@@ -332,12 +332,16 @@ void user_rx_accepted(struct user_sock *us);
 
 /* replica.c */
 bool user_has_replicas(const struct user_group *g);
-/* Makes the listener's replicas, or tells them what has changed. waits: a LISTEN is answered when they are there. */
+/* Whether user_replicas_tell() finds room for its messages. */
+bool user_replicas_room(const struct user_group *g);
+/* Makes the listener's replicas, or tells them what has changed. waits: a LISTEN is answered when
+ * they are there. */
 void user_replicas_tell(struct user_sock *us, bool waits);
 /* The socket listens no longer: nor do they. */
 void user_replicas_end(struct user_sock *us);
-/* A connection of a replica waits to be accepted. */
-void user_replica_announce(struct user_sock *replica, uint32_t handle);
+/* A connection of a replica waits to be accepted. False: its listener cannot be told, there is no
+ * room. */
+bool user_replica_announce(struct user_sock *replica, uint32_t handle);
 /* A connection of the replica was taken by the program. */
 void user_replica_taken(struct user_sock *replica);
 /* engine.message */

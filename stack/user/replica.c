@@ -22,15 +22,23 @@ enum {
 
 /* --- sending --------------------------------------------------------------------------------------- */
 
+/* All but LISTEN and CONNECTION end or answer something, and are as few as what they end or answer:
+ * UNLISTEN as the listeners there are, LISTENING and REFUSED as the messages that came (a worker
+ * that stands still, so that none can be sent to it, sends none), TAKEN as the connections
+ * announced. */
 static void tell(struct user *u, uint16_t to, const struct crew_message *msg)
 {
-	if (!crew_send(u->e, to, msg))
-		free(msg->data);
+	(void)crew_send_owed(u->e, to, msg);
 }
 
 bool user_has_replicas(const struct user_group *g)
 {
 	return g->geo.workers > 1 && g->worker == 0;
+}
+
+bool user_replicas_room(const struct user_group *g)
+{
+	return crew_has_room(g->u->e);
 }
 
 /* What waits on all workers counts against the one backlog. */
@@ -57,9 +65,12 @@ void user_replicas_tell(struct user_sock *us, bool waits)
 
 		if (msg.data == NULL)
 			continue; /* memory is short: that worker refuses */
+		if (!crew_send(g->u->e, to, &msg)) {
+			free(msg.data);
+			continue;
+		}
 		us->replies_due = (uint16_t)(us->replies_due + waits);
 		us->mirrored = true;
-		tell(g->u, to, &msg);
 	}
 }
 
@@ -74,12 +85,12 @@ void user_replicas_end(struct user_sock *us)
 	us->mirrored = false;
 }
 
-void user_replica_announce(struct user_sock *replica, uint32_t handle)
+bool user_replica_announce(struct user_sock *replica, uint32_t handle)
 {
 	const struct crew_message msg = {
 		.kind = MSG_CONNECTION, .group = replica->g->number, .a = replica->home, .b = handle};
 
-	tell(replica->g->u, 0, &msg);
+	return crew_send(replica->g->u->e, 0, &msg);
 }
 
 void user_replica_taken(struct user_sock *replica)

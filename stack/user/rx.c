@@ -382,6 +382,11 @@ static bool listener_take(struct user_sock *us)
 
 	if (sock_accepts_n(us->sk) == 0)
 		return false;
+	if (far && !user_replicas_room(g)) {
+		rx_starve(us);
+		g->rx_freed = true; /* the next turn looks again */
+		return false;
+	}
 	conn = user_sock_alloc(g);
 	if (!conn || (!far && !user_rx_connection(us, conn->handle))) {
 		if (conn)
@@ -393,8 +398,8 @@ static bool listener_take(struct user_sock *us)
 	conn->listener = us;
 	list_add_tail(&us->pending, &conn->pending_node);
 	user_sock_start(conn, sk);
-	if (far)
-		user_replica_announce(us, conn->handle);
+	if (far && !user_replica_announce(us, conn->handle))
+		user_sock_end(conn, true); /* memory is short */
 	return true;
 }
 

@@ -337,6 +337,99 @@ static void path_mtu__learned_by_one__is_known_to_all(void **state)
 	world_free(w);
 }
 
+static uint32_t messages_sent(const struct world *w, uint16_t from, uint16_t to)
+{
+	return spsc_tail(&w->host[0].crew->messages[from * WORKERS + to]);
+}
+
+/* Routers say the same again and again, and peers can make them: the others hear of it once, and no
+ * path is resolved again. */
+static void path_mtu__said_again__is_no_news(void **state)
+{
+	struct world *w = world_new_crew(10, &perfect, WORKERS, WORLD_RSS_HASH);
+	struct engine *e = world_engine(&w->host[0], 1);
+	struct ip_path path = {0};
+	uint8_t src[16] = {0}, dst[16];
+
+	(void)state;
+	memcpy(dst, at("10.0.0.2", 0).addr, 16);
+	ip_pmtu_learn(e, dst, 1300);
+	assert_int_equal(messages_sent(w, 1, 0), 1);
+	world_run(w, MS, NULL, NULL);
+	assert_int_equal(ip_path_resolve(w->host[0].e, &path, dst, src), 0);
+	for (unsigned i = 0; i < 2 * CREW_MESSAGES; i++)
+		ip_pmtu_learn(e, dst, (uint16_t)(1300 + i % 100));
+	assert_int_equal(messages_sent(w, 1, 0), 1);
+	world_run(w, MS, NULL, NULL);
+	assert_true(ip_path_is_valid(w->host[0].e, &path));
+	ip_pmtu_learn(e, dst, 1200); /* less: news */
+	assert_int_equal(messages_sent(w, 1, 0), 2);
+	/* Said again in the second half of its ten minutes it stays, with all of them, and nobody
+	 * resolves anything. */
+	world_run(w, 400 * SECOND, NULL, NULL);
+	(void)engine_turn(e, w->now_ns);
+	assert_int_equal(ip_path_resolve(w->host[0].e, &path, dst, src), 0);
+	ip_pmtu_learn(e, dst, 1200);
+	assert_int_equal(messages_sent(w, 1, 0), 3);
+	ip_pmtu_learn(e, dst, 1200);
+	assert_int_equal(messages_sent(w, 1, 0), 3);
+	world_run(w, MS, NULL, NULL);
+	assert_true(ip_path_is_valid(w->host[0].e, &path));
+	world_run(w, 400 * SECOND, NULL, NULL);
+	assert_int_equal(path_mtu(w->host[0].e, "10.0.0.2"), 1200);
+	world_run(w, 300 * SECOND, NULL, NULL);
+	assert_int_equal(path_mtu(w->host[0].e, "10.0.0.2"), 1500);
+	assert_int_equal(path_mtu(e, "10.0.0.2"), 1500);
+	ip_pmtu_learn(e, dst, 1300); /* what had expired is news */
+	assert_int_equal(messages_sent(w, 1, 0), 4);
+	world_free(w);
+}
+
+static int join(struct sock *sk, const char *group, enum cv_option option)
+{
+	struct cv_mreq r = {.ifindex = 1};
+
+	memcpy(r.group, at(group, 0).addr, 16);
+	return sock_setopt(sk, option, &r, sizeof(r));
+}
+
+/* A worker that stands still: what waits for it is bounded, what would begin something is refused,
+ * what ends something is not, and the third worker hears at once. */
+static void messages__to_a_worker_that_stands_still__are_bounded(void **state)
+{
+	struct world *w = world_new_crew(11, &perfect, 3, WORLD_RSS_HASH);
+	struct engine *e = world_engine(&w->host[0], 1), *first = w->host[0].e;
+	const struct crew_message msg = {.kind = CREW_NET};
+	struct sock *sk;
+
+	(void)state;
+	assert_int_equal(sock_open(e, CV_AF_INET, CV_DGRAM, &sk), 0);
+	sk->user = w;
+	assert_int_equal(join(sk, "239.1.1.1", CV_OPT_MCAST_JOIN), 0);
+	for (unsigned i = 1; i < CREW_MESSAGES + CREW_UNSENT_MAX; i++)
+		assert_true(crew_send(e, 0, &msg));
+	assert_int_equal(e->counters.drop_message, 0);
+	assert_false(crew_has_room(e));
+	for (unsigned i = 0; i < 10; i++)
+		assert_false(crew_send(e, 0, &msg));
+	assert_int_equal(e->counters.drop_message, 10);
+	assert_int_equal(join(sk, "239.1.1.2", CV_OPT_MCAST_JOIN), -CV_ENOBUFS);
+	assert_int_equal(join(sk, "239.1.1.1", CV_OPT_MCAST_LEAVE), 0);
+	assert_true(crew_send(e, 2, &msg));
+	assert_int_equal(spsc_tail(&w->host[0].crew->messages[1 * 3 + 2]), 1);
+	assert_int_equal(e->unsent_n, CREW_UNSENT_MAX + 1);
+	world_run(w, MS, NULL, NULL);
+	assert_int_equal(e->unsent_n, 0);
+	assert_int_equal(
+		spsc_tail(&w->host[0].crew->messages[1 * 3]), CREW_MESSAGES + CREW_UNSENT_MAX + 1);
+	assert_int_equal(e->counters.drop_message, 10);
+	assert_int_equal(join(sk, "239.1.1.2", CV_OPT_MCAST_JOIN), 0);
+	world_run(w, MS, NULL, NULL);
+	assert_true(crew_has_room(first));
+	sock_close(sk, false);
+	world_free(w);
+}
+
 /* Whole and in parts, and what nobody has: the same answer as of one worker. */
 static void datagrams__by_any_queue__arrive(void **state)
 {
@@ -380,6 +473,8 @@ int main(void)
 		cmocka_unit_test(loopback__between_workers__carries_a_stream),
 		cmocka_unit_test(neighbours__are_everybodys),
 		cmocka_unit_test(path_mtu__learned_by_one__is_known_to_all),
+		cmocka_unit_test(path_mtu__said_again__is_no_news),
+		cmocka_unit_test(messages__to_a_worker_that_stands_still__are_bounded),
 		cmocka_unit_test(datagrams__by_any_queue__arrive),
 	};
 
