@@ -60,7 +60,9 @@ void option_note(struct file *f, int level, int name, const void *value, socklen
 {
 	unsigned i = find(level, name);
 
-	if (i == 0 || len > sizeof(f->options[i].value))
+	if (i == CV_OPT_FASTOPEN_KEY) /* too long for here, but the shadow tells it */
+		f->options[i].set = true;
+	if (i == 0 || i == CV_OPT_FASTOPEN_KEY || len > sizeof(f->options[i].value))
 		return;
 	f->options[i].set = true;
 	f->options[i].len = (uint8_t)len;
@@ -79,16 +81,29 @@ static bool is_never_refused(const struct file *f, unsigned i)
 static int engine_set(struct file *f, unsigned i, const void *value, socklen_t len)
 {
 	struct cv_command c = {.op = CV_CMD_SETOPT, .arg = i, .len = len};
+	uint8_t whole[sizeof(c.value) + sizeof(c.pos) + sizeof(c.off)] = {0};
 
-	if (len > sizeof(c.value))
+	if (len > sizeof(whole))
 		return -EINVAL;
-	memcpy(c.value, value, len);
+	memcpy(whole, value, len);
+	memcpy(c.value, whole, sizeof(c.value));
+	memcpy(&c.pos, whole + sizeof(c.value), sizeof(c.pos));
+	memcpy(&c.off, whole + sizeof(c.value) + sizeof(c.pos), sizeof(c.off));
 	return is_never_refused(f, i) ? sock_post(f, &c) : sock_call(f, &c, NULL, NULL);
 }
 
 static uint64_t timeout_ns(const struct timeval *tv)
 {
 	return (uint64_t)tv->tv_sec * 1000000000u + (uint64_t)tv->tv_usec * 1000u;
+}
+
+static void keys_replay(int fd, struct file *f)
+{
+	uint8_t keys[CV_FASTOPEN_KEYS_MAX * CV_FASTOPEN_KEY_BYTES];
+	socklen_t len = sizeof(keys);
+
+	if (real_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, keys, &len) == 0)
+		(void)engine_set(f, CV_OPT_FASTOPEN_KEY, keys, len);
 }
 
 /* What the record keeps is read from the shadow, where the program's calls went. */
@@ -113,8 +128,11 @@ void option_replay(int fd, struct file *f)
 	len = sizeof(lowat);
 	if (real_getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, &len) == 0)
 		rec->rcvlowat = (uint32_t)lowat;
+	if (f->options[CV_OPT_FASTOPEN_KEY].set)
+		keys_replay(fd, f);
 	for (unsigned i = 1; i < CV_OPT_COUNT; i++) {
-		if (f->options[i].set && engine_set(f, i, f->options[i].value, f->options[i].len) == 0)
+		if (f->options[i].set && i != CV_OPT_FASTOPEN_KEY &&
+			engine_set(f, i, f->options[i].value, f->options[i].len) == 0)
 			ancillary_note(f, i, f->options[i].value);
 		if (i == CV_OPT_OOBINLINE && f->options[i].set)
 			rec->oob_inline = f->options[i].value[0] != 0;
@@ -199,7 +217,8 @@ static int give_rate(uint64_t rate, void *value, socklen_t *len)
 {
 	uint32_t low = rate < UINT32_MAX ? (uint32_t)rate : UINT32_MAX;
 
-	return *len >= sizeof(rate) ? give(&rate, sizeof(rate), value, len) : give(&low, sizeof(low), value, len);
+	return *len >= sizeof(rate) ? give(&rate, sizeof(rate), value, len)
+				    : give(&low, sizeof(low), value, len);
 }
 
 static int engine_get(struct file *f, unsigned i, void *value, socklen_t *len)

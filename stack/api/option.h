@@ -17,6 +17,10 @@ enum cv_option {
 
 #define CV_CONGESTION_NAME_BYTES 16 /* CV_OPT_CONGESTION: a zero-terminated name */
 
+/* CV_OPT_FASTOPEN_KEY: the key that cookies are made with, then or not the one before it, whose cookies are still taken. */
+#define CV_FASTOPEN_KEY_BYTES 16
+#define CV_FASTOPEN_KEYS_MAX 2
+
 /* CV_OPT_MCAST_*: a group, for those with _SOURCE a source, on an interface (0: where packets to the group go). */
 struct cv_mreq {
 	uint8_t group[16]; /* network order, IPv4 mapped */

@@ -36,6 +36,7 @@ int tcp_init(struct engine *e)
 	if (pool_init(&t->tws, sizeof(struct tcp_tw), e->config.tcp_max) != 0 ||
 		pool_init(&t->embryos, sizeof(struct tcp_embryo), e->config.tcp_max) != 0 ||
 		pool_init(&t->listeners, sizeof(struct tcp_listener), e->config.tcp_max) != 0 ||
+		pool_init(&t->fastopen_keys, sizeof(struct tcp_fastopen_keys), e->config.tcp_max) != 0 ||
 		pool_init(&t->paces, sizeof(struct tcp_pace), e->config.tcp_max) != 0 ||
 		pool_init(&t->plpmtuds, sizeof(struct tcp_plpmtud), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
@@ -56,6 +57,7 @@ int tcp_init(struct engine *e)
 	t->secret = (struct siphash_key){e->config.secret[0], e->config.secret[1]};
 	if (t->secret.k0 == 0 && t->secret.k1 == 0)
 		t->secret = (struct siphash_key){e->env.random64(e->env.ctx), e->env.random64(e->env.ctx)};
+	tcp_fastopen_init(t);
 	for (uint32_t i = 0; i < TCP_NEXT_PORTS; i++)
 		t->next_port[i] = (uint32_t)e->env.random64(e->env.ctx);
 	t->ooo_max = e->pkt_pool->size / 4;
@@ -87,6 +89,7 @@ void tcp_fini(struct engine *e)
 	pool_fini(&t->ooos);
 	pool_fini(&t->embryos);
 	pool_fini(&t->listeners);
+	pool_fini(&t->fastopen_keys);
 	pool_fini(&t->xmits);
 	pool_fini(&t->paces);
 	pool_fini(&t->plpmtuds);
@@ -150,6 +153,7 @@ void tcp_leave(struct tcp_sock *tp)
 		return;
 	tcp_port_unbind(tp);
 	tcp_pace_drop(tp);
+	tcp_fastopen_keys_drop(tp);
 	sock_fini(&tp->sk);
 	pool_put(&tp->sk.engine->tcp->socks, tp);
 }

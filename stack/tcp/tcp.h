@@ -152,6 +152,7 @@ struct tcp_sock {
 	uint32_t ecn_until; /* marks of data below it were answered already */
 	uint32_t cwnd_used, cwnd_used_seq; /* the most under way in the window that ends there */
 	uint32_t rto_us, pto_us /* until a tail loss probe; rto_us where there is none */;
+	uint32_t fastopen_keys; /* TCP_FASTOPEN_KEY: tcp_fastopen.c's number of them, 0: the engine's */
 	struct list txq;      /* txbufs not fully acknowledged */
 	struct txbuf *cursor; /* hint: where the last segment was cut from */
 	struct tcp_xmit *xmit, *xmit_last; /* what is under way, with the time; NULL: nothing, or no records */
@@ -255,6 +256,12 @@ struct tcp_tw {
 	bool ts_ok;
 };
 
+/* What a server makes cookies with: the first key; those of the second are taken, too (RFC7413:4.1.2). */
+struct tcp_fastopen_keys {
+	uint32_t n;
+	struct siphash_key key[CV_FASTOPEN_KEYS_MAX];
+};
+
 /* What a client knows of a server (RFC7413:4.1.3.1). */
 struct tcp_fastopen_peer {
 	uint8_t addr[16];
@@ -269,6 +276,7 @@ struct tcp_fastopen_peer {
 
 struct tcp {
 	struct pool losses, ooos, xmits, paces, plpmtuds; /* tcp_loss.h */
+	struct pool fastopen_keys;
 	struct pool socks, tws, embryos, listeners;
 	struct engine_tcp_config config;
 	struct sock_flow **flows; /* buckets */
@@ -278,6 +286,7 @@ struct tcp {
 	struct tcp_port *ports;       /* by local port */
 	struct siphash_key key;    /* of the flow table */
 	struct siphash_key secret; /* of what strangers see */
+	struct tcp_fastopen_keys fastopen; /* of listeners that have no keys of their own */
 	struct tcp_fastopen_peer fastopen_peers[TCP_FASTOPEN_PEERS];
 	uint64_t challenge_second;
 	uint32_t challenges; /* left of this second */
@@ -462,9 +471,22 @@ bool tcp_cookie_check(
 	struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p, struct tcp_embryo *r);
 
 /* --- tcp_fastopen.c */
-enum tcp_fastopen { TCP_FASTOPEN_NONE, TCP_FASTOPEN_COOKIE /* the SYN-ACK gives one */, TCP_FASTOPEN_NOW };
+enum tcp_fastopen {
+	TCP_FASTOPEN_NONE,
+	TCP_FASTOPEN_COOKIE, /* the SYN-ACK gives one */
+	TCP_FASTOPEN_NOW,
+	TCP_FASTOPEN_RENEW, /* and the SYN-ACK gives one of the key that is used now */
+};
+void tcp_fastopen_init(struct tcp *t);
+/* TCP_FASTOPEN_KEY, in any state: bytes of one or two keys. -CV_EINVAL: of neither; -CV_ENOMEM. */
+int tcp_fastopen_keys_set(struct tcp_sock *tp, const void *value, uint32_t len);
+/* Bytes of the keys that were set; 0: none were. */
+uint32_t tcp_fastopen_keys_get(const struct tcp_sock *tp, uint8_t out[CV_FASTOPEN_KEYS_MAX * CV_FASTOPEN_KEY_BYTES]);
+void tcp_fastopen_keys_drop(struct tcp_sock *tp);
 enum tcp_fastopen tcp_fastopen_look(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p);
-void tcp_fastopen_cookie_give(struct engine *e, const struct cv_endpoint *client, struct wire_tcp *h);
+/* Puts the cookie that lp, or whoever has its keys, gives to the client into h. */
+void tcp_fastopen_cookie_give(
+	const struct tcp_sock *lp, const struct cv_endpoint *server, const struct cv_endpoint *client, struct wire_tcp *h);
 /* tp was made of the SYN s: it counts as pending until tcp_fastopen_end(), which may be called at any time. */
 void tcp_fastopen_begin(struct tcp_sock *lp, struct tcp_sock *tp, struct tcp_seg *s);
 void tcp_fastopen_end(struct tcp_sock *tp, bool reset);

@@ -108,7 +108,7 @@ void tcp_embryo_answer(const struct tcp_embryo *r, uint32_t ts)
 	if (ip_path_resolve(e, &path, r->flow.peer.addr, from.addr) != 0)
 		return;
 	if (r->fo_cookie)
-		tcp_fastopen_cookie_give(e, &r->flow.peer, &h);
+		tcp_fastopen_cookie_give(lp, &r->flow.local, &r->flow.peer, &h);
 	h.mss = tcp_mss_offer(&path, r->flow.peer.addr, lp->user_mss);
 	tcp_path_send(e, &path, &from, &r->flow.peer, &h, lp->tos, lp->ttl);
 }

@@ -1,19 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * TCP Fast Open (RFC7413): data in the SYN, allowed by a cookie that the server gave to the client's address before.
+ * TCP Fast Open (RFC7413): data in the SYN, allowed by a cookie that the server gave to the
+ * client's address before.
  *
- * Server: a SYN with a valid cookie makes the connection at once, in SYN-RECEIVED and in the accept queue; how many may be so
- * at a time the user says (TCP_FASTOPEN). Client: connect() on a socket with TCP_FASTOPEN_CONNECT sends nothing while a cookie
- * is known; the first data goes with the SYN. Data that the SYN-ACK does not acknowledge is data that was not sent.
+ * Server: a SYN with a valid cookie makes the connection at once, in SYN-RECEIVED and in the accept
+ * queue; how many may be so at a time the user says (TCP_FASTOPEN). Client: connect() on a socket
+ * with TCP_FASTOPEN_CONNECT sends nothing while a cookie is known; the first data goes with the
+ * SYN. Data that the SYN-ACK does not acknowledge is data that was not sent.
  *
- * Owns: cookies of both sides, the count of a listener's pending connections. Does not own: the SYN itself (tcp_segment.c).
- * Called by: tcp_listen.c, tcp_steps.c, tcp_user.c, tcp_segment.c, tcp_state.c.
+ * Owns: cookies of both sides and servers' keys, the count of a listener's pending connections.
+ * Does not own: the SYN itself (tcp_segment.c). Called by: tcp_listen.c, tcp_steps.c, tcp_user.c,
+ * tcp_segment.c, tcp_state.c.
  */
 #include <string.h>
 
+#include "stack/base/addr.h"
 #include "stack/tcp/tcp.h"
 
-enum { FO_CLIENT = 1, FO_SERVER = 2, FO_CLIENT_NO_COOKIE = 4, FO_SERVER_NO_COOKIE = 0x200, FO_ALL_LISTENERS = 0x400 };
+enum {
+	FO_CLIENT = 1,
+	FO_SERVER = 2,
+	FO_CLIENT_NO_COOKIE = 4,
+	FO_SERVER_NO_COOKIE = 0x200,
+	FO_ALL_LISTENERS = 0x400
+};
 
 #define COOKIE_BYTES 8u
 #define RESET_HOLDS (60 * SEC)    /* RFC7413:5.1: a reset connection counts on for so long */
@@ -22,20 +32,84 @@ enum { FO_CLIENT = 1, FO_SERVER = 2, FO_CLIENT_NO_COOKIE = 4, FO_SERVER_NO_COOKI
 
 /* --- server */
 
-static void cookie_make(struct engine *e, const struct cv_endpoint *client, uint8_t out[COOKIE_BYTES])
+void tcp_fastopen_init(struct tcp *t)
 {
-	uint64_t w[3] = {0, 0, 7413}, mac;
+	t->fastopen = (struct tcp_fastopen_keys){.n = 1,
+		.key[0] = {siphash(&t->secret, (uint64_t[]){7413}, 1),
+			siphash(&t->secret, (uint64_t[]){7413, 1}, 2)}};
+}
 
-	memcpy(w, client->addr, 16);
-	mac = siphash(&e->tcp->secret, w, 3);
+/* Of a socket by their number, which is one more than their place in the pool. */
+static struct tcp_fastopen_keys *keys_of(const struct tcp_sock *tp)
+{
+	struct tcp *t = tp->sk.engine->tcp;
+
+	return tp->fastopen_keys == 0 ? &t->fastopen
+				      : (void *)(t->fastopen_keys.objects +
+						 (tp->fastopen_keys - 1) * t->fastopen_keys.size);
+}
+
+int tcp_fastopen_keys_set(struct tcp_sock *tp, const void *value, uint32_t len)
+{
+	struct pool *pool = &tp->sk.engine->tcp->fastopen_keys;
+	struct tcp_fastopen_keys *keys;
+
+	if (len != CV_FASTOPEN_KEY_BYTES && len != CV_FASTOPEN_KEYS_MAX * CV_FASTOPEN_KEY_BYTES)
+		return -CV_EINVAL;
+	if (tp->fastopen_keys == 0) {
+		keys = pool_get(pool);
+		if (keys == NULL)
+			return -CV_ENOMEM;
+		tp->fastopen_keys =
+			(uint32_t)((size_t)((uint8_t *)keys - pool->objects) / pool->size) + 1;
+	}
+	keys = keys_of(tp);
+	keys->n = len / CV_FASTOPEN_KEY_BYTES;
+	memcpy(keys->key, value, len);
+	return 0;
+}
+
+uint32_t tcp_fastopen_keys_get(
+	const struct tcp_sock *tp, uint8_t out[CV_FASTOPEN_KEYS_MAX * CV_FASTOPEN_KEY_BYTES])
+{
+	const struct tcp_fastopen_keys *keys = keys_of(tp);
+
+	if (tp->fastopen_keys == 0)
+		return 0;
+	memcpy(out, keys->key, keys->n * CV_FASTOPEN_KEY_BYTES);
+	return keys->n * CV_FASTOPEN_KEY_BYTES;
+}
+
+void tcp_fastopen_keys_drop(struct tcp_sock *tp)
+{
+	if (tp->fastopen_keys != 0)
+		pool_put(&tp->sk.engine->tcp->fastopen_keys, keys_of(tp));
+	tp->fastopen_keys = 0;
+}
+
+/* Over both addresses as they are on the wire, so that Linux's servers with the same key make and
+ * take the same. */
+static void cookie_make(const struct siphash_key *key, const struct cv_endpoint *server,
+	const struct cv_endpoint *client, uint8_t out[COOKIE_BYTES])
+{
+	uint8_t ends[2 * ADDR_BYTES];
+	uint64_t w[sizeof(ends) / 8], mac;
+	size_t bytes = addr_is_v4(client->addr) ? 4 : ADDR_BYTES;
+
+	addr_to_wire(ends, client->addr);
+	addr_to_wire(ends + ADDR_BYTES, server->addr);
+	memcpy(w, ends + ADDR_BYTES - bytes, bytes);
+	memcpy((uint8_t *)w + bytes, ends + 2 * ADDR_BYTES - bytes, bytes);
+	mac = siphash(key, w, 2 * bytes / 8);
 	memcpy(out, &mac, COOKIE_BYTES);
 }
 
-void tcp_fastopen_cookie_give(struct engine *e, const struct cv_endpoint *client, struct wire_tcp *h)
+void tcp_fastopen_cookie_give(const struct tcp_sock *lp, const struct cv_endpoint *server,
+	const struct cv_endpoint *client, struct wire_tcp *h)
 {
 	h->has_fo = true;
 	h->fo_n = COOKIE_BYTES;
-	cookie_make(e, client, h->fo);
+	cookie_make(&keys_of(lp)->key[0], server, client, h->fo);
 }
 
 static bool queue_has_room(struct engine *e, struct tcp_sock *lp)
@@ -50,24 +124,34 @@ static bool queue_has_room(struct engine *e, struct tcp_sock *lp)
 	return l->fastopen_n + l->fastopen_resets < most;
 }
 
-static bool cookie_is_valid(struct engine *e, const struct tcp_seg *s, const struct pkt *p)
+/* Which of lp's keys it was made with; CV_FASTOPEN_KEYS_MAX: none. */
+static uint32_t cookie_key(const struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p)
 {
+	const struct tcp_fastopen_keys *keys = keys_of(lp);
 	uint8_t wanted[COOKIE_BYTES];
 
-	if (e->tcp->config.fastopen & FO_SERVER_NO_COOKIE)
-		return true;
-	cookie_make(e, &p->src, wanted);
-	return s->h.has_fo && s->h.fo_n == COOKIE_BYTES && memcmp(s->h.fo, wanted, COOKIE_BYTES) == 0;
+	for (uint32_t i = 0; s->h.has_fo && s->h.fo_n == COOKIE_BYTES && i < keys->n; i++) {
+		cookie_make(&keys->key[i], &p->dst, &p->src, wanted);
+		if (memcmp(s->h.fo, wanted, COOKIE_BYTES) == 0)
+			return i;
+	}
+	return CV_FASTOPEN_KEYS_MAX;
 }
 
-enum tcp_fastopen tcp_fastopen_look(struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p)
+enum tcp_fastopen tcp_fastopen_look(
+	struct tcp_sock *lp, const struct tcp_seg *s, const struct pkt *p)
 {
 	struct engine *e = lp->sk.engine;
+	uint32_t key;
 
-	if (!(e->tcp->config.fastopen & FO_SERVER) || !(s->h.has_fo || s->len > 0) || !queue_has_room(e, lp))
+	if (!(e->tcp->config.fastopen & FO_SERVER) || !(s->h.has_fo || s->len > 0) ||
+		!queue_has_room(e, lp))
 		return TCP_FASTOPEN_NONE;
-	if (cookie_is_valid(e, s, p))
+	if (e->tcp->config.fastopen & FO_SERVER_NO_COOKIE)
 		return TCP_FASTOPEN_NOW;
+	key = cookie_key(lp, s, p);
+	if (key < CV_FASTOPEN_KEYS_MAX)
+		return key == 0 ? TCP_FASTOPEN_NOW : TCP_FASTOPEN_RENEW;
 	return s->h.has_fo ? TCP_FASTOPEN_COOKIE : TCP_FASTOPEN_NONE;
 }
 
@@ -141,7 +225,8 @@ void tcp_fastopen_connect(struct tcp_sock *tp)
 	if (peer != NULL && is_blackhole(e, peer))
 		return;
 	tp->fastopen = 1;
-	tp->fastopen_waits = (peer != NULL && peer->cookie_n > 0) || (e->tcp->config.fastopen & FO_CLIENT_NO_COOKIE);
+	tp->fastopen_waits = (peer != NULL && peer->cookie_n > 0) ||
+			     (e->tcp->config.fastopen & FO_CLIENT_NO_COOKIE);
 }
 
 static void lost(struct tcp_sock *tp)

@@ -12,7 +12,8 @@ bool tcp_accept_queue_is_full(const struct tcp_sock *lp)
 {
 	const struct sock_accepts *a = lp->sk.accepts;
 
-	return (cv_likely(a->crew == 0) ? a->n + a->lent : crew_waiting(lp->sk.engine, a->crew)) > a->backlog;
+	return (cv_likely(a->crew == 0) ? a->n + a->lent : crew_waiting(lp->sk.engine, a->crew)) >
+	       a->backlog;
 }
 
 static bool embryos_are_full(const struct tcp_sock *lp)
@@ -132,8 +133,9 @@ void tcp_child_begin(struct tcp_sock *lp, const struct tcp_embryo *r, struct tcp
 	tcp_steps(tp, s); /* what else it brings */
 }
 
-/* Fast Open (RFC7413:4.2.2): the connection is there, and takes the SYN's data, before the handshake is done. */
-static bool child_of_syn(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p)
+/* Fast Open (RFC7413:4.2.2): the connection is there, and takes the SYN's data, before the
+ * handshake is done. */
+static bool child_of_syn(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *p, bool renew)
 {
 	struct tcp_embryo r;
 	struct tcp_sock *tp;
@@ -146,7 +148,10 @@ static bool child_of_syn(struct tcp_sock *lp, struct tcp_seg *s, const struct pk
 	tcp_fastopen_begin(lp, tp, s);
 	tcp_set_state(tp, TCP_SYN_RECEIVED, "SYN with a cookie");
 	accept_queue_add(lp, tp);
+	tp->fastopen_keys = renew ? lp->fastopen_keys
+				  : 0; /* lent for this SYN-ACK; a repeated one gives no cookie */
 	tcp_syn_send(tp);
+	tp->fastopen_keys = 0;
 	tcp_rexmt_update(tp, true);
 	tcp_leave(tp);
 	return true;
@@ -181,7 +186,7 @@ void tcp_listen_input(struct tcp_sock *lp, struct tcp_seg *s, const struct pkt *
 	} else {
 		enum tcp_fastopen fo = tcp_fastopen_look(lp, s, p);
 
-		if (fo != TCP_FASTOPEN_NOW || !child_of_syn(lp, s, p))
+		if (fo < TCP_FASTOPEN_NOW || !child_of_syn(lp, s, p, fo == TCP_FASTOPEN_RENEW))
 			tcp_embryo_begin(lp, s, p, fo == TCP_FASTOPEN_COOKIE);
 	}
 }
@@ -201,7 +206,8 @@ static void rtt_begin(struct tcp_sock *tp)
 void tcp_established(struct tcp_sock *tp, const struct wire_tcp *h)
 {
 	tp->snd_una = tp->iss + 1;
-	if (tp->fastopen_waits) /* what is not acknowledged with the SYN goes again as if it had not gone */
+	if (tp->fastopen_waits) /* what is not acknowledged with the SYN goes again as if it had not
+				   gone */
 		tp->snd_nxt = tp->snd_max = seq_max(h->ack, tp->snd_una);
 	tcp_fastopen_end(tp, false);
 	tcp_plpmtud_established(tp);
@@ -247,12 +253,17 @@ void tcp_listener_close(struct tcp_sock *lp)
 	lp->sk.accepts = NULL;
 }
 
+/* What the original has from pools stays with its worker. */
+struct listener_copy {
+	struct tcp_sock sock;
+	struct tcp_pace pace;
+	uint32_t keys_bytes;
+	uint8_t keys[CV_FASTOPEN_KEYS_MAX * CV_FASTOPEN_KEY_BYTES];
+};
+
 void *tcp_listener_copy(const struct sock *sk)
 {
-	struct {
-		struct tcp_sock sock;
-		struct tcp_pace pace; /* the original's stays with its worker */
-	} *copy = malloc(sizeof(*copy));
+	struct listener_copy *copy = malloc(sizeof(*copy));
 
 	if (copy == NULL)
 		return NULL;
@@ -261,19 +272,23 @@ void *tcp_listener_copy(const struct sock *sk)
 		copy->pace = *copy->sock.pace;
 		copy->sock.pace = &copy->pace;
 	}
-	return &copy->sock;
+	copy->keys_bytes = tcp_fastopen_keys_get(&copy->sock, copy->keys);
+	return copy;
 }
 
 /* The port is the listener's, whatever else this worker has on it. */
 int tcp_listener_mirror(struct sock *sk, const void *copy, uint32_t backlog)
 {
 	struct tcp_sock *tp = tcp_of(sk);
-	const struct tcp_sock *lp = copy;
+	const struct listener_copy *from = copy;
+	const struct tcp_sock *lp = &from->sock;
 	int ret;
 
 	inherit(tp, lp);
 	tp->defer_accept = lp->defer_accept;
 	tp->fastopen_queue = lp->fastopen_queue;
+	if (from->keys_bytes > 0 && tcp_fastopen_keys_set(tp, from->keys, from->keys_bytes) != 0)
+		return -CV_ENOMEM;
 	if (tp->state == TCP_LISTEN) {
 		sk->accepts->backlog = backlog;
 		return 0;

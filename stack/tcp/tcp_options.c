@@ -262,6 +262,8 @@ int tcp_setopt(struct sock *sk, enum cv_option opt, const void *value, uint32_t 
 		return set_congestion(tp, value, len);
 	if (opt == CV_OPT_MAX_PACING_RATE)
 		return set_pacing(tp, value, len);
+	if (opt == CV_OPT_FASTOPEN_KEY)
+		return tcp_fastopen_keys_set(tp, value, len);
 	if (len < sizeof(v))
 		return -CV_EINVAL;
 	memcpy(&v, value, sizeof(v));
@@ -484,6 +486,11 @@ int tcp_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len)
 		uint64_t rate = tcp_pace_max(tp);
 
 		return copy_out(value, len, &rate, sizeof(rate));
+	}
+	if (opt == CV_OPT_FASTOPEN_KEY) {
+		uint8_t keys[CV_FASTOPEN_KEYS_MAX * CV_FASTOPEN_KEY_BYTES];
+
+		return copy_out(value, len, keys, tcp_fastopen_keys_get(tp, keys));
 	}
 	ret = get_tcp(tp, opt, &v);
 	if (ret == -CV_ENOPROTOOPT)

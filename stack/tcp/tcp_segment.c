@@ -330,6 +330,8 @@ void tcp_syn_send(struct tcp_sock *tp)
 	header_fill(tp, &h, tp->iss, tp->state == TCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK);
 	if (tp->state == TCP_SYN_SENT)
 		len = tcp_fastopen_syn(tp, &h);
+	else if (tp->fastopen_keys != 0 && tp->sk.accepts != NULL)
+		tcp_fastopen_cookie_give(tp, &tp->sk.local, &tp->sk.peer, &h);
 	(void)emit(tp, &h, len);
 	tp->snd_nxt = tp->snd_max = seq_max(tp->snd_max, tp->iss + 1 + len);
 	if (tp->rtt_start == 0) {

@@ -570,6 +570,44 @@ CASE(fast_open__connect_option__connects_as_ever_without_a_cookie)
 	fails(sendto(other, "hello", 5, MSG_FASTOPEN, SA(closed), sizeof(closed)), ECONNREFUSED);
 }
 
+CASE(fast_open__keys__one_or_two_and_errno)
+{
+	int fd = (int)works(socket(AF_INET, SOCK_STREAM, 0)), listener, udp = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	char keys[40] = "0123456789abcdefFEDCBA9876543210", got[64];
+	socklen_t length = sizeof(got);
+
+	works(getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, got, &length));
+	same(length, 0);
+	works(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, keys, 32)); /* before it is known who serves it */
+	listener = diff_listen(0, 0, 4);
+	for (int i = 0; i < 2; i++) {
+		for (socklen_t n = 0; n <= 40; n++) {
+			if (n != 16 && n != 32)
+				fails(setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, keys, n), EINVAL);
+		}
+		fails(setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, (void *)8, 16), EFAULT);
+		works(setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, keys, i == 0 ? 32 : 16));
+		length = sizeof(got);
+		works(getsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, got, &length));
+		same(length, i == 0 ? 32 : 16);
+		same_bytes(got, keys, length);
+	}
+	length = 5;
+	works(getsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN_KEY, got, &length));
+	same(length, 5);
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+	works(connect(fd, SA(address), sizeof(address)));
+	length = sizeof(got);
+	works(getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, got, &length));
+	same(length, 32);
+	same_bytes(got, keys, length);
+	int server = (int)works(accept(listener, NULL, NULL));
+	length = sizeof(got);
+	works(getsockopt(server, IPPROTO_TCP, TCP_FASTOPEN_KEY, got, &length));
+	same(length, 0);
+	fails(setsockopt(udp, IPPROTO_TCP, TCP_FASTOPEN_KEY, keys, 16), ENOPROTOOPT);
+}
+
 CASE(connect__connected__eisconn)
 {
 	int listener = diff_listen(0, 0, 1), fd = diff_connect(listener);

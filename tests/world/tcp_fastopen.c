@@ -9,9 +9,9 @@
 #include "tests/world/script.h"
 
 #define T(name) static void name(void **state)
-#define START(bits)                                                                                          \
-	struct script *s = script_new(1);                                                                    \
-	(void)state;                                                                                         \
+#define START(bits)                                                                                \
+	struct script *s = script_new(1);                                                          \
+	(void)state;                                                                               \
 	s->e->tcp->config.fastopen = (bits)
 
 static void set(struct sock *sk, enum cv_option opt, int v)
@@ -35,10 +35,12 @@ static void end(struct script *s, struct sock *a, struct sock *b)
 		sock_close(b, true);
 	script_wait(s, MS);
 	s->head = s->tail;
+	assert_int_equal(s->e->tcp->fastopen_keys.used, 0);
 	script_free(s);
 }
 
-/* --- server ------------------------------------------------------------------------------------------ */
+/* --- server
+ * ------------------------------------------------------------------------------------------ */
 
 /* Another client, which has the same address. */
 static void next_client(struct script *s)
@@ -146,7 +148,8 @@ T(listen__as_many_pending_as_the_user_wants__ordinary_handshake)
 	end(s, sk[1], ls);
 }
 
-/* RFC7413:5.1: or a stranger's SYNs, whose SYN-ACKs the spoofed host answers with a RST, would never count. */
+/* RFC7413:5.1: or a stranger's SYNs, whose SYN-ACKs the spoofed host answers with a RST, would
+ * never count. */
 T(syn_received__rst__counts_as_pending_for_a_minute)
 {
 	START(3);
@@ -218,7 +221,122 @@ T(syn_received__listener_closes__the_connection_lives)
 	end(s, sk, NULL);
 }
 
-/* --- client ------------------------------------------------------------------------------------------ */
+/* --- TCP_FASTOPEN_KEY */
+
+static const uint8_t two_keys[2 * CV_FASTOPEN_KEY_BYTES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+	12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+static const uint8_t *const other_key = two_keys + CV_FASTOPEN_KEY_BYTES;
+/* Of 10.0.0.2 at 10.0.0.1: what a Linux 6.18 with the first of the keys gave. */
+static const uint8_t cookie_of_linux[8] = {0x78, 0x8b, 0xe4, 0xdb, 0xe2, 0x4b, 0x25, 0x85};
+
+static void has_keys(struct sock *sk, const void *keys, uint32_t wanted)
+{
+	uint8_t got[64];
+	uint32_t len = sizeof(got);
+
+	assert_int_equal(sock_getopt(sk, CV_OPT_FASTOPEN_KEY, got, &len), 0);
+	assert_int_equal(len, wanted);
+	assert_memory_equal(got, keys, wanted);
+}
+
+T(setsockopt__keys__one_or_two_whole_ones)
+{
+	START(3);
+	struct sock *sk = script_socket(s);
+	uint8_t part[20];
+	uint32_t len = sizeof(part);
+
+	has_keys(sk, NULL, 0);
+	for (uint32_t n = 0; n <= sizeof(two_keys); n++)
+		assert_int_equal(sock_setopt(sk, CV_OPT_FASTOPEN_KEY, two_keys, n),
+			n == 16 || n == 32 ? 0 : -CV_EINVAL);
+	has_keys(sk, two_keys, 32);
+	assert_int_equal(sock_getopt(sk, CV_OPT_FASTOPEN_KEY, part, &len), 0);
+	assert_int_equal(len, sizeof(part));
+	assert_int_equal(sock_setopt(sk, CV_OPT_FASTOPEN_KEY, other_key, 16), 0);
+	has_keys(sk, other_key, 16);
+	assert_int_equal(s->e->tcp->fastopen_keys.used, 1);
+	end(s, sk, NULL);
+}
+
+T(listen__keys_set_before__cookies_are_those_of_linux)
+{
+	START(3);
+	struct cv_endpoint at = world_endpoint(0, SCRIPT_PORT);
+	struct sock *ls = script_socket(s), *sk;
+	const struct script_seg *seg;
+
+	set(ls, CV_OPT_FASTOPEN, 8);
+	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, two_keys, 32), 0);
+	assert_int_equal(sock_bind(ls, &at), 0);
+	assert_int_equal(sock_listen(ls, 8), 0);
+	s->has_fo = true;
+	script_send(s, TCP_SYN, 0, 0, NULL, 0);
+	seg = script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
+	assert_int_equal(seg->h.fo_n, 8);
+	assert_memory_equal(seg->h.fo, cookie_of_linux, 8);
+	script_send(s, TCP_ACK, 1, 1, NULL, 0);
+	sk = script_accept(s, ls);
+	has_keys(sk, NULL, 0); /* the listener's */
+	end(s, sk, ls);
+}
+
+/* The client with a cookie of the key before: its data is taken, and it gets a cookie of the new
+ * key. */
+T(listen__cookie_of_the_second_key__data_taken_and_a_new_one_given_once)
+{
+	START(3);
+	struct sock *ls = script_listen(s, 8), *sk;
+	uint8_t keys[32], fresh[8];
+	const struct script_seg *seg;
+
+	set(ls, CV_OPT_FASTOPEN, 8);
+	memcpy(keys, other_key, 16);
+	memcpy(keys + 16, two_keys, 16);
+	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, keys, 32), 0);
+	s->has_fo = true;
+	s->fo_n = 8;
+	memcpy(s->fo, cookie_of_linux, 8);
+	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
+	seg = script_expect(s, TCP_SYN | TCP_ACK, 0, 6, 0);
+	assert_int_equal(seg->h.fo_n, 8);
+	assert_memory_not_equal(seg->h.fo, cookie_of_linux, 8);
+	memcpy(fresh, seg->h.fo, 8);
+	assert_false(script_expect_in(s, 2 * SEC, TCP_SYN | TCP_ACK, 0, 6, 0)->h.has_fo);
+	sk = script_accept(s, ls);
+	reads(sk, "GET /");
+	sock_close(sk, true);
+	script_expect(s, TCP_RST | TCP_ACK, 1, 6, 0);
+	next_client(s);
+	memcpy(s->fo, fresh, 8);
+	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
+	assert_false(script_expect(s, TCP_SYN | TCP_ACK, 0, 6, 0)->h.has_fo);
+	end(s, script_accept(s, ls), ls);
+}
+
+/* Setting one key forgets the second. */
+T(listen__cookie_of_a_key_that_is_no_more__data_not_taken_and_a_new_one_given)
+{
+	START(3);
+	struct sock *ls = script_listen(s, 8);
+	const struct script_seg *seg;
+
+	set(ls, CV_OPT_FASTOPEN, 8);
+	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, two_keys, 32), 0);
+	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, other_key, 16), 0);
+	s->has_fo = true;
+	s->fo_n = 8;
+	memcpy(s->fo, cookie_of_linux, 8);
+	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
+	seg = script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
+	assert_int_equal(seg->h.fo_n, 8);
+	assert_memory_not_equal(seg->h.fo, cookie_of_linux, 8);
+	assert_null(sock_accept(ls));
+	end(s, ls, NULL);
+}
+
+/* --- client
+ * ------------------------------------------------------------------------------------------ */
 
 static struct sock *client(struct script *s)
 {
@@ -357,6 +475,10 @@ int main(void)
 		cmocka_unit_test(syn_received__no_ack__syn_ack_again_and_nothing_else),
 		cmocka_unit_test(syn_received__user_closes__the_answer_and_fin_arrive),
 		cmocka_unit_test(syn_received__listener_closes__the_connection_lives),
+		cmocka_unit_test(setsockopt__keys__one_or_two_whole_ones),
+		cmocka_unit_test(listen__keys_set_before__cookies_are_those_of_linux),
+		cmocka_unit_test(listen__cookie_of_the_second_key__data_taken_and_a_new_one_given_once),
+		cmocka_unit_test(listen__cookie_of_a_key_that_is_no_more__data_not_taken_and_a_new_one_given),
 		cmocka_unit_test(connect__cookie_known__syn_waits_for_data_and_carries_it),
 		cmocka_unit_test(syn_sent__data_not_acknowledged_with_the_syn__sent_at_once),
 		cmocka_unit_test(syn_sent__syn_with_data_lost__again_without__twice__not_tried_for_a_while),

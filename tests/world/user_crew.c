@@ -396,6 +396,114 @@ static void bind__of_another_workers_socket__is_refused(void **state)
 	pair_end(&t);
 }
 
+static void option_set(
+	struct program *p, uint32_t sock, enum cv_option option, const void *value, uint32_t len)
+{
+	struct cv_command set = {.op = CV_CMD_SETOPT, .sock = sock, .arg = option, .len = len};
+	uint8_t whole[CV_FASTOPEN_KEYS_MAX * CV_FASTOPEN_KEY_BYTES + 4] = {0};
+
+	memcpy(whole, value, len);
+	memcpy(set.value, whole, sizeof(set.value));
+	memcpy(&set.pos, whole + 20, sizeof(set.pos));
+	memcpy(&set.off, whole + 28, sizeof(set.off));
+	assert_int_equal(program_call(p, set), 0);
+}
+
+/* MANY connections from both workers, opened with TCP_FASTOPEN_CONNECT: whose SYNs' data was taken,
+ * by the server's worker. */
+static void fast_connects(struct pair *t, uint64_t taken[WORKERS])
+{
+	const int on = 1;
+
+	for (uint16_t k = 0; k < WORKERS; k++)
+		taken[k] = world_engine(&t->w->host[1], k)->counters.tcp_fastopen_in;
+	for (unsigned i = 0; i < MANY; i++) {
+		struct program *p = i % 2 == 0 ? &t->a : t->a.more[0];
+		int sock = program_call(
+			p, (struct cv_command){
+				   .op = CV_CMD_OPEN, .family = CV_AF_INET, .type = CV_STREAM});
+
+		assert_true(sock > 0);
+		t->client[i] = (uint32_t)sock;
+		option_set(p, t->client[i], CV_OPT_FASTOPEN_CONNECT, &on, sizeof(on));
+		assert_int_equal(program_call(p, (struct cv_command){.op = CV_CMD_CONNECT,
+							 .sock = t->client[i],
+							 .family = CV_AF_INET,
+							 .peer = world_endpoint(1, 80)}),
+			0);
+		assert_int_equal(program_send(p, t->client[i], "hello", 5, NULL), 5);
+		run_ms(t, 20);
+		t->server[i] = program_accept(&t->b, t->listener, true);
+		assert_int_not_equal(t->server[i], CV_SOCK_NONE);
+	}
+	for (uint16_t k = 0; k < WORKERS; k++)
+		taken[k] = world_engine(&t->w->host[1], k)->counters.tcp_fastopen_in - taken[k];
+	for (unsigned i = 0; i < MANY; i++) {
+		program_close(&t->a, t->client[i]);
+		program_close(&t->b, t->server[i]);
+	}
+	run_ms(t, 200);
+}
+
+/* What the clients' workers know of the server: each has talked to one of its workers. */
+static void cookies_are_alike(const struct pair *t, uint8_t cookie[8])
+{
+	for (uint16_t k = 0; k < WORKERS; k++) {
+		const struct tcp_fastopen_peer *peer = world_engine(&t->w->host[0], k)->tcp->fastopen_peers;
+
+		while (peer->cookie_n == 0)
+			peer++;
+		assert_int_equal(peer->cookie_n, 8);
+		if (k == 0)
+			memcpy(cookie, peer->cookie, 8);
+		assert_memory_equal(peer->cookie, cookie, 8);
+	}
+}
+
+/* Each worker gives cookies of the listener's keys: those set before listen(), and later ones. */
+static void listener__fast_open_keys__are_all_workers(void **state)
+{
+	static const uint8_t before[16] = "the first key is",
+			     later[33] = "the second key, the first key is";
+	const int queue = (int)MANY;
+	struct pair t;
+	uint64_t taken[WORKERS];
+	uint8_t first[8], second[8];
+
+	(void)state;
+	pair_start(&t, 16, WORLD_RSS_HASH);
+	for (int host = 0; host < 2; host++) {
+		for (uint16_t k = 0; k < WORKERS; k++)
+			world_engine(&t.w->host[host], k)->tcp->config.fastopen = 3;
+	}
+	t.listener = program_open(&t.b, CV_STREAM);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_BIND,
+						    .sock = t.listener,
+						    .peer = world_endpoint(1, 80)}),
+		0);
+	option_set(&t.b, t.listener, CV_OPT_FASTOPEN, &queue, sizeof(queue));
+	option_set(&t.b, t.listener, CV_OPT_FASTOPEN_KEY, before, sizeof(before));
+	assert_int_equal(
+		program_call(&t.b,
+			(struct cv_command){.op = CV_CMD_LISTEN, .sock = t.listener, .arg = MANY}),
+		0);
+	world_engine(&t.w->host[1], 1)->tcp->fastopen.key[0].k0++; /* what it would use without */
+	fast_connects(&t, taken);
+	assert_int_equal(taken[0] + taken[1], MANY - WORKERS); /* each worker's first asks for a cookie */
+	cookies_are_alike(&t, first);
+	option_set(&t.b, t.listener, CV_OPT_FASTOPEN_KEY, later, 32);
+	run_ms(&t, 1);
+	for (unsigned round = 0; round < 2; round++) {
+		fast_connects(&t, taken);
+		assert_int_equal(taken[0] + taken[1], MANY);
+		assert_in_range(taken[1], 1, MANY - 1);
+		cookies_are_alike(&t, second);
+		assert_memory_not_equal(first, second, 8);
+		option_set(&t.b, t.listener, CV_OPT_FASTOPEN_KEY, later, 16); /* clients have cookies of it now */
+	}
+	pair_end(&t);
+}
+
 static int dgram_bind(struct program *p, int sock)
 {
 	return program_call(p, (struct cv_command){.op = CV_CMD_BIND, .sock = (uint32_t)sock,
@@ -435,6 +543,7 @@ int main(void)
 		cmocka_unit_test(process_killed__its_connections_end_on_all_workers),
 		cmocka_unit_test(fork__the_child_accepts_from_all_workers),
 		cmocka_unit_test(listener__options_set_later__are_every_connections),
+		cmocka_unit_test(listener__fast_open_keys__are_all_workers),
 		cmocka_unit_test(backlog__is_one_for_all_workers),
 		cmocka_unit_test(backlog__short__is_full_when_all_workers_have_so_many),
 		cmocka_unit_test(bind__with_time_waits_on_another_worker__is_in_use),
