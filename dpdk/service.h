@@ -43,6 +43,7 @@ struct worker_idle {
 	uint64_t looked; /* at the ports' links, */
 	uint64_t called; /* and at drivers' callbacks */
 	uint32_t looks;  /* without a turn */
+	uint32_t told;   /* user_told() when programs had the core last */
 	bool asleep;     /* it slept since the last work */
 };
 

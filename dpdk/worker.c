@@ -340,12 +340,24 @@ uint32_t worker_turn(struct worker *w, uint64_t now)
 	return work;
 }
 
+/* A program on our core has something to do now, if it was told of anything. Otherwise whoever is there waits for us, and
+ * frames that come while it runs lie unseen: it gets the core with the next idle turn (idle_step). */
+static void core_offer(struct worker *w)
+{
+	uint32_t told = user_told(w->user);
+
+	if (told == w->idle.told)
+		return;
+	w->idle.told = told;
+	sched_yield();
+}
+
 static void worker_step(struct worker *w)
 {
 	uint64_t now;
 
 	if (!worker_look(w)) {
-		sched_yield();
+		core_offer(w);
 		return;
 	}
 	now = worker_now_ns();

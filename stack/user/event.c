@@ -274,6 +274,7 @@ void user_events_flush(struct user_group *g)
 {
 	if (!g->notify && !g->touched)
 		return;
+	g->u->told++;
 	if (g->notify) {
 		struct user_sock *us = g->notify;
 

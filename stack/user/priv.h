@@ -251,6 +251,7 @@ struct user {
 	struct engine *e;
 	struct user_env env;
 	struct list groups;
+	uint32_t told; /* user_told() */
 };
 
 /* segment.c */

@@ -147,6 +147,11 @@ bool user_pending(const struct user *u)
 	return false;
 }
 
+uint32_t user_told(const struct user *u)
+{
+	return u->told;
+}
+
 /* --- for ss and stat --------------------------------------------------------------------------- */
 
 static int32_t first_pid(const struct user_group *g, const struct user_sock *us)
