@@ -549,7 +549,7 @@ int shim_fcntl(int fd, int cmd, ...)
 	va_start(list, cmd);
 	arg = va_arg(list, long);
 	va_end(list);
-	if (f && f->lazy != FILE_WHOLE && cmd != F_GETFD && cmd != F_SETFD) {
+	if (f && f->lazy && cmd != F_GETFD && cmd != F_SETFD) {
 		result = lazy_fcntl(f, cmd, arg);
 		if (result != -EAGAIN)
 			return call_end(f, result);
@@ -636,7 +636,7 @@ int shim_ioctl(int fd, unsigned long request, ...)
 	va_start(list, request);
 	arg = va_arg(list, void *);
 	va_end(list);
-	if (f && f->lazy != FILE_WHOLE && arg) {
+	if (f && f->lazy && arg) {
 		memcpy(&value, arg, sizeof(value));
 		f->lazy_flags = value ? O_NONBLOCK : 0;
 		return call_end(f, 0);

@@ -115,7 +115,7 @@ struct file *fd_get(int fd)
 {
 	struct file *f = fd_look(fd);
 
-	if (f && __builtin_expect(LOAD(f->lazy) != FILE_WHOLE, 0))
+	if (f && __builtin_expect(LOAD(f->lazy), 0))
 		sock_make_whole(fd, f);
 	return f;
 }
@@ -212,8 +212,10 @@ void fd_fork_child(void)
 	for (uint32_t fd = 0; fd < LOAD(table_end); fd++) {
 		struct file *f = LOAD(table[fd]);
 
-		if (f)
-			STORE(f->refs, f->fds);
+		if (!f)
+			continue;
+		STORE(f->refs, f->fds);
+		f->decider = 0; /* a thread of the parent's */
 	}
 }
 

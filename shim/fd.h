@@ -27,9 +27,6 @@ struct file_option {
 	uint8_t value[CV_CONGESTION_NAME_BYTES];
 };
 
-/* An undecided stream socket whose kernel socket is not made yet: most that connect to the engine never need it. */
-enum file_lazy { FILE_WHOLE, FILE_LAZY, FILE_BEING_MADE };
-
 struct file {
 	struct mux_file mux; /* first: wait.h's functions take it */
 	uint32_t refs;       /* descriptors and calls under way; 0: free */
@@ -37,8 +34,9 @@ struct file {
 	int family;          /* AF_INET, AF_INET6; 0: an epoll instance */
 	int type;            /* SOCK_STREAM, SOCK_DGRAM */
 	bool placeholder;    /* the descriptor is a duplicate of the placeholder socket */
-	uint32_t lazy;       /* enum file_lazy */
+	bool lazy; /* an undecided stream whose kernel socket is not made yet: most that connect to the engine never need it */
 	uint32_t lazy_flags; /* O_NONBLOCK of a lazy one */
+	uint32_t decider;    /* id of the thread that decides what it is, 0: none; sock_decide_begin() */
 	bool bound;
 	bool closed;         /* the engine was told */
 	struct file_option options[CV_OPT_COUNT];

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include "shim/real.h"
@@ -44,7 +43,7 @@ int lazy_socket(int family, int type)
 	struct file content = {.family = family,
 		.type = SOCK_STREAM,
 		.mux = {.undecided = true},
-		.lazy = FILE_LAZY,
+		.lazy = true,
 		.lazy_flags = type & SOCK_NONBLOCK ? O_NONBLOCK : 0};
 	int fd = link_now() ? lazy_reserve(type & SOCK_CLOEXEC) : -1;
 
@@ -73,23 +72,26 @@ static int socket_over(int fd, const struct file *f, int cloexec)
 	return fd;
 }
 
-void sock_make_whole(int fd, struct file *f)
+void lazy_end(int fd, struct file *f)
 {
-	uint32_t expected = FILE_LAZY;
 	int saved = errno, flags;
 
-	if (!__atomic_compare_exchange_n(&f->lazy, &expected, FILE_BEING_MADE, false,
-		    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-		while (__atomic_load_n(&f->lazy, __ATOMIC_ACQUIRE) == FILE_BEING_MADE)
-			sched_yield();
+	if (!f->lazy)
 		return;
-	}
 	flags = real_fcntl(fd, F_GETFD);
 	if (socket_over(fd, f, flags > 0 && (flags & FD_CLOEXEC) ? SOCK_CLOEXEC : 0) == fd &&
 		f->lazy_flags)
 		real_fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
-	__atomic_store_n(&f->lazy, FILE_WHOLE, __ATOMIC_RELEASE);
+	__atomic_store_n(&f->lazy, false, __ATOMIC_RELEASE);
 	errno = saved;
+}
+
+void sock_make_whole(int fd, struct file *f)
+{
+	if (!sock_decide_begin(f))
+		return;
+	lazy_end(fd, f);
+	sock_decide_end(f);
 }
 
 /* To get it is to make it whole. */

@@ -241,14 +241,13 @@ static int note(struct file *f, const struct request *r)
 	return 0;
 }
 
+/* May be asked for again: the engine's socket that heard it first need not be the one that stays. */
 void mcast_replay(struct file *f)
 {
-	struct mcast_notes *n = f->mcast;
+	const struct mcast_notes *n = f->mcast;
 
 	for (unsigned i = 0; n && i < n->n; i++)
 		engine_ask(f, n->of[i].option, &n->of[i].m);
-	if (n)
-		n->n = 0;
 }
 
 static void interface_note(struct file *f, const struct request *r)

@@ -63,13 +63,19 @@ bool sock_waits(const struct file *f, int flags)
 	return !(flags & MSG_DONTWAIT) && !(f->mux.rec->flags & O_NONBLOCK);
 }
 
-void sock_attach(struct file *f, struct link *l, uint32_t handle)
+struct cv_sock *sock_record(const struct link *l, uint32_t handle)
 {
 	struct cv_sock *socks = (struct cv_sock *)(void *)(l->base + l->wait.seg->socks_off);
 
+	return &socks[CV_SOCK_INDEX(handle) % l->wait.seg->socks_max];
+}
+
+/* Other threads go by the record. */
+void sock_attach(struct file *f, struct link *l, uint32_t handle)
+{
 	f->mux.link = &l->wait;
 	f->mux.handle = handle;
-	f->mux.rec = &socks[CV_SOCK_INDEX(handle) % l->wait.seg->socks_max];
+	__atomic_store_n(&f->mux.rec, sock_record(l, handle), __ATOMIC_RELEASE);
 }
 
 static __thread uint32_t tid __attribute__((tls_model("initial-exec")));
@@ -111,6 +117,24 @@ bool sock_lock(struct file *f, uint32_t *word)
 void sock_unlock(uint32_t *word)
 {
 	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+bool sock_decide_begin(struct file *f)
+{
+	uint32_t me = thread_id(), holder = 0;
+
+	while (!__atomic_compare_exchange_n(&f->decider, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		if (holder == me)
+			return false;
+		sched_yield();
+		holder = 0;
+	}
+	return true;
+}
+
+void sock_decide_end(struct file *f)
+{
+	__atomic_store_n(&f->decider, 0, __ATOMIC_RELEASE);
 }
 
 void sock_close(struct file *f)

@@ -19,43 +19,30 @@
 
 /* --- the decision ----------------------------------------------------------------------------- */
 
+/* What is decided for or against the engine is decided by one thread (sock_decide_begin()); the others see the engine's
+ * socket when it is all there, never before: it is made in a copy of the file. */
+
 /* Told at CULVERT_LOG=info: what the engine does not serve is never so unseen. */
 static void to_kernel(int fd, struct file *f, const char *why)
 {
 	char text[96];
 
+	f->mux.undecided = false; /* for who waits for the decision */
 	snprintf(text, sizeof(text), "descriptor %d goes to the kernel: %s", fd, why);
 	link_say(LINK_INFO, text);
 	mux_sock_undecided_gone(&f->mux);
 	fd_forget(f);
 }
 
-static void record_fill(int fd, struct file *f)
-{
-	struct cv_sock *rec = f->mux.rec;
-	int flags;
-
-	rec->rcvlowat = 1;
-	if (f->lazy != FILE_WHOLE) {
-		rec->flags = f->lazy_flags;
-		f->placeholder = true;
-		__atomic_store_n(&f->lazy, FILE_WHOLE, __ATOMIC_RELEASE);
-		return;
-	}
-	flags = real_fcntl(fd, F_GETFL);
-	rec->flags = flags > 0 ? (uint32_t)flags & (O_NONBLOCK | O_ASYNC) : 0;
-	option_replay(fd, f);
-}
-
-/* An engine socket of that worker's behind the undecided f: worker 0's when it binds (0015); not
- * yet announced by decided(). */
+/* An engine socket of that worker's for fd, in a copy of its file: worker 0's when it binds (0015). decided() gives it
+ * to the file itself. */
 static int to_engine(int fd, struct file *f, struct link *l, uint32_t worker)
 {
 	struct lane *lane = lane_enter(l, worker);
 	struct cv_command c = {.op = CV_CMD_OPEN,
 		.family = f->family == AF_INET ? CV_AF_INET : CV_AF_INET6,
 		.type = f->type == SOCK_STREAM ? CV_STREAM : CV_DGRAM};
-	int handle;
+	int handle, flags;
 
 	if (!lane)
 		return -ENETDOWN;
@@ -64,21 +51,25 @@ static int to_engine(int fd, struct file *f, struct link *l, uint32_t worker)
 	if (handle < 0)
 		return handle;
 	sock_attach(f, l, (uint32_t)handle);
-	record_fill(fd, f);
+	flags = real_fcntl(fd, F_GETFL);
+	f->mux.rec->flags = flags > 0 ? (uint32_t)flags & (O_NONBLOCK | O_ASYNC) : 0;
+	f->mux.rec->rcvlowat = 1;
+	option_replay(fd, f);
 	return 0;
 }
 
-static void decided(int fd, struct file *f, bool both)
+static void decided(int fd, struct file *f, const struct file *made, bool both)
 {
-	f->mux.undecided = false;
 	f->mux.both = both;
 	/* Looked at by accept and recv after the engine's queue: it must never wait. */
 	if (both)
 		real_fcntl(fd, F_SETFL, real_fcntl(fd, F_GETFL) | O_NONBLOCK);
+	sock_attach(f, sock_link(made), made->mux.handle);
+	f->mux.undecided = false;
 	mux_sock_decided(fd, &f->mux);
 }
 
-/* The engine would not: as it was, undecided. */
+/* The engine would not: the copy is as the file is, undecided. */
 static void undo(struct file *f)
 {
 	sock_close(f);
@@ -109,7 +100,7 @@ static int engine_bind(int fd, struct file *f, const struct cv_endpoint *end, ui
 	return sock_call(f, &c, owner, &len);
 }
 
-/* An engine socket behind the undecided f, bound: a listener-to-be is worker 0's. Of UDP's ports each is one worker's, unless
+/* An engine socket for fd, bound: a listener-to-be is worker 0's. Of UDP's ports each is one worker's, unless
  * its sockets share it (stack/core/crew.h): where it is in use, there its further sockets are opened. */
 static int to_engine_bound(int fd, struct file *f, struct link *l, const struct cv_endpoint *end)
 {
@@ -136,6 +127,7 @@ static int bind_both(int fd, struct file *f, struct link *l)
 {
 	struct sockaddr_storage name;
 	socklen_t len = sizeof(name);
+	struct file made = *f;
 	struct cv_endpoint end;
 	int family, error;
 
@@ -143,10 +135,10 @@ static int bind_both(int fd, struct file *f, struct link *l)
 		return -errno;
 	error = address_in((const struct sockaddr *)&name, len, &end, &family);
 	if (!error)
-		error = to_engine_bound(fd, f, l, &end);
+		error = to_engine_bound(fd, &made, l, &end);
 	if (error)
 		return error;
-	decided(fd, f, true);
+	decided(fd, f, &made, true);
 	return 0;
 }
 
@@ -154,34 +146,46 @@ static int bind_both(int fd, struct file *f, struct link *l)
  * kernel socket that is bound already would have to be bound again. */
 static int bind_both_anywhere(int fd, struct file *f, struct link *l, const struct cv_endpoint *any)
 {
+	struct file made = *f;
+
 	for (int tries = 0; tries < PORT_TRIES; tries++) {
 		struct sockaddr_storage name;
 		socklen_t len = sizeof(name);
-		int error = to_engine_bound(fd, f, l, any);
+		int error = to_engine_bound(fd, &made, l, any);
 
 		if (error)
 			return error;
-		address_out(&f->mux.rec->local, f->family, (struct sockaddr *)&name, &len);
+		address_out(&made.mux.rec->local, f->family, (struct sockaddr *)&name, &len);
 		if (real_bind(fd, (const struct sockaddr *)&name, len) == 0) {
-			decided(fd, f, true);
+			decided(fd, f, &made, true);
 			return 0;
 		}
 		error = -errno;
-		undo(f);
+		undo(&made);
 		if (error != -EADDRINUSE)
 			return error;
 	}
 	return -EADDRINUSE;
 }
 
-static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
+static int bind_wildcard(int fd, struct file *f, struct link *l, const struct sockaddr *addr, socklen_t len)
 {
+	if (real_bind(fd, addr, len) != 0)
+		return -errno;
+	if (!l || bind_both(fd, f, l) == -ENETDOWN)
+		to_kernel(fd, f, l ? "the engine is gone" : "no engine, or not its family");
+	else if (!f->mux.rec)
+		return -EADDRINUSE;
+	return 0;
+}
+
+static int bind_undecided(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
+{
+	struct file made = *f;
 	struct cv_endpoint end;
 	struct link *l;
 	int family, error;
 
-	if (f->mux.rec)
-		return -EINVAL;
 	error = address_in(addr, len, &end, &family);
 	l = error || family != f->family ? NULL : link_get();
 	if (l && address_is_any(&end) && end.port == 0) {
@@ -189,34 +193,47 @@ static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, sockle
 		if (error != -ENETDOWN)
 			return error;
 	}
-	if (!l || address_is_any(&end)) {
-		if (real_bind(fd, addr, len) != 0)
-			return -errno;
-		if (!l || bind_both(fd, f, l) == -ENETDOWN)
-			to_kernel(fd, f, l ? "the engine is gone" : "no engine, or not its family");
-		else if (!f->mux.rec)
-			return -EADDRINUSE;
-		return 0;
-	}
+	if (!l || address_is_any(&end))
+		return bind_wildcard(fd, f, l, addr, len);
 	if (link_side_of(l, &end, true) == LINK_KERNEL) {
 		if (real_bind(fd, addr, len) != 0)
 			return -errno;
 		to_kernel(fd, f, "bound to an address that is not the engine's");
 		return 0;
 	}
-	error = to_engine_bound(fd, f, l, &end);
+	error = to_engine_bound(fd, &made, l, &end);
 	if (error)
 		return error;
-	decided(fd, f, false);
+	decided(fd, f, &made, false);
 	return 0;
+}
+
+static int sock_bind(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
+{
+	int result = -EINVAL;
+
+	if (!sock_decide_begin(f))
+		return -EALREADY;
+	if (f->mux.undecided)
+		result = bind_undecided(fd, f, addr, len);
+	else if (!f->mux.rec)
+		result = real_bind(fd, addr, len) == 0 ? 0 : -errno;
+	sock_decide_end(f);
+	return result;
 }
 
 int sock_autobind(int fd, struct file *f)
 {
 	struct sockaddr_storage any = {.ss_family = (sa_family_t)f->family};
+	int result = 0;
 
-	return sock_bind(fd, f, (const struct sockaddr *)&any,
-		f->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+	if (!sock_decide_begin(f))
+		return -EALREADY;
+	if (f->mux.undecided)
+		result = bind_undecided(fd, f, (const struct sockaddr *)&any,
+			f->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+	sock_decide_end(f);
+	return result;
 }
 
 int shim_bind(int fd, const struct sockaddr *addr, socklen_t len)
@@ -410,16 +427,22 @@ static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t
 			return -EISCONN;
 	}
 	result = sock_call(f, &c, NULL, NULL);
+	if (result == -EALREADY && sock_waits(f, 0)) /* another thread was first */
+		return wait_connected(f);
 	if (result < 0)
 		return result;
 	f->mux.rec->rx_shut = f->mux.rec->tx_shut = 0;
 	return f->type == SOCK_DGRAM || family == CV_AF_NONE ? result : stream_begun(f);
 }
 
+/* What connect_undecided() has come to. */
+enum { CONNECT_BEGUN, CONNECT_KERNEL, CONNECT_ENGINE };
+
 /* to_engine() and engine_connect() in one command, for a stream socket that has no options to be
  * told before. */
 static int open_and_connect(int fd, struct file *f, struct link *l, const struct cv_endpoint *end)
 {
+	struct file made = {.lazy_flags = 0};
 	struct cv_command c = {.op = CV_CMD_OPEN,
 		.flags = CV_F_CONNECT,
 		.type = CV_STREAM,
@@ -439,58 +462,92 @@ static int open_and_connect(int fd, struct file *f, struct link *l, const struct
 	lane_leave(lane);
 	if (handle < 0)
 		return handle;
-	sock_attach(f, l, (uint32_t)handle);
-	record_fill(fd, f);
-	decided(fd, f, false);
+	sock_attach(&made, l, (uint32_t)handle);
+	made.mux.rec->flags = f->lazy_flags;
+	made.mux.rec->rcvlowat = 1;
+	f->placeholder = true;
+	decided(fd, f, &made, false);
+	__atomic_store_n(&f->lazy, false, __ATOMIC_RELEASE);
 	if (c.len > 0)
 		wait_watched(w, (uint32_t)handle);
-	return result < 0 ? -link_errno(-result) : stream_begun(f);
+	return result < 0 ? -link_errno(-result) : CONNECT_BEGUN;
 }
 
-static int kernel_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
+static int open_to_connect(int fd, struct file *f, struct link *l)
 {
-	sock_make_whole(fd, f);
-	if (!f->mux.rec) {
-		to_kernel(fd, f, "connected to an address that the engine does not serve");
-	} else {
-		/* A wildcard datagram socket that now speaks to a kernel address only. */
-		mux_file_closed(&f->mux);
-		if (!(f->mux.rec->flags & O_NONBLOCK))
-			real_fcntl(fd, F_SETFL, real_fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-		sock_close(f);
-		fd_forget(f);
-	}
+	struct file made = *f;
+	int error = to_engine(fd, &made, l, link_worker_next(l));
+
+	if (error)
+		return error;
+	decided(fd, f, &made, false);
+	return CONNECT_ENGINE;
+}
+
+/* Decides whose f is by the address that it connects to. Waits for nobody but the engine. */
+static int connect_undecided(int fd, struct file *f, const struct cv_endpoint *end)
+{
+	struct link *l = link_get();
+	int result = -ENETDOWN;
+
+	if (l && link_side_of(l, end, false) != LINK_KERNEL)
+		result = f->lazy ? open_and_connect(fd, f, l, end) : open_to_connect(fd, f, l);
+	if (result != -ENETDOWN || f->mux.rec)
+		return result;
+	lazy_end(fd, f);
+	to_kernel(fd, f, "connected to an address that the engine does not serve");
+	return CONNECT_KERNEL;
+}
+
+static int connect_decide(int fd, struct file *f, const struct cv_endpoint *end)
+{
+	int result;
+
+	if (!sock_decide_begin(f))
+		return -EALREADY;
+	if (f->mux.undecided)
+		result = connect_undecided(fd, f, end);
+	else /* another thread was first */
+		result = f->mux.rec ? CONNECT_ENGINE : CONNECT_KERNEL;
+	sock_decide_end(f);
+	return result;
+}
+
+/* A wildcard datagram socket that now speaks to a kernel address only. */
+static void both_to_kernel(int fd, struct file *f)
+{
+	mux_file_closed(&f->mux);
+	if (!(f->mux.rec->flags & O_NONBLOCK))
+		real_fcntl(fd, F_SETFL, real_fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	sock_close(f);
+	fd_forget(f);
+}
+
+static int kernel_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
 	return real_connect(fd, addr, len) == 0 ? 0 : -errno;
 }
 
 static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
 {
 	struct cv_endpoint end;
-	struct link *l = f->mux.rec ? sock_link(f) : NULL;
-	int family, error;
-
-	error = address_in(addr, len, &end, &family);
-	if (error && f->mux.rec)
-		return family == AF_UNSPEC ? engine_connect(f, &end, CV_AF_NONE) : error;
-	if (error || family != f->family) {
+	int family, result = address_in(addr, len, &end, &family);
+	if (result && f->mux.rec)
+		return family == AF_UNSPEC ? engine_connect(f, &end, CV_AF_NONE) : result;
+	if (result || family != f->family) {
 		sock_make_whole(fd, f);
-		return f->mux.rec ? -EAFNOSUPPORT : real_connect(fd, addr, len) == 0 ? 0 : -errno;
+		return f->mux.rec ? -EAFNOSUPPORT : kernel_connect(fd, addr, len);
 	}
-	if (!l)
-		l = link_get();
-	if (!l || (link_side_of(l, &end, false) == LINK_KERNEL && (!f->mux.rec || f->mux.both)))
-		return kernel_connect(fd, f, addr, len);
-	if (!f->mux.rec && f->lazy != FILE_WHOLE) {
-		error = open_and_connect(fd, f, l, &end);
-		return error == -ENETDOWN && !f->mux.rec ? kernel_connect(fd, f, addr, len) : error;
+	result = f->mux.rec ? CONNECT_ENGINE : connect_decide(fd, f, &end);
+	if (result < 0)
+		return result;
+	if (result == CONNECT_BEGUN)
+		return stream_begun(f);
+	if (result == CONNECT_ENGINE && f->mux.both && link_side_of(sock_link(f), &end, false) == LINK_KERNEL) {
+		both_to_kernel(fd, f);
+		result = CONNECT_KERNEL;
 	}
-	if (!f->mux.rec) {
-		error = to_engine(fd, f, l, link_worker_next(l));
-		if (error)
-			return error == -ENETDOWN ? kernel_connect(fd, f, addr, len) : error;
-		decided(fd, f, false);
-	}
-	return engine_connect(f, &end, address_family(&end));
+	return result == CONNECT_KERNEL ? kernel_connect(fd, addr, len) : engine_connect(f, &end, address_family(&end));
 }
 
 int shim_connect(int fd, const struct sockaddr *addr, socklen_t len)

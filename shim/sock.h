@@ -27,6 +27,7 @@ int sock_take_error(struct file *f);
 bool sock_is_dead(const struct file *f);
 /* Whether a call waits: O_NONBLOCK and MSG_DONTWAIT. */
 bool sock_waits(const struct file *f, int flags);
+struct cv_sock *sock_record(const struct link *l, uint32_t handle);
 /* Ties f to the record of a handle. */
 void sock_attach(struct file *f, struct link *l, uint32_t handle);
 /* The last descriptor of this process is gone. */
@@ -34,6 +35,10 @@ void sock_close(struct file *f);
 /* Locks of the record, by thread id. False: given up because of a handler of the same thread. */
 bool sock_lock(struct file *f, uint32_t *word);
 void sock_unlock(uint32_t *word);
+/* One thread at a time decides what an undecided socket is; another one waits, then finds what it has become. Never held
+ * over a wait for a peer. False: this thread is deciding it just now, and a signal handler interrupted it. */
+bool sock_decide_begin(struct file *f);
+void sock_decide_end(struct file *f);
 /* The child's one thread has a number of its own. */
 void sock_fork_child(void);
 
@@ -50,6 +55,8 @@ int lazy_reserve(bool cloexec);
 int lazy_placeholder(void);
 /* Puts a kernel socket under a lazy one, under its number. */
 void sock_make_whole(int fd, struct file *f);
+/* The same for who decides about f. */
+void lazy_end(int fd, struct file *f);
 /* Before fork: parent and child share what is not decided yet. */
 void sock_fork_prepare(void);
 

@@ -99,6 +99,23 @@ CASE(add_membership__what_cannot_be__is_refused)
 	works(SET(fd, IP_DROP_MEMBERSHIP, m));
 }
 
+/* Sockets that share a port: where it is in use already decides whose the next ones are, after they have joined. */
+CASE(add_membership__before_the_bind_to_a_shared_port__is_kept)
+{
+	struct sockaddr_in at = diff_addr(0);
+	struct ip_mreq m = mreq(GROUP);
+
+	for (int i = 0; i < 4; i++) {
+		int fd = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+
+		diff_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+		works(SET(fd, IP_ADD_MEMBERSHIP, m));
+		works(bind(fd, CSA(at), sizeof(at)));
+		at.sin_port = htons(diff_port(fd));
+		works(SET(fd, IP_DROP_MEMBERSHIP, m));
+	}
+}
+
 CASE(add_membership__more_than_20__enobufs)
 {
 	int fd = diff_udp();

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Two threads that do the same to one socket at the same time, where the first of them decides what the socket is (socket(7)):
+ * there is one socket, as if one thread had come after the other. */
+#include <sched.h>
+
+#include "tests/diff/diff.h"
+
+#define ROUNDS 300
+#define THREADS 2
+
+/* What both threads call, as near to each other as a counter brings them. */
+struct race {
+	int (*call)(const struct race *r);
+	int fd;
+	struct sockaddr_in to;
+	unsigned begun; /* threads, over all rounds */
+	unsigned done;
+	unsigned round; /* that may begin */
+	int result[THREADS];
+};
+
+static unsigned
+seen(const unsigned *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
+}
+
+static void
+until(const unsigned *counter, unsigned value)
+{
+	for (unsigned looks = 0; seen(counter) < value; looks++)
+		if (looks > 200)
+			sched_yield();
+}
+
+static void
+race_once(struct race *r, unsigned round, unsigned who)
+{
+	__atomic_add_fetch(&r->begun, 1, __ATOMIC_ACQ_REL);
+	until(&r->begun, (round + 1) * THREADS);
+	r->result[who] = r->call(r);
+	__atomic_add_fetch(&r->done, 1, __ATOMIC_ACQ_REL);
+}
+
+static void *
+race_second(void *arg)
+{
+	struct race *r = arg;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		until(&r->round, round + 1);
+		race_once(r, round, 1);
+	}
+	return NULL;
+}
+
+static void
+race_round(struct race *r, unsigned round)
+{
+	__atomic_store_n(&r->round, round + 1, __ATOMIC_RELEASE);
+	race_once(r, round, 0);
+	until(&r->done, (round + 1) * THREADS);
+}
+
+/* 0, or the negative errno. */
+static int
+connect_now(const struct race *r)
+{
+	return connect(r->fd, CSA(r->to), sizeof(r->to)) == 0 ? 0 : -errno;
+}
+
+static int
+send_now(const struct race *r)
+{
+	return sendto(r->fd, "x", 1, 0, CSA(r->to), sizeof(r->to)) == 1 ? 0 : -errno;
+}
+
+static int
+bind_now(const struct race *r)
+{
+	return bind(r->fd, CSA(r->to), sizeof(r->to)) == 0 ? 0 : -errno;
+}
+
+static int
+listen_now(const struct race *r)
+{
+	return listen(r->fd, 4) == 0 ? 0 : -errno;
+}
+
+/* Connections that wait at the listener, all taken and closed. */
+static unsigned
+waiting(int listener)
+{
+	unsigned n = 0;
+
+	for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; n++)
+		works(close(fd));
+	same(errno, EAGAIN);
+	return n;
+}
+
+/* Each round's socket is connected once: one call says so, the other one the same or that it was connected already. */
+static void
+connect_race(void (*prepare)(int fd), int type)
+{
+	int listener = diff_listen(SOCK_NONBLOCK, 0, 64);
+	struct race r = {.call = connect_now, .to = diff_addr(diff_port(listener))};
+	pthread_t second = diff_thread(race_second, &r);
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		r.fd = (int)works(socket(AF_INET, SOCK_STREAM | type, 0));
+		if (prepare)
+			prepare(r.fd);
+		race_round(&r, round);
+		for (unsigned who = 0; who < THREADS; who++)
+			is(r.result[who] == 0 || r.result[who] == -EISCONN ||
+				(type && (r.result[who] == -EINPROGRESS || r.result[who] == -EALREADY)));
+		is(r.result[0] == 0 || r.result[1] == 0 || type);
+		is(diff_writable(r.fd, 3000));
+		same(diff_int_option(r.fd, SOL_SOCKET, SO_ERROR), 0);
+		is(diff_readable(listener, 3000));
+		same(waiting(listener), 1);
+		works(close(r.fd));
+	}
+	pthread_join(second, NULL);
+	same(waiting(listener), 0);
+}
+
+CASE(connect__two_threads_at_once__one_connection)
+{
+	connect_race(NULL, 0);
+}
+
+CASE(connect__two_threads_at_once_without_waiting__one_connection)
+{
+	connect_race(NULL, SOCK_NONBLOCK);
+}
+
+/* An option, so that there is something to be told before. */
+static void
+with_option(int fd)
+{
+	diff_set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 70);
+}
+
+CASE(connect__two_threads_at_once_after_an_option__one_connection)
+{
+	connect_race(with_option, 0);
+}
+
+/* All that a socket sends comes from its one port. */
+CASE(sendto__two_threads_at_once_on_a_new_socket__one_port)
+{
+	int to = diff_udp();
+	struct race r = {.call = send_now, .to = diff_addr(diff_port(to))};
+	pthread_t second = diff_thread(race_second, &r);
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct sockaddr_in from[THREADS];
+		char byte;
+
+		r.fd = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+		race_round(&r, round);
+		for (unsigned i = 0; i < THREADS; i++) {
+			socklen_t len = sizeof(from[i]);
+
+			same(r.result[i], 0);
+			is(diff_readable(to, 3000));
+			same(recvfrom(to, &byte, 1, 0, SA(from[i]), &len), 1);
+		}
+		same(from[0].sin_port, from[1].sin_port);
+		same(diff_port(r.fd), ntohs(from[0].sin_port));
+		works(close(r.fd));
+	}
+	pthread_join(second, NULL);
+}
+
+/* One bind counts, and the port is free again when the socket is closed. */
+static void
+bind_race(int type, const char *address)
+{
+	struct race r = {.call = bind_now, .to = diff_addr(0)};
+	pthread_t second = diff_thread(race_second, &r);
+	int probe = (int)works(socket(AF_INET, type, 0));
+
+	if (address)
+		r.to.sin_addr.s_addr = inet_addr(address);
+	works(bind(probe, CSA(r.to), sizeof(r.to)));
+	r.to.sin_port = htons(diff_port(probe));
+	works(close(probe));
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		r.fd = (int)works(socket(AF_INET, type, 0));
+		race_round(&r, round);
+		same(r.result[0] + r.result[1], -EINVAL);
+		is(r.result[0] == 0 || r.result[1] == 0);
+		works(close(r.fd));
+	}
+	pthread_join(second, NULL);
+}
+
+CASE(bind__two_threads_at_once__one_is_refused)
+{
+	bind_race(SOCK_STREAM, NULL);
+	bind_race(SOCK_DGRAM, NULL);
+}
+
+CASE(bind__two_threads_at_once_to_the_wildcard__one_is_refused)
+{
+	bind_race(SOCK_STREAM, "0.0.0.0");
+	bind_race(SOCK_DGRAM, "0.0.0.0");
+}
+
+CASE(listen__two_threads_at_once_on_a_new_socket__both_are_right)
+{
+	struct race r = {.call = listen_now};
+	pthread_t second = diff_thread(race_second, &r);
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		r.fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+		race_round(&r, round);
+		same(r.result[0], 0);
+		same(r.result[1], 0);
+		is(diff_port(r.fd) != 0);
+		works(close(diff_connect(r.fd)));
+		works(close(r.fd));
+	}
+	pthread_join(second, NULL);
+}
