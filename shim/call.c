@@ -424,8 +424,8 @@ int shim_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 		return real_getsockopt(fd, level, name, value, len);
 	if (call_bad_pointer(len) || ((int)*len > 0 && call_bad_pointer(value)))
 		return call_end(f, -EFAULT);
-	if (level == IPPROTO_IP && name == IP_MULTICAST_IF)
-		return call_end(f, mcast_get(f, level, name, value, len));
+	if (mcast_reads(level, name))
+		return call_end(f, mcast_get(fd, f, level, name, value, len));
 	return call_end(f, option_get(fd, f, level, name, value, len));
 }
 

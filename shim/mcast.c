@@ -6,7 +6,9 @@
  * A socket that both serve joins on both sides where the interface may be either's. What is asked of a socket before
  * it is decided who serves it goes to the kernel, is noted, and said again to the engine.
  */
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +16,8 @@
 #include "shim/real.h"
 #include "shim/sock.h"
 
-#define NOTES_MAX 64 /* joins, leaves and sources together */
+#define NOTES_MAX 192 /* joins, leaves and sources together: room for a filter and more */
+#define OPTMEM_MAX 131072 /* net.core.optmem_max: longer filters are not looked at */
 
 struct mcast_note {
 	unsigned option;
@@ -32,6 +35,8 @@ struct request {
 	unsigned option;
 	struct cv_mreq m; /* CV_OPT_MULTICAST_IF*: ifindex only */
 	bool engine, kernel;
+	unsigned n; /* CV_OPT_MCAST_FILTER: its sources */
+	uint8_t src[CV_MCAST_SOURCES_MAX][16];
 };
 
 static const struct {
@@ -58,14 +63,14 @@ static const struct {
 	{0, MCAST_LEAVE_SOURCE_GROUP, CV_OPT_MCAST_LEAVE_SOURCE, 'r'},
 	{0, MCAST_BLOCK_SOURCE, CV_OPT_MCAST_BLOCK_SOURCE, 'r'},
 	{0, MCAST_UNBLOCK_SOURCE, CV_OPT_MCAST_UNBLOCK_SOURCE, 'r'},
+	{IPPROTO_IP, IP_MSFILTER, CV_OPT_MCAST_FILTER, 'f'},
+	{0, MCAST_MSFILTER, CV_OPT_MCAST_FILTER, 'F'},
 };
 
 static int find(int level, int name)
 {
 	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		bool both = table[i].layout == 'g' || table[i].layout == 'r';
-
-		if (table[i].name == name && (both ? level == IPPROTO_IP || level == IPPROTO_IPV6 : table[i].level == level))
+		if (table[i].name == name && (table[i].level == 0 ? level == IPPROTO_IP || level == IPPROTO_IPV6 : table[i].level == level))
 			return (int)i;
 	}
 	return -1;
@@ -172,6 +177,68 @@ static int read_group(
 	return error != 0 && level == IPPROTO_IP && !with_source ? -EINVAL : error;
 }
 
+/* --- whole filters ------------------------------------------------------------------------------- */
+
+static void filter_head(struct request *r, uint32_t mode, uint32_t n)
+{
+	r->n = n;
+	r->m.source[CV_MCAST_MODE_AT] = mode == MCAST_INCLUDE ? 0 : mode == MCAST_EXCLUDE ? 1 : UINT8_MAX;
+	r->m.source[CV_MCAST_NUMBER_AT] = (uint8_t)n;
+}
+
+static int read_filter4(const struct link *l, struct request *r, const void *value, socklen_t len)
+{
+	struct ip_msfilter m;
+	struct in_addr source;
+
+	if (len < IP_MSFILTER_SIZE(0))
+		return -EINVAL;
+	memcpy(&m, value, IP_MSFILTER_SIZE(0));
+	if (len > OPTMEM_MAX || m.imsf_numsrc > CV_MCAST_SOURCES_MAX4)
+		return -ENOBUFS;
+	if (len < IP_MSFILTER_SIZE(m.imsf_numsrc))
+		return -EINVAL;
+	mapped(r->m.group, &m.imsf_multiaddr);
+	interface_by_address(l, r, &m.imsf_interface);
+	filter_head(r, m.imsf_fmode, m.imsf_numsrc);
+	for (unsigned i = 0; i < r->n; i++) {
+		memcpy(&source, (const uint8_t *)value + IP_MSFILTER_SIZE(i), sizeof(source));
+		mapped(r->src[i], &source);
+	}
+	return 0;
+}
+
+/* IPv6 does not look at the families of what it is given. */
+static int filter_address(uint8_t to[16], const void *at, int level)
+{
+	struct sockaddr_storage ss;
+
+	memcpy(&ss, at, sizeof(ss));
+	if (level == IPPROTO_IPV6)
+		ss.ss_family = AF_INET6;
+	return from_sockaddr(to, &ss, level);
+}
+
+static int read_filter(const struct link *l, struct request *r, int level, const void *value, socklen_t len)
+{
+	struct group_filter g;
+	int error;
+
+	if (len < GROUP_FILTER_SIZE(0))
+		return -EINVAL;
+	memcpy(&g, value, GROUP_FILTER_SIZE(0));
+	if (len > OPTMEM_MAX || g.gf_numsrc > (level == IPPROTO_IP ? CV_MCAST_SOURCES_MAX4 : CV_MCAST_SOURCES_MAX))
+		return -ENOBUFS;
+	if (len < GROUP_FILTER_SIZE(g.gf_numsrc))
+		return -EINVAL;
+	error = filter_address(r->m.group, &g.gf_group, level);
+	interface_by_number(l, r, g.gf_interface);
+	filter_head(r, g.gf_fmode, g.gf_numsrc);
+	for (unsigned i = 0; error == 0 && i < r->n; i++)
+		error = filter_address(r->src[i], (const uint8_t *)value + GROUP_FILTER_SIZE(i), level);
+	return error;
+}
+
 static int read_request(
 	const struct link *l, struct request *r, int level, unsigned i, const void *value, socklen_t len)
 {
@@ -199,6 +266,10 @@ static int read_request(
 		memcpy(&v, value, sizeof(v));
 		interface_by_number(l, r, (uint32_t)v);
 		return 0;
+	case 'f':
+		return read_filter4(l, r, value, len);
+	case 'F':
+		return read_filter(l, r, level, value, len);
 	default:
 		return read_group(l, r, level, value, len, table[i].layout == 'r');
 	}
@@ -224,6 +295,20 @@ static int engine_ask(struct file *f, unsigned option, const struct cv_mreq *m)
 	return sock_call(f, &c, NULL, NULL);
 }
 
+static int engine_request(struct file *f, const struct request *r)
+{
+	for (unsigned i = 0; i < r->n; i++) {
+		struct cv_mreq one = {.ifindex = 0};
+		int error;
+
+		memcpy(one.source, r->src[i], 16);
+		error = engine_ask(f, CV_OPT_MCAST_FILTER_SOURCE, &one);
+		if (error != 0)
+			return error;
+	}
+	return engine_ask(f, r->option, &r->m);
+}
+
 static struct mcast_notes *notes_of(struct file *f)
 {
 	if (!f->mcast)
@@ -235,8 +320,12 @@ static int note(struct file *f, const struct request *r)
 {
 	struct mcast_notes *n = notes_of(f);
 
-	if (!n || n->n == NOTES_MAX)
+	if (!n || n->n + r->n >= NOTES_MAX)
 		return -ENOBUFS;
+	for (unsigned i = 0; i < r->n; i++) {
+		n->of[n->n] = (struct mcast_note){.option = CV_OPT_MCAST_FILTER_SOURCE};
+		memcpy(n->of[n->n++].m.source, r->src[i], 16);
+	}
 	n->of[n->n++] = (struct mcast_note){r->option, r->m};
 	return 0;
 }
@@ -299,21 +388,19 @@ int mcast_set(int fd, struct file *f, int level, int name, const void *value, so
 	if (!f->mux.rec) /* the engine judges when it gets it */
 		return kernel == 0 || !r.kernel ? note(f, &r) : kernel;
 	if (r.engine)
-		engine = engine_ask(f, r.option, &r.m);
+		engine = engine_request(f, &r);
 	else if (r.option == CV_OPT_MULTICAST_IF)
 		engine = -EADDRNOTAVAIL;
 	return kernel == 0 ? 0 : engine;
 }
 
-int mcast_get(struct file *f, int level, int name, void *value, socklen_t *len)
+static int interface_get(struct file *f, void *value, socklen_t *len)
 {
 	struct cv_command c = {.op = CV_CMD_GETOPT, .arg = CV_OPT_MULTICAST_IF};
 	uint8_t reply[CV_REPLY_BYTES] = {0}, addr[16] = {0};
 	uint32_t n = sizeof(reply), ifindex;
 	int error = sock_call(f, &c, reply, &n);
 
-	(void)level;
-	(void)name;
 	if (error < 0)
 		return error;
 	if ((int)*len < 0)
@@ -325,6 +412,126 @@ int mcast_get(struct file *f, int level, int name, void *value, socklen_t *len)
 		*len = sizeof(struct in_addr);
 	memcpy(value, addr + 12, *len);
 	return 0;
+}
+
+/* What the engine says of the membership that r names; its sources in reply. */
+static int filter_ask(struct file *f, const struct request *r, struct cv_mcast_filter *filter, uint8_t reply[CV_REPLY_BYTES])
+{
+	struct cv_command c = {.op = CV_CMD_GETOPT, .arg = CV_OPT_MCAST_FILTER};
+	uint32_t n = CV_REPLY_BYTES;
+	int error = -EADDRNOTAVAIL;
+
+	static_assert(sizeof(c.value) == offsetof(struct cv_mreq, source), "what is asked about fits a command");
+	static_assert(sizeof(*filter) + sizeof(r->src) <= CV_REPLY_BYTES, "the answer fits a reply");
+	memcpy(c.value, &r->m, sizeof(c.value));
+	if (r->engine)
+		error = sock_call(f, &c, reply, &n);
+	if (error != 0)
+		return error;
+	memcpy(filter, reply, sizeof(*filter));
+	if (filter->n > CV_MCAST_SOURCES_MAX)
+		return -EINVAL;
+	filter->mode = filter->mode == 0 ? MCAST_INCLUDE : MCAST_EXCLUDE;
+	return 0;
+}
+
+/* As Linux: the program's count says how many sources it has room for, and becomes how many there are. */
+static int filter4_get(struct file *f, void *value, socklen_t *len)
+{
+	uint8_t reply[CV_REPLY_BYTES] = {0};
+	struct cv_mcast_filter filter;
+	struct request r = {.kernel = true};
+	struct ip_msfilter m;
+	uint32_t room;
+	int error;
+
+	if ((int)*len < (int)IP_MSFILTER_SIZE(0))
+		return -EINVAL;
+	memcpy(&m, value, IP_MSFILTER_SIZE(0));
+	mapped(r.m.group, &m.imsf_multiaddr);
+	interface_by_address(sock_link(f), &r, &m.imsf_interface);
+	if (!IN_MULTICAST(ntohl(m.imsf_multiaddr.s_addr)))
+		return -EINVAL;
+	error = r.engine ? filter_ask(f, &r, &filter, reply) : -ENODEV;
+	if (error != 0)
+		return error;
+	room = m.imsf_numsrc < filter.n ? m.imsf_numsrc : filter.n;
+	m.imsf_fmode = filter.mode;
+	m.imsf_numsrc = filter.n;
+	memcpy(value, &m, IP_MSFILTER_SIZE(0));
+	for (unsigned i = 0; i < room; i++)
+		memcpy((uint8_t *)value + IP_MSFILTER_SIZE(i), reply + sizeof(filter) + 16 * i + 12, 4);
+	*len = (socklen_t)IP_MSFILTER_SIZE(room);
+	return 0;
+}
+
+static void source_out(struct sockaddr_storage *to, int level, const uint8_t source[16])
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+
+	memset(to, 0, sizeof(*to));
+	memcpy(&in.sin_addr, source + 12, 4);
+	memcpy(&in6.sin6_addr, source, 16);
+	if (level == IPPROTO_IP)
+		memcpy(to, &in, sizeof(in));
+	else
+		memcpy(to, &in6, sizeof(in6));
+}
+
+static int filter_get(struct file *f, int level, void *value, socklen_t *len)
+{
+	uint8_t reply[CV_REPLY_BYTES] = {0};
+	struct cv_mcast_filter filter;
+	struct request r = {.kernel = true};
+	struct group_filter g;
+	uint32_t room;
+	int error;
+
+	if ((int)*len < (int)GROUP_FILTER_SIZE(0))
+		return -EINVAL;
+	memcpy(&g, value, GROUP_FILTER_SIZE(0));
+	if (level == IPPROTO_IP && g.gf_group.ss_family != AF_INET)
+		return -EINVAL;
+	(void)filter_address(r.m.group, &g.gf_group, level);
+	if (level == IPPROTO_IP ? (r.m.group[12] & 0xf0) != 0xe0 : r.m.group[0] != 0xff)
+		return -EINVAL;
+	interface_by_number(sock_link(f), &r, g.gf_interface);
+	error = g.gf_interface != 0 ? filter_ask(f, &r, &filter, reply) : -EADDRNOTAVAIL;
+	if (error != 0)
+		return error;
+	room = g.gf_numsrc < filter.n ? g.gf_numsrc : filter.n;
+	g.gf_fmode = filter.mode;
+	g.gf_numsrc = filter.n;
+	memcpy(value, &g, GROUP_FILTER_SIZE(0));
+	for (unsigned i = 0; i < room; i++) {
+		struct sockaddr_storage ss;
+
+		source_out(&ss, level, reply + sizeof(filter) + 16 * i);
+		memcpy((uint8_t *)value + GROUP_FILTER_SIZE(i), &ss, sizeof(ss));
+	}
+	*len = (socklen_t)GROUP_FILTER_SIZE(room);
+	return 0;
+}
+
+bool mcast_reads(int level, int name)
+{
+	int i = find(level, name);
+
+	return i >= 0 && (table[i].option == CV_OPT_MCAST_FILTER || table[i].layout == 'i');
+}
+
+int mcast_get(int fd, struct file *f, int level, int name, void *value, socklen_t *len)
+{
+	int error;
+
+	if (name == IP_MULTICAST_IF && level == IPPROTO_IP)
+		return interface_get(f, value, len);
+	error = table[find(level, name)].layout == 'f' ? filter4_get(f, value, len) : filter_get(f, level, value, len);
+	/* A socket of both sides has joined on one of them. */
+	if (f->mux.both && (error == -EADDRNOTAVAIL || error == -ENODEV))
+		return real_getsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
+	return error;
 }
 
 bool mcast_to_engine(const struct file *f, const struct cv_endpoint *to)

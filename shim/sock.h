@@ -87,7 +87,9 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 /* Whether it is an option about groups whose layout or side is not as others'. */
 bool mcast_option(int level, int name);
 int mcast_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len);
-int mcast_get(struct file *f, int level, int name, void *value, socklen_t *len);
+/* What of these is read otherwise than by option_get(). */
+bool mcast_reads(int level, int name);
+int mcast_get(int fd, struct file *f, int level, int name, void *value, socklen_t *len);
 /* What was asked for before it was decided who serves the socket. */
 void mcast_replay(struct file *f);
 /* A group that the program sends to by an interface of the engine's. */

@@ -32,7 +32,7 @@ enum cv_op {
 	CV_CMD_RECVD,    /* sock: look at rx_consumed */
 	CV_CMD_SETOPT,   /* sock, arg: enum cv_option, value; sync. where it may be refused; a longer value goes on in pos
 			    and off */
-	CV_CMD_GETOPT,   /* sync. sock, arg: enum cv_option -> reply[] */
+	CV_CMD_GETOPT,   /* sync. sock, arg: enum cv_option, value: what it is asked about, if anything -> reply[] */
 	CV_CMD_WATCH,    /* sock, arg: set, len: cookie. Posts one event at once */
 	CV_CMD_UNWATCH,  /* sock, arg: set, len: cookie */
 	CV_CMD_NOP,      /* sync: an empty round trip */

@@ -28,6 +28,18 @@ struct cv_mreq {
 	uint8_t source[16];
 };
 
+/* A membership's whole filter (RFC3678) takes several requests: the sources by CV_OPT_MCAST_FILTER_SOURCE, one each, then
+ * CV_OPT_MCAST_FILTER with the group, the interface, and in the place of a source how many there were (or -CV_EINVAL: somebody
+ * else came in between) and the mode. It is read by CV_OPT_MCAST_FILTER with a value that begins as struct cv_mreq does, up to
+ * the interface; the answer is this and `n` sources of 16 bytes. */
+#define CV_MCAST_MODE_AT 0   /* in cv_mreq.source: 0 include, 1 exclude; others are refused */
+#define CV_MCAST_NUMBER_AT 1
+#define CV_MCAST_SOURCES_MAX 64u /* Linux's mld_max_msf; of IPv4 igmp_max_msf: */
+#define CV_MCAST_SOURCES_MAX4 10u
+struct cv_mcast_filter {
+	uint32_t mode, n;
+};
+
 #define CV_DEVICE_NAME_BYTES 16 /* CV_OPT_BINDTODEVICE: a port's name, zero-terminated; empty: any */
 
 /* CV_OPT_ERRQUEUE, which takes the oldest error out of a datagram socket's queue (-CV_EAGAIN: there is none): what

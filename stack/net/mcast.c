@@ -2,6 +2,7 @@
 /* Memberships of sockets and of the stack itself, and the groups of ports that they make; see mcast.h. */
 #include "stack/net/mcast.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "stack/base/addr.h"
@@ -16,11 +17,12 @@ struct mcast_member {
 	struct mcast_group *group;
 	uint8_t mode, n;
 	bool named; /* it has had a source: its mode stays */
-	uint8_t src[MCAST_SOURCES_MAX][16];
+	uint8_t src[CV_MCAST_SOURCES_MAX][16];
 };
 
 struct mcast_sock {
 	struct list members;
+	struct mcast_member *filter; /* of no group: the sources of a filter that is being said */
 	uint16_t members_n;
 	struct mcast_family {
 		uint16_t ifindex;
@@ -291,6 +293,11 @@ static void member_end(struct engine *e, struct mcast_sock *ms, struct mcast_mem
 	mcast_report_change(g, &before);
 }
 
+static unsigned sources_max(const uint8_t group[16])
+{
+	return addr_is_v4(group) ? CV_MCAST_SOURCES_MAX4 : CV_MCAST_SOURCES_MAX;
+}
+
 /* A source more or less in a list of mode; errors as Linux's ip_mc_source(). */
 static int member_source(struct engine *e, struct mcast_sock *ms, struct port *port, const struct cv_mreq *r,
 	const uint8_t group[16], enum mcast_mode mode, bool add)
@@ -306,7 +313,7 @@ static int member_source(struct engine *e, struct mcast_sock *ms, struct port *p
 		at++;
 	if (add ? at < m->n : at == m->n)
 		return -CV_EADDRNOTAVAIL;
-	if (add && m->n == MCAST_SOURCES_MAX)
+	if (add && m->n >= sources_max(group))
 		return -CV_ENOBUFS;
 	if (!add && m->n == 1 && mode == MCAST_MODE_INCLUDE) {
 		member_end(e, ms, m); /* nothing is left of it */
@@ -322,6 +329,58 @@ static int member_source(struct engine *e, struct mcast_sock *ms, struct port *p
 	return 0;
 }
 
+static int filter_source(struct engine *e, struct mcast_sock *ms, const uint8_t source[16])
+{
+	if (ms->filter == NULL) {
+		ms->filter = pool_get(&e->net->mcast_members);
+		if (ms->filter == NULL)
+			return -CV_ENOBUFS;
+		ms->filter->n = 0;
+	}
+	if (ms->filter->n == CV_MCAST_SOURCES_MAX)
+		return -CV_ENOBUFS;
+	memcpy(ms->filter->src[ms->filter->n++], source, 16);
+	return 0;
+}
+
+static void filter_forget(struct engine *e, struct mcast_sock *ms)
+{
+	if (ms->filter != NULL)
+		pool_put(&e->net->mcast_members, ms->filter);
+	ms->filter = NULL;
+}
+
+/* Another list and mode in the place of those before; to include nobody is to leave. Errors as Linux's ip_mc_msfilter() and
+ * ip6_mc_msfilter(), of which the latter wants the interface named. */
+static int filter_set(struct engine *e, struct mcast_sock *ms, struct port *port, const struct cv_mreq *r,
+	const uint8_t group[16])
+{
+	struct mcast_member *m = member_find(ms, port, group);
+	unsigned n = ms->filter != NULL ? ms->filter->n : 0;
+	struct mcast_filter before;
+
+	if (n != r->source[CV_MCAST_NUMBER_AT])
+		return -CV_EINVAL;
+	if (r->source[CV_MCAST_MODE_AT] == MCAST_MODE_INCLUDE && n == 0) {
+		if (m == NULL)
+			return -CV_EADDRNOTAVAIL;
+		member_end(e, ms, m);
+		return 0;
+	}
+	if (m == NULL || (r->ifindex == 0 && !addr_is_v4(group)))
+		return -CV_EINVAL;
+	if (n > sources_max(group))
+		return -CV_ENOBUFS;
+	mcast_group_filter(m->group, &before);
+	m->mode = r->source[CV_MCAST_MODE_AT];
+	m->named = n > 0;
+	m->n = (uint8_t)n;
+	if (n > 0)
+		memcpy(m->src, ms->filter->src, 16 * n);
+	mcast_report_change(m->group, &before);
+	return 0;
+}
+
 /* The port that a request means: a number, or (0) where packets to the group go. */
 static struct port *port_meant(struct engine *e, const struct cv_mreq *r)
 {
@@ -333,28 +392,20 @@ static struct port *port_meant(struct engine *e, const struct cv_mreq *r)
 	return ip_path_resolve(e, &path, r->group, src) == 0 ? path.port : NULL;
 }
 
-static int membership(
-	struct engine *e, struct mcast_sock **at, uint8_t family, enum cv_option opt, const struct cv_mreq *r)
+/* Link-local groups are told apart by their port. */
+static void group_on(uint8_t group[16], const struct cv_mreq *r, const struct port *port)
 {
-	struct mcast_sock *ms;
-	struct mcast_member *m;
-	struct port *port;
-	uint8_t group[16];
-	int ret;
-
-	if (family == CV_AF_INET && !addr_is_v4(r->group))
-		return -CV_EINVAL;
-	if (!addr_is_multicast(r->group)) /* IPv4 looks for the membership first, as Linux */
-		return opt == CV_OPT_MCAST_LEAVE && addr_is_v4(r->group) ? -CV_EADDRNOTAVAIL : -CV_EINVAL;
-	port = port_meant(e, r);
-	if (port == NULL)
-		return -CV_ENODEV;
-	ms = sock_get(e, at);
-	if (ms == NULL)
-		return -CV_ENOBUFS;
 	memcpy(group, r->group, 16);
 	if (addr_is_scoped(group))
 		addr_scope_set(group, port->ifindex);
+}
+
+static int request(struct engine *e, struct mcast_sock *ms, struct port *port, enum cv_option opt,
+	const struct cv_mreq *r, const uint8_t group[16])
+{
+	struct mcast_member *m;
+	int ret;
+
 	switch ((unsigned)opt) {
 	case CV_OPT_MCAST_JOIN:
 		return member_add(e, ms, port, group, MCAST_MODE_EXCLUDE);
@@ -373,9 +424,58 @@ static int membership(
 		return member_source(e, ms, port, r, group, MCAST_MODE_INCLUDE, false);
 	case CV_OPT_MCAST_BLOCK_SOURCE:
 		return member_source(e, ms, port, r, group, MCAST_MODE_EXCLUDE, true);
-	default: /* CV_OPT_MCAST_UNBLOCK_SOURCE */
+	case CV_OPT_MCAST_UNBLOCK_SOURCE:
 		return member_source(e, ms, port, r, group, MCAST_MODE_EXCLUDE, false);
+	default:
+		return filter_set(e, ms, port, r, group);
 	}
+}
+
+static int membership(
+	struct engine *e, struct mcast_sock *ms, uint8_t family, enum cv_option opt, const struct cv_mreq *r)
+{
+	struct port *port;
+	uint8_t group[16];
+
+	if (family == CV_AF_INET && !addr_is_v4(r->group))
+		return -CV_EINVAL;
+	if (!addr_is_multicast(r->group)) /* IPv4 looks for the membership first, as Linux */
+		return opt == CV_OPT_MCAST_LEAVE && addr_is_v4(r->group) ? -CV_EADDRNOTAVAIL : -CV_EINVAL;
+	if (opt == CV_OPT_MCAST_FILTER && r->source[CV_MCAST_MODE_AT] > MCAST_MODE_EXCLUDE)
+		return -CV_EINVAL;
+	port = port_meant(e, r);
+	if (port == NULL)
+		return -CV_ENODEV;
+	group_on(group, r, port);
+	return request(e, ms, port, opt, r, group);
+}
+
+static int filter_get(struct engine *e, const struct mcast_sock *ms, uint8_t family, void *value, uint32_t *len)
+{
+	struct cv_mcast_filter f;
+	const struct mcast_member *m = NULL;
+	struct cv_mreq r = {0};
+	struct port *port;
+	uint8_t group[16];
+
+	if (*len < sizeof(f) + 16 * CV_MCAST_SOURCES_MAX)
+		return -CV_EINVAL;
+	memcpy(&r, value, offsetof(struct cv_mreq, source));
+	if (!addr_is_multicast(r.group) || (family == CV_AF_INET && !addr_is_v4(r.group)))
+		return -CV_EINVAL;
+	port = port_meant(e, &r);
+	if (port == NULL)
+		return -CV_ENODEV;
+	group_on(group, &r, port);
+	if (ms != NULL)
+		m = member_find(ms, port, group);
+	if (m == NULL)
+		return -CV_EADDRNOTAVAIL;
+	f = (struct cv_mcast_filter){m->mode, m->n};
+	memcpy(value, &f, sizeof(f));
+	memcpy((uint8_t *)value + sizeof(f), m->src, 16u * m->n);
+	*len = (uint32_t)sizeof(f) + 16u * m->n;
+	return 0;
 }
 
 /* --- options ------------------------------------------------------------------------------------- */
@@ -428,7 +528,7 @@ static int setting_family(enum cv_option opt)
 
 static bool is_membership(enum cv_option opt)
 {
-	return opt >= CV_OPT_MCAST_JOIN && opt <= CV_OPT_MCAST_UNBLOCK_SOURCE;
+	return opt >= CV_OPT_MCAST_JOIN && opt <= CV_OPT_MCAST_FILTER;
 }
 
 int mcast_setopt(struct engine *e, struct mcast_sock **ms, uint8_t family, enum cv_option opt, const void *value,
@@ -437,27 +537,33 @@ int mcast_setopt(struct engine *e, struct mcast_sock **ms, uint8_t family, enum 
 	int of = setting_family(opt), v;
 	struct cv_mreq r = {0};
 
-	if (of < 0 && !is_membership(opt))
+	if ((of < 0 && !is_membership(opt)) || (of == 1 && family != CV_AF_INET6))
 		return -CV_ENOPROTOOPT;
 	if (len < (of < 0 ? sizeof(r) : sizeof(v)))
 		return -CV_EINVAL;
-	if (of < 0) {
-		memcpy(&r, value, sizeof(r));
-		return membership(e, ms, family, opt, &r);
-	}
-	if (of == 1 && family != CV_AF_INET6)
-		return -CV_ENOPROTOOPT;
 	if (sock_get(e, ms) == NULL)
 		return -CV_ENOBUFS;
+	if (of < 0) {
+		memcpy(&r, value, sizeof(r));
+		if (opt == CV_OPT_MCAST_FILTER_SOURCE)
+			return filter_source(e, *ms, r.source);
+		v = membership(e, *ms, family, opt, &r);
+		if (opt == CV_OPT_MCAST_FILTER)
+			filter_forget(e, *ms);
+		return v;
+	}
 	memcpy(&v, value, sizeof(v));
 	return setting(e, &(*ms)->of[of], opt, v);
 }
 
-int mcast_getopt(const struct mcast_sock *ms, uint8_t family, enum cv_option opt, void *value, uint32_t *len)
+int mcast_getopt(struct engine *e, const struct mcast_sock *ms, uint8_t family, enum cv_option opt, void *value,
+	uint32_t *len)
 {
 	int of = setting_family(opt), v;
 	const struct mcast_family *f = ms != NULL && of >= 0 ? &ms->of[of] : &defaults;
 
+	if (opt == CV_OPT_MCAST_FILTER)
+		return filter_get(e, ms, family, value, len);
 	if (of < 0 || (of == 1 && family != CV_AF_INET6))
 		return -CV_ENOPROTOOPT;
 	switch ((unsigned)opt) {
@@ -489,6 +595,7 @@ void mcast_sock_end(struct engine *e, struct mcast_sock **ms)
 		return;
 	list_for_each_safe(node, &(*ms)->members)
 		member_end(e, *ms, list_entry(node, struct mcast_member, node));
+	filter_forget(e, *ms);
 	pool_put(&e->net->mcast_socks, *ms);
 	*ms = NULL;
 }

@@ -20,7 +20,9 @@ struct mcast_sock; /* NULL: nothing but defaults */
  * struct mcast_sock is made when it is needed: mcast_sock_end() ends all memberships and frees it. */
 int mcast_setopt(struct engine *e, struct mcast_sock **ms, uint8_t family, enum cv_option opt, const void *value,
 	uint32_t len);
-int mcast_getopt(const struct mcast_sock *ms, uint8_t family, enum cv_option opt, void *value, uint32_t *len);
+/* CV_OPT_MCAST_FILTER: value holds what it is asked about (option.h). */
+int mcast_getopt(struct engine *e, const struct mcast_sock *ms, uint8_t family, enum cv_option opt, void *value,
+	uint32_t *len);
 void mcast_sock_end(struct engine *e, struct mcast_sock **ms);
 
 /* Whether a socket takes a datagram that came by port (pkt.port) from src to the group dst; to a broadcast address

@@ -8,8 +8,7 @@
 #include "stack/base/wheel.h"
 #include "stack/net/mcast.h"
 
-#define MCAST_SOURCES_MAX 10u  /* of a membership: Linux's igmp_max_msf */
-#define MCAST_FILTER_MAX 32u   /* of a group, all memberships together */
+#define MCAST_FILTER_MAX 64u   /* sources of a group, all memberships together: no less than of one */
 #define MCAST_MEMBERSHIPS 20u  /* of a socket: Linux's igmp_max_memberships */
 #define MCAST_GROUPS_MAX 4096u
 

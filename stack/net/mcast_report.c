@@ -66,6 +66,17 @@ static bool is_silent(const struct mcast_group *g)
 						 memcmp(g->addr + 4, "\0\0\0\0\0\0\0\0\0\0\0\1", 12) == 0);
 }
 
+/* What records may take of a message: no fragments are made of it. */
+static uint32_t room_of(const struct mcast_iface *mi)
+{
+	return mi->iface->port->mtu - 64u;
+}
+
+static uint32_t bytes_of(const struct mcast_iface *mi, const struct mcast_record *r)
+{
+	return 4 + (is_v4(mi) ? 4u : 16u) * (1u + r->n);
+}
+
 static void say(const struct mcast_iface *mi, const struct mcast_record *r, unsigned n)
 {
 	if (is_v4(mi))
@@ -115,6 +126,8 @@ static void say_change(struct mcast_group *g, const struct mcast_filter *was, co
 			r[n++] = (struct mcast_record){
 				MCAST_BLOCK, in ? lost : gained, g->addr, in ? less : more};
 	}
+	if (n == 2 && bytes_of(mi_of(g), &r[0]) + bytes_of(mi_of(g), &r[1]) > room_of(mi_of(g)))
+		say(mi_of(g), &r[--n], 1);
 	if (n > 0)
 		say(mi_of(g), r, n);
 }
@@ -238,7 +251,7 @@ static void group_timer(struct engine *e, struct timer *t)
 static void general_timer(struct engine *e, struct timer *t)
 {
 	struct mcast_iface *mi = cv_container_of(t, struct mcast_iface, answer);
-	uint32_t one = is_v4(mi) ? 4 : 16, room = mi->iface->port->mtu - 64u, used = 0;
+	uint32_t used = 0;
 	struct mcast_filter f[RECORDS_MAX];
 	struct mcast_record r[RECORDS_MAX];
 	unsigned n = 0;
@@ -250,7 +263,7 @@ static void general_timer(struct engine *e, struct timer *t)
 
 		if (is_silent(g) || !state_record(g, &f[n], &r[n]))
 			continue;
-		if (n == RECORDS_MAX - 1 || used + 4 + one * (1u + r[n].n) > room) {
+		if (n == RECORDS_MAX - 1 || used + bytes_of(mi, &r[n]) > room_of(mi)) {
 			say(mi, r, n);
 			f[0] = f[n];
 			r[0] = r[n];
@@ -259,7 +272,7 @@ static void general_timer(struct engine *e, struct timer *t)
 			n = 0;
 			used = 0;
 		}
-		used += 4 + one * (1u + r[n].n);
+		used += bytes_of(mi, &r[n]);
 		n++;
 	}
 	if (n > 0)

@@ -203,7 +203,7 @@ int udp_getopt(struct sock *sk, enum cv_option opt, void *value, uint32_t *len)
 	else
 		ret = int_option(us, opt, &v, false);
 	if (ret == -CV_ENOPROTOOPT)
-		return mcast_getopt(us->mcast, sk->family, opt, value, len);
+		return mcast_getopt(sk->engine, us->mcast, sk->family, opt, value, len);
 	if (ret != 0)
 		return ret;
 	if (*len > sizeof(v))

@@ -135,6 +135,7 @@ static int do_getopt(
 
 	if (cmd->arg == CV_OPT_NONE || cmd->arg >= CV_OPT_COUNT)
 		return -CV_EINVAL;
+	memcpy(value, cmd->value, sizeof(cmd->value)); /* what is asked about */
 	*len = sizeof(value);
 	r = sock_getopt(us->sk, (enum cv_option)cmd->arg, value, len);
 	if (r != 0) {

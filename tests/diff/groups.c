@@ -312,3 +312,315 @@ CASE(ipv6_mcast_join_group__and_sources)
 	g.gr_group.ss_family = AF_INET;
 	fails(SET6(fd, MCAST_JOIN_GROUP, g), EADDRNOTAVAIL);
 }
+
+/* --- the whole filter at once (RFC3678:4.1.3, 5.1.3) ------------------------------------------------- */
+
+#define MANY 70u
+
+static union {
+	struct ip_msfilter v4;
+	struct group_filter g;
+	uint8_t bytes[GROUP_FILTER_SIZE(MANY)];
+} filter;
+
+/* n sources from SOURCE on; returns the request's length. */
+static socklen_t filter4(uint32_t group, uint32_t mode, uint32_t n)
+{
+	memset(&filter, 0, sizeof(filter));
+	filter.v4.imsf_multiaddr = v4(group);
+	filter.v4.imsf_interface = diff_addr(0).sin_addr;
+	filter.v4.imsf_fmode = mode;
+	filter.v4.imsf_numsrc = n;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct in_addr a = v4(SOURCE + i);
+
+		memcpy(filter.bytes + IP_MSFILTER_SIZE(i), &a, sizeof(a));
+	}
+	return (socklen_t)IP_MSFILTER_SIZE(n);
+}
+
+static socklen_t filter_group(uint32_t group, uint32_t mode, uint32_t n)
+{
+	memset(&filter, 0, sizeof(filter));
+	filter.g.gf_interface = interface();
+	sockaddr4(&filter.g.gf_group, group);
+	filter.g.gf_fmode = mode;
+	filter.g.gf_numsrc = n;
+	for (uint32_t i = 0; i < n; i++) {
+		struct sockaddr_storage a;
+
+		sockaddr4(&a, SOURCE + i);
+		memcpy(filter.bytes + GROUP_FILTER_SIZE(i), &a, sizeof(a));
+	}
+	return (socklen_t)GROUP_FILTER_SIZE(n);
+}
+
+static int filter_set(int fd, int level, int name, socklen_t len)
+{
+	return setsockopt(fd, level, name, &filter, len);
+}
+
+/* Asks for as many as `room` sources; *len is what came back. */
+static int filter_get4(int fd, uint32_t room, socklen_t *len)
+{
+	*len = filter4(GROUP, 77, 0);
+	filter.v4.imsf_numsrc = room;
+	*len = (socklen_t)IP_MSFILTER_SIZE(room);
+	return getsockopt(fd, IPPROTO_IP, IP_MSFILTER, &filter, len);
+}
+
+static int filter_get_group(int fd, uint32_t room, socklen_t *len)
+{
+	*len = filter_group(GROUP, 77, 0);
+	filter.g.gf_numsrc = room;
+	*len = (socklen_t)GROUP_FILTER_SIZE(room);
+	return getsockopt(fd, IPPROTO_IP, MCAST_MSFILTER, &filter, len);
+}
+
+/* What IP_MSFILTER says of the membership. */
+static void filter4_is(int fd, uint32_t mode, uint32_t n)
+{
+	socklen_t len;
+
+	works(filter_get4(fd, MANY, &len));
+	is(filter.v4.imsf_fmode == mode && filter.v4.imsf_numsrc == n);
+	is(len == IP_MSFILTER_SIZE(n));
+	for (uint32_t i = 0; i < n; i++) {
+		const struct in_addr a = v4(SOURCE + i);
+
+		is(memcmp(filter.bytes + IP_MSFILTER_SIZE(i), &a, sizeof(a)) == 0);
+	}
+}
+
+CASE(ip_msfilter__replaces_all_sources_and_the_mode)
+{
+	int fd = diff_udp();
+	struct ip_mreq m = mreq(GROUP);
+	struct ip_mreq_source one = mreq_source(GROUP, SOURCE), last = mreq_source(GROUP, SOURCE + 2);
+
+	works(SET(fd, IP_ADD_MEMBERSHIP, m));
+	filter4_is(fd, MCAST_EXCLUDE, 0);
+	works(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, MCAST_EXCLUDE, 3)));
+	filter4_is(fd, MCAST_EXCLUDE, 3);
+	fails(SET(fd, IP_BLOCK_SOURCE, one), EADDRNOTAVAIL);
+	works(SET(fd, IP_UNBLOCK_SOURCE, last));
+	filter4_is(fd, MCAST_EXCLUDE, 2);
+	works(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, MCAST_INCLUDE, 1)));
+	filter4_is(fd, MCAST_INCLUDE, 1);
+	fails(SET(fd, IP_BLOCK_SOURCE, last), EINVAL);
+	works(SET(fd, IP_ADD_SOURCE_MEMBERSHIP, last));
+	works(SET(fd, IP_DROP_SOURCE_MEMBERSHIP, last));
+	works(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, MCAST_EXCLUDE, 0)));
+	filter4_is(fd, MCAST_EXCLUDE, 0);
+	works(SET(fd, IP_ADD_SOURCE_MEMBERSHIP, one)); /* no names: it may begin anew */
+	filter4_is(fd, MCAST_INCLUDE, 1);
+	/* To include nobody is to leave. */
+	works(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, MCAST_INCLUDE, 0)));
+	fails(SET(fd, IP_DROP_MEMBERSHIP, m), EADDRNOTAVAIL);
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, MCAST_INCLUDE, 0)), EADDRNOTAVAIL);
+}
+
+CASE(ip_msfilter__what_cannot_be__is_refused)
+{
+	int fd = diff_udp();
+	struct ip_mreq m = mreq(GROUP);
+	socklen_t len = filter4(GROUP, MCAST_EXCLUDE, 1);
+
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, len), EINVAL); /* no member */
+	works(SET(fd, IP_ADD_MEMBERSHIP, m));
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, len - 1), EINVAL);
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, (socklen_t)IP_MSFILTER_SIZE(0) - 1), EINVAL);
+	works(filter_set(fd, IPPROTO_IP, IP_MSFILTER, len + 1));
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(SOURCE, MCAST_EXCLUDE, 1)), EINVAL);
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, 2, 1)), EINVAL);
+	works(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, MCAST_EXCLUDE, 10)));
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, MCAST_EXCLUDE, 11)), ENOBUFS);
+	filter4_is(fd, MCAST_EXCLUDE, 10);
+	len = filter4(GROUP, MCAST_EXCLUDE, 1);
+	filter.v4.imsf_numsrc = 11;
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, len), ENOBUFS); /* before it looks at the length */
+	filter.v4.imsf_numsrc = 2;
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, len), EINVAL);
+	len = filter4(GROUP, MCAST_EXCLUDE, 1);
+	filter.v4.imsf_interface = v4(0xc0000201);
+	fails(filter_set(fd, IPPROTO_IP, IP_MSFILTER, len), ENODEV);
+}
+
+CASE(ip_msfilter__read__as_much_as_there_is_room)
+{
+	int fd = diff_udp();
+	struct ip_mreq m = mreq(GROUP);
+	socklen_t len;
+
+	fails(filter_get4(fd, 4, &len), EADDRNOTAVAIL);
+	works(SET(fd, IP_ADD_MEMBERSHIP, m));
+	works(filter_set(fd, IPPROTO_IP, IP_MSFILTER, filter4(GROUP, MCAST_EXCLUDE, 5)));
+	works(filter_get4(fd, 2, &len));
+	is(filter.v4.imsf_numsrc == 5 && len == IP_MSFILTER_SIZE(2));
+	is(filter.bytes[IP_MSFILTER_SIZE(2)] == 0); /* nothing behind it */
+	works(filter_get4(fd, 0, &len));
+	is(filter.v4.imsf_numsrc == 5 && len == IP_MSFILTER_SIZE(0));
+	len = filter4(SOURCE, 0, 0);
+	fails(getsockopt(fd, IPPROTO_IP, IP_MSFILTER, &filter, &len), EINVAL);
+	len = filter4(GROUP, 0, 0) - 1;
+	fails(getsockopt(fd, IPPROTO_IP, IP_MSFILTER, &filter, &len), EINVAL);
+	len = filter4(GROUP, 0, 0);
+	filter.v4.imsf_interface = v4(0xc0000201);
+	fails(getsockopt(fd, IPPROTO_IP, IP_MSFILTER, &filter, &len), ENODEV);
+}
+
+CASE(mcast_msfilter__as_ip_msfilter)
+{
+	int fd = diff_udp();
+	struct ip_mreq m = mreq(GROUP);
+	struct sockaddr_in in;
+	socklen_t len;
+
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, filter_group(GROUP, MCAST_EXCLUDE, 1)), EINVAL);
+	fails(filter_get_group(fd, 4, &len), EADDRNOTAVAIL);
+	works(SET(fd, IP_ADD_MEMBERSHIP, m));
+	works(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, filter_group(GROUP, MCAST_EXCLUDE, 10)));
+	filter4_is(fd, MCAST_EXCLUDE, 10);
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, filter_group(GROUP, MCAST_EXCLUDE, 11)), ENOBUFS);
+	works(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, filter_group(GROUP, MCAST_INCLUDE, 3)));
+	works(filter_get_group(fd, 2, &len));
+	is(filter.g.gf_fmode == MCAST_INCLUDE && filter.g.gf_numsrc == 3 && len == GROUP_FILTER_SIZE(2));
+	memcpy(&in, filter.bytes + GROUP_FILTER_SIZE(1), sizeof(in));
+	is(in.sin_family == AF_INET && in.sin_port == 0 && in.sin_addr.s_addr == htonl(SOURCE + 1));
+	works(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, filter_group(GROUP, MCAST_INCLUDE, 0)));
+	fails(SET(fd, IP_DROP_MEMBERSHIP, m), EADDRNOTAVAIL);
+}
+
+CASE(mcast_msfilter__what_cannot_be__is_refused)
+{
+	int fd = diff_udp();
+	struct group_req g = group_req(GROUP);
+	socklen_t len = filter_group(GROUP, MCAST_EXCLUDE, 2);
+
+	works(SET(fd, MCAST_JOIN_GROUP, g));
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, len - 1), EINVAL);
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, (socklen_t)GROUP_FILTER_SIZE(0) - 1), EINVAL);
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, filter_group(SOURCE, MCAST_EXCLUDE, 1)), EINVAL);
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, filter_group(GROUP, 5, 1)), EINVAL);
+	len = filter_group(GROUP, MCAST_EXCLUDE, 1);
+	filter.g.gf_group.ss_family = AF_INET6;
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, len), EADDRNOTAVAIL);
+	len = filter_group(GROUP, MCAST_EXCLUDE, 1);
+	filter.g.gf_slist[0].ss_family = AF_INET6;
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, len), EADDRNOTAVAIL);
+	len = filter_group(GROUP, MCAST_EXCLUDE, 1);
+	filter.g.gf_interface = 9999;
+	fails(filter_set(fd, IPPROTO_IP, MCAST_MSFILTER, len), ENODEV);
+	len = filter_group(GROUP, 0, 0);
+	filter.g.gf_interface = 9999;
+	fails(getsockopt(fd, IPPROTO_IP, MCAST_MSFILTER, &filter, &len), EADDRNOTAVAIL);
+	len = filter_group(GROUP, 0, 0);
+	filter.g.gf_interface = 0;
+	fails(getsockopt(fd, IPPROTO_IP, MCAST_MSFILTER, &filter, &len), EADDRNOTAVAIL);
+	len = filter_group(SOURCE, 0, 0);
+	fails(getsockopt(fd, IPPROTO_IP, MCAST_MSFILTER, &filter, &len), EINVAL);
+	len = filter_group(GROUP, 0, 0);
+	filter.g.gf_group.ss_family = AF_INET6;
+	fails(getsockopt(fd, IPPROTO_IP, MCAST_MSFILTER, &filter, &len), EINVAL);
+	len = filter_group(GROUP, 0, 0) - 1;
+	fails(getsockopt(fd, IPPROTO_IP, MCAST_MSFILTER, &filter, &len), EINVAL);
+}
+
+static socklen_t filter6(const struct ipv6_mreq *m, uint32_t mode, uint32_t n)
+{
+	memset(&filter, 0, sizeof(filter));
+	filter.g.gf_interface = m->ipv6mr_interface;
+	sockaddr6(&filter.g.gf_group, &m->ipv6mr_multiaddr);
+	filter.g.gf_fmode = mode;
+	filter.g.gf_numsrc = n;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct in6_addr from = {.s6_addr = {0xfd, 1, [15] = (uint8_t)(i + 1)}};
+		struct sockaddr_storage a;
+
+		sockaddr6(&a, &from);
+		memcpy(filter.bytes + GROUP_FILTER_SIZE(i), &a, sizeof(a));
+	}
+	return (socklen_t)GROUP_FILTER_SIZE(n);
+}
+
+static void filter6_is(int fd, const struct ipv6_mreq *m, uint32_t mode, uint32_t n)
+{
+	socklen_t len = filter6(m, 77, 0);
+
+	filter.g.gf_numsrc = MANY;
+	len = sizeof(filter);
+	works(getsockopt(fd, IPPROTO_IPV6, MCAST_MSFILTER, &filter, &len));
+	is(filter.g.gf_fmode == mode && filter.g.gf_numsrc == n && len == GROUP_FILTER_SIZE(n));
+	for (uint32_t i = 0; i < n; i++) {
+		struct sockaddr_in6 in6;
+
+		memcpy(&in6, filter.bytes + GROUP_FILTER_SIZE(i), sizeof(in6));
+		is(in6.sin6_family == AF_INET6 && in6.sin6_addr.s6_addr[15] == i + 1 && in6.sin6_scope_id == 0);
+	}
+}
+
+CASE(ipv6_msfilter__replaces_all_sources_and_the_mode)
+{
+	int fd = udp6();
+	struct ipv6_mreq m = mreq6(0xff, interface());
+
+	fails(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, MCAST_EXCLUDE, 1)), EINVAL);
+	works(SET6(fd, IPV6_JOIN_GROUP, m));
+	filter6_is(fd, &m, MCAST_EXCLUDE, 0);
+	works(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, MCAST_INCLUDE, 64)));
+	filter6_is(fd, &m, MCAST_INCLUDE, 64);
+	fails(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, MCAST_INCLUDE, 65)), ENOBUFS);
+	works(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, MCAST_EXCLUDE, 2)));
+	filter6_is(fd, &m, MCAST_EXCLUDE, 2);
+	works(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, MCAST_INCLUDE, 0)));
+	fails(SET6(fd, IPV6_LEAVE_GROUP, m), EADDRNOTAVAIL);
+	fails(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, MCAST_INCLUDE, 0)), EADDRNOTAVAIL);
+}
+
+CASE(ipv6_block_source__more_than_64__enobufs)
+{
+	int fd = udp6();
+	struct ipv6_mreq m = mreq6(0xff, interface());
+	struct group_source_req s = {.gsr_interface = m.ipv6mr_interface};
+	struct in6_addr from = {.s6_addr = {0xfd, 1}};
+
+	works(SET6(fd, IPV6_JOIN_GROUP, m));
+	sockaddr6(&s.gsr_group, &m.ipv6mr_multiaddr);
+	for (unsigned i = 0; i < 65; i++) {
+		from.s6_addr[15] = (uint8_t)(i + 1);
+		sockaddr6(&s.gsr_source, &from);
+		if (i < 64)
+			works(SET6(fd, MCAST_BLOCK_SOURCE, s));
+		else
+			fails(SET6(fd, MCAST_BLOCK_SOURCE, s), ENOBUFS);
+	}
+}
+
+CASE(ipv6_msfilter__what_cannot_be__is_refused)
+{
+	int fd = udp6();
+	struct ipv6_mreq m = mreq6(0xff, interface()), unicast = mreq6(0xfd, interface()), nowhere = mreq6(0xff, 9999);
+	struct ipv6_mreq none = mreq6(0xff, 0);
+	socklen_t len;
+
+	works(SET6(fd, IPV6_JOIN_GROUP, m));
+	fails(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, MCAST_EXCLUDE, 2) - 1), EINVAL);
+	fails(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, MCAST_EXCLUDE, 0) - 1), EINVAL);
+	fails(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&unicast, MCAST_EXCLUDE, 1)), EINVAL);
+	fails(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&m, 2, 1)), EINVAL);
+	fails(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, filter6(&nowhere, MCAST_EXCLUDE, 1)), ENODEV);
+	len = filter6(&nowhere, 0, 0);
+	fails(getsockopt(fd, IPPROTO_IPV6, MCAST_MSFILTER, &filter, &len), EADDRNOTAVAIL);
+	len = filter6(&none, 0, 0);
+	fails(getsockopt(fd, IPPROTO_IPV6, MCAST_MSFILTER, &filter, &len), EADDRNOTAVAIL);
+	len = filter6(&unicast, 0, 0);
+	fails(getsockopt(fd, IPPROTO_IPV6, MCAST_MSFILTER, &filter, &len), EINVAL);
+	len = filter6(&m, 0, 0) - 1;
+	fails(getsockopt(fd, IPPROTO_IPV6, MCAST_MSFILTER, &filter, &len), EINVAL);
+	len = filter6(&m, MCAST_EXCLUDE, 1);
+	filter.g.gf_group.ss_family = AF_INET;
+	works(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, len)); /* families are not looked at */
+	len = filter6(&m, MCAST_EXCLUDE, 2);
+	filter.g.gf_slist[0].ss_family = AF_INET;
+	works(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, len));
+}

@@ -194,6 +194,109 @@ static void sources__are_told_as_they_change(void **state)
 	}
 }
 
+/* The whole filter at once: n sources from `first` on. */
+static int filter_set(struct world *w, struct mcast_sock **ms, bool v6, enum mcast_mode mode, unsigned first, unsigned n)
+{
+	struct cv_mreq r = {.ifindex = 1, .source = {[CV_MCAST_MODE_AT] = mode, [CV_MCAST_NUMBER_AT] = (uint8_t)n}};
+	uint8_t family = v6 ? CV_AF_INET6 : CV_AF_INET;
+	char text[32];
+	int ret;
+
+	memcpy(r.group, at(groups[v6], 0).addr, 16);
+	for (unsigned i = 0; i < n; i++) {
+		struct cv_mreq one = {0};
+
+		snprintf(text, sizeof(text), v6 ? "2001:db8::%u" : "10.0.0.%u", first + i);
+		memcpy(one.source, at(text, 0).addr, 16);
+		assert_int_equal(
+			mcast_setopt(w->host[0].e, ms, family, CV_OPT_MCAST_FILTER_SOURCE, &one, sizeof(one)), 0);
+	}
+	ret = mcast_setopt(w->host[0].e, ms, family, CV_OPT_MCAST_FILTER, &r, sizeof(r));
+	wire_wait(w, 0);
+	return ret;
+}
+
+static void settle(struct world *w)
+{
+	wire_wait(w, 5 * SECOND);
+	wire_forget(w);
+}
+
+static void filter__set_whole__is_told_as_what_changes(void **state)
+{
+	(void)state;
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct world *w = mcast_new(13, v6);
+		struct mcast_sock *ms = NULL;
+		uint8_t value[1280];
+		uint32_t len = sizeof(value);
+		struct cv_mreq ask = {.ifindex = 1};
+		struct cv_mcast_filter got;
+
+		assert_int_equal(filter_set(w, &ms, v6, MCAST_MODE_EXCLUDE, 1, 2), -CV_EINVAL); /* no member */
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, groups[v6], NULL, 0), 0);
+		settle(w);
+		assert_int_equal(filter_set(w, &ms, v6, MCAST_MODE_EXCLUDE, 1, 3), 0);
+		expect_record(w, 0, v6, BLOCK, 3);
+		settle(w);
+		assert_int_equal(filter_set(w, &ms, v6, MCAST_MODE_EXCLUDE, 2, 3), 0); /* one goes, one comes */
+		expect_record(w, 0, v6, ALLOW, 1);
+		settle(w);
+		assert_int_equal(filter_set(w, &ms, v6, MCAST_MODE_INCLUDE, 7, 4), 0);
+		expect_record(w, 0, v6, TO_IN, 4);
+		settle(w);
+		memcpy(ask.group, at(groups[v6], 0).addr, 16);
+		memcpy(value, &ask, sizeof(ask));
+		assert_int_equal(mcast_getopt(w->host[0].e, ms, v6 ? CV_AF_INET6 : CV_AF_INET, CV_OPT_MCAST_FILTER, value,
+					 &len),
+			0);
+		memcpy(&got, value, sizeof(got));
+		assert_int_equal(got.mode, MCAST_MODE_INCLUDE);
+		assert_int_equal(got.n, 4);
+		assert_int_equal(len, sizeof(got) + 4 * 16);
+		assert_memory_equal(value + sizeof(got), at(v6 ? "2001:db8::7" : "10.0.0.7", 0).addr, 16);
+		/* Somebody else's sources between ours: nothing is set. */
+		assert_int_equal(mcast_setopt(w->host[0].e, &ms, v6 ? CV_AF_INET6 : CV_AF_INET, CV_OPT_MCAST_FILTER_SOURCE,
+					 &ask, sizeof(ask)),
+			0);
+		assert_int_equal(filter_set(w, &ms, v6, MCAST_MODE_INCLUDE, 1, 2), -CV_EINVAL);
+		assert_null(record(w, 5 * SECOND, v6, groups[v6]));
+		assert_int_equal(filter_set(w, &ms, v6, MCAST_MODE_INCLUDE, 0, 0), 0); /* nobody: it leaves */
+		expect_record(w, 0, v6, BLOCK, 4);
+		settle(w);
+		assert_int_equal(filter_set(w, &ms, v6, MCAST_MODE_INCLUDE, 0, 0), -CV_EADDRNOTAVAIL);
+		mcast_sock_end(w->host[0].e, &ms);
+		wire_wait(w, 5 * SECOND);
+		assert_int_equal(w->host[0].e->net->mcast_members.used, 0);
+		world_free(w);
+	}
+}
+
+/* As many sources as can be, all others than before: two records, which do not fit one message of this link. */
+static void filter__all_sources_change__each_record_fits_the_link(void **state)
+{
+	struct world *w = mcast_new(14, true);
+	struct mcast_sock *ms = NULL;
+	const uint8_t *r;
+
+	(void)state;
+	assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, groups[1], NULL, 0), 0);
+	assert_int_equal(filter_set(w, &ms, true, MCAST_MODE_INCLUDE, 100, 64), 0);
+	settle(w);
+	assert_int_equal(filter_set(w, &ms, true, MCAST_MODE_INCLUDE, 200, 64), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		r = record(w, 0, true, groups[1]);
+		assert_non_null(r);
+		assert_int_equal(r[3], 64);
+		assert_int_equal(r[0], i == 0 ? BLOCK : ALLOW);
+		assert_int_equal((r - 8)[7], 1); /* alone in its message */
+	}
+	settle(w);
+	assert_int_equal(filter_set(w, &ms, true, MCAST_MODE_INCLUDE, 300, 64), 0);
+	mcast_sock_end(w->host[0].e, &ms);
+	world_free(w);
+}
+
 static void query__is_answered_within_its_time(void **state)
 {
 	(void)state;
@@ -399,7 +502,7 @@ static void requests__fail_as_on_linux(void **state)
 		assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN_SOURCE, g, s, 0), -CV_EINVAL);
 		assert_int_equal(request(w, &ms, CV_OPT_MCAST_UNBLOCK_SOURCE, g, others[v6], 0), -CV_EADDRNOTAVAIL);
 		assert_int_equal(request(w, &ms, CV_OPT_MCAST_UNBLOCK_SOURCE, g, s, 0), 0);
-		for (unsigned i = 0; i < 10; i++) {
+		for (unsigned i = 0; i < (v6 ? 64 : 10); i++) { /* mld_max_msf, igmp_max_msf */
 			snprintf(text, sizeof(text), v6 ? "2001:db8::%u" : "10.0.0.%u", 20 + i);
 			assert_int_equal(request(w, &ms, CV_OPT_MCAST_BLOCK_SOURCE, g, text, 0), 0);
 		}
@@ -437,7 +540,7 @@ static void settings__are_kept_and_checked(void **state)
 		int v = -2;
 		uint32_t len = sizeof(v);
 
-		assert_int_equal(mcast_getopt(ms, CV_AF_INET6, table[i].opt, &v, &len), 0);
+		assert_int_equal(mcast_getopt(e, ms, CV_AF_INET6, table[i].opt, &v, &len), 0);
 		assert_int_equal(v, table[i].before);
 		v = table[i].value;
 		assert_int_equal(mcast_setopt(e, &ms, CV_AF_INET6, table[i].opt, &v, sizeof(v)), table[i].ret);
@@ -511,6 +614,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(join_and_leave__are_told_twice),
 		cmocka_unit_test(sources__are_told_as_they_change),
+		cmocka_unit_test(filter__set_whole__is_told_as_what_changes),
+		cmocka_unit_test(filter__all_sources_change__each_record_fits_the_link),
 		cmocka_unit_test(query__is_answered_within_its_time),
 		cmocka_unit_test(old_querier__is_answered_in_its_words),
 		cmocka_unit_test(oldest_querier__hears_no_leave),
