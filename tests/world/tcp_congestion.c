@@ -208,30 +208,41 @@ static void long_fat_path__one_cubic_flow_and_its_own_losses__fills_it(void **st
 
 /* --- what a rate of loss makes of a window ------------------------------------------------------------- */
 
-/* Every nth packet is lost on a path that holds back nothing: the average window in segments, in so many losses after
- * ten others. Slow start ends where the window is expected. */
-static double average_window(const char *algorithm, uint64_t rtt, uint32_t nth, unsigned losses, double expected)
+/* Average windows in segments: what arrived in a round trip, and what cwnd allowed. */
+struct windows {
+	double used, allowed;
+};
+
+/* Every nth packet is lost on a path that holds back nothing: the average in so many losses after ten others. Where slow
+ * start ends matters for large windows: a cycle without a loss of CUBIC's ends a segment or two above its plateau, so
+ * a hundred losses later its window is about where it began. Between them is fast convergence (RFC9438:4.7), which the
+ * tables do not know: a cycle that ends a hair below the plateau puts the next one 15 % lower. Begun at 85 % of what is
+ * expected, the second cycle is the one that ends below its plateau, and what it leaves is near the tables' point. */
+static struct windows average_windows(const char *algorithm, uint64_t rtt, uint32_t nth, unsigned losses, double expected)
 {
 	struct path p = path_over(&(struct world_link){.delay_ns = rtt / 2, .drop_nth = nth}, 1500);
 	struct flow *f = flow_open(&p, algorithm);
-	uint64_t from, since;
+	uint64_t from, since, cwnd = 0, steps = 0;
 
-	tcp_of(f->out)->ssthresh = (uint32_t)(expected * MSS);
+	tcp_of(f->out)->ssthresh = (uint32_t)(0.85 * expected * MSS);
 	while (p.w->wire[1].large < 10ull * nth)
 		path_run(&p, STEP);
 	from = f->got;
 	since = p.w->now_ns;
-	while (p.w->wire[1].large < (10ull + losses) * nth)
+	for (; p.w->wire[1].large < (10ull + losses) * nth; steps++) {
 		path_run(&p, STEP);
+		cwnd += tcp_of(f->out)->cwnd;
+	}
 	from = f->got - from;
 	since = p.w->now_ns - since;
 	path_end(&p);
-	return (double)from / MSS * (double)rtt / (double)since;
+	return (struct windows){(double)from / MSS * (double)rtt / (double)since, (double)cwnd / MSS / (double)steps};
 }
 
 /* RFC9438:5.1, tables 1 and 2: average windows of a flow of which one packet in so many is lost. Reno's are 1.2 sqrt(n). The
- * formulas know no recovery, a round trip without growth: of eight, with a window of twelve. CONGESTION=all: also those
- * that take millions of packets. */
+ * formulas know no recovery, a round trip without growth: of eight, with a window of twelve. Pacing, which windows
+ * of 100 have, takes nothing: what cwnd allows is sent. CONGESTION=all: also those that take millions of
+ * packets. */
 static void steady_loss__average_windows__as_in_the_tables(void **state)
 {
 	static const struct {
@@ -247,7 +258,7 @@ static void steady_loss__average_windows__as_in_the_tables(void **state)
 		{"cubic", 100 * MS, 100, 12, 0.3, true},
 		{"cubic", 100 * MS, 1000, 38, 0.1, true},
 		{"cubic", 100 * MS, 10000, 187, 0.1, true},
-		{"cubic", 100 * MS, 100000, 1054, 0.15, false}, /* paced, as here: 933; else 1,043 */
+		{"cubic", 100 * MS, 100000, 1054, 0.1, false},
 		{"cubic", 10 * MS, 1000, 38, 0.1, true},
 		{"cubic", 10 * MS, 10000, 120, 0.1, true},
 		{"cubic", 10 * MS, 100000, 379, 0.1, false},
@@ -255,16 +266,18 @@ static void steady_loss__average_windows__as_in_the_tables(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		double window, wanted = rows[i].window;
+		struct windows window;
+		double wanted = rows[i].window;
 		bool right;
 
 		if (!rows[i].always && getenv("CONGESTION") == NULL)
 			continue;
-		window = average_window(rows[i].algorithm, rows[i].rtt, rows[i].nth, 20, wanted);
-		right = window > wanted * (1 - rows[i].within) && window < wanted * (1 + rows[i].within);
+		window = average_windows(rows[i].algorithm, rows[i].rtt, rows[i].nth, 20, wanted);
+		right = window.used > wanted * (1 - rows[i].within) && window.used < wanted * (1 + rows[i].within) &&
+			(wanted < 100 || window.used > window.allowed * 0.98);
 		if (!right || getenv("CONGESTION_STORY") != NULL)
-			print_message("%s, %llu ms, one of %u lost: %.1f segments for %.0f\n", rows[i].algorithm,
-				(unsigned long long)(rows[i].rtt / MS), rows[i].nth, window, wanted);
+			print_message("%s, %llu ms, one of %u lost: %.1f segments of %.1f, for %.0f\n", rows[i].algorithm,
+				(unsigned long long)(rows[i].rtt / MS), rows[i].nth, window.used, window.allowed, wanted);
 		assert_true(right);
 	}
 }
