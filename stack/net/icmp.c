@@ -28,7 +28,7 @@ static void echo_reply(struct engine *e, struct rte_mbuf *m)
 	}
 	path.may_fragment = path.no_df = true;
 	e->counters.icmp_echo_in++;
-	ip_output(e, &path, m, proto, tos, IP_TTL_DEFAULT, src, dst, ICMP_CKSUM_OFF);
+	ip_output(e, &path, m, proto, tos, ip_hops(&path, dst), src, dst, ICMP_CKSUM_OFF);
 }
 
 static bool header_here(struct engine *e, struct rte_mbuf *m)

@@ -351,7 +351,7 @@ void icmp_error_send(
 		return;
 	path.no_df = true;
 	e->counters.icmp_errors_out++;
-	ip_output(e, &path, out, proto, 0, IP_TTL_DEFAULT, src, p->src.addr, ICMP_CKSUM_OFF);
+	ip_output(e, &path, out, proto, 0, ip_hops(&path, p->src.addr), src, p->src.addr, ICMP_CKSUM_OFF);
 }
 
 void icmp_send_port_unreachable(struct engine *e, struct rte_mbuf *m)

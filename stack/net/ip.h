@@ -45,6 +45,10 @@ struct ip_path {
 	struct neigh *neigh; /* NULL: everybody, or a group */
 };
 
+/* The TTL or hop limit of a packet to dst whose sender wishes none: 64, or what routers of the path's port say for IPv6
+ * (RFC4861:6.3.4). Of a path that is not resolved it is 64. */
+uint8_t ip_hops(const struct ip_path *path, const uint8_t dst[16]);
+
 /* Now, as struct ip_path's progress has it: about milliseconds. */
 #define IP_PROGRESS_SHIFT 20
 static inline uint32_t ip_progress_now(const struct engine *e)

@@ -198,7 +198,7 @@ static int iface_add(struct engine *e, struct port *port)
 		return -CV_ENOBUFS;
 	net->ifaces_n++;
 	*i = (struct iface){
-		.port = port, .engine = e, .reachable_ns = REACHABLE_NS, .retrans_ns = RETRANS_NS};
+		.port = port, .engine = e, .reachable_ns = REACHABLE_NS, .retrans_ns = RETRANS_NS, .hops = IP_TTL_DEFAULT};
 	ra_iface_init(i);
 	mcast_report_init(&i->mcast[0], i);
 	mcast_report_init(&i->mcast[1], i);

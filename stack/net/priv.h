@@ -95,6 +95,7 @@ struct iface {
 	uint64_t reachable_ns, retrans_ns; /* RFC4861:6.3.2 */
 	uint32_t base_reachable_ms;        /* that reachable_ns was drawn from */
 	uint16_t mtu6;                     /* 0: the port's */
+	uint8_t hops;                      /* of packets whose sender says nothing of it */
 	struct timer solicit;              /* of routers (RFC4861:6.3.7, RFC7559) */
 	uint64_t solicit_ns;               /* until the next one */
 	struct mcast_iface mcast[2];       /* IPv4's groups, IPv6's */

@@ -218,11 +218,13 @@ static void prefix_heard(struct engine *e, struct port *port, const uint8_t *o)
 		slaac_prefix(e, port, prefix, preferred_s, valid_s);
 }
 
-/* Times and sizes (RFC4861:6.3.4); 0: the router does not say. */
+/* Hop limit, times and sizes (RFC4861:6.3.4); 0: the router does not say. */
 static void parameters_heard(struct engine *e, struct iface *i, const uint8_t *h, const struct nd_options *o)
 {
 	uint32_t reachable_ms = be32(h + 8), retrans_ms = be32(h + 12);
 
+	if (h[4] != 0) /* any, as Linux (accept_ra_min_hop_limit=1) */
+		i->hops = h[4];
 	if (reachable_ms != 0 && reachable_ms <= REACHABLE_MS_MOST && reachable_ms != i->base_reachable_ms) {
 		i->base_reachable_ms = reachable_ms; /* half to one and a half times as long: 6.3.2 */
 		i->reachable_ns = reachable_ms * MS_NS / 2 +

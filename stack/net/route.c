@@ -395,6 +395,11 @@ static uint16_t mtu_of(const struct route *r, const uint8_t dst[16])
 	return !addr_is_v4(dst) && six != 0 && six < mtu ? six : mtu;
 }
 
+uint8_t ip_hops(const struct ip_path *path, const uint8_t dst[16])
+{
+	return path->port == NULL || addr_is_v4(dst) ? IP_TTL_DEFAULT : path->port->iface->hops;
+}
+
 static int resolve_local(
 	struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16])
 {

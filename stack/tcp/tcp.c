@@ -120,7 +120,7 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	tp->sk.sndbuf = TCP_SNDBUF_LEAST;
 	tp->state = TCP_CLOSED;
 	tp->cc = tcp_cc_default(&e->tcp->config);
-	tp->ttl = IP_TTL_DEFAULT;
+	tp->ttl = family == CV_AF_INET6 ? 0 : IP_TTL_DEFAULT;
 	tp->keep_idle_s = (uint16_t)e->tcp->config.keepalive_time;
 	tp->keep_intvl_s = (uint16_t)e->tcp->config.keepalive_intvl;
 	tp->keep_cnt = (uint8_t)e->tcp->config.keepalive_probes;

@@ -169,7 +169,7 @@ struct tcp_sock {
 	uint32_t retrans_start_ms; /* first retransmission of what is unacknowledged; 0 none */
 	uint8_t backoff, probes, probes_out /* since the peer last answered */, keep_probes;
 	uint8_t soft_error;
-	uint8_t tos, ttl;
+	uint8_t tos, ttl; /* ttl 0: as the path has it (IPv6 sockets) */
 	uint8_t reo_mult; /* RACK's window for reordering, less 1: RFC8985:6.2 step 4; */
 	struct ip_path path;
 	uint32_t segs_in, segs_out, data_segs_in, data_segs_out;

@@ -71,7 +71,7 @@ static int set_ip(struct tcp_sock *tp, enum cv_option opt, int v)
 	case CV_OPT_UNICAST_HOPS:
 		if (v == 0 || v < -1 || v > 255)
 			return -CV_EINVAL;
-		tp->ttl = v < 0 ? IP_TTL_DEFAULT : (uint8_t)v;
+		tp->ttl = (uint8_t)(v >= 0 ? v : tp->sk.family == CV_AF_INET6 ? 0 : IP_TTL_DEFAULT);
 		return 0;
 	case CV_OPT_MTU_DISCOVER:
 		if (v < 0 || v > 5)
@@ -301,8 +301,10 @@ static int get_socket(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		*v = tp->tos;
 		return 0;
 	case CV_OPT_TTL:
+		*v = tp->ttl != 0 ? tp->ttl : IP_TTL_DEFAULT;
+		return 0;
 	case CV_OPT_UNICAST_HOPS:
-		*v = tp->ttl;
+		*v = tp->ttl != 0 ? tp->ttl : ip_hops(&tp->path, tp->sk.peer.addr);
 		return 0;
 	case CV_OPT_MTU_DISCOVER:
 		*v = tp->mtu_discover;

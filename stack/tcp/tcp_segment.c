@@ -256,8 +256,8 @@ static int emit(struct tcp_sock *tp, const struct wire_tcp *h, uint32_t len)
 	}
 	if (cv_unlikely(tp->ecn_ok) && !(h->flags & TCP_SYN))
 		tos |= tcp_ecn_codepoint(tp, h->seq, len);
-	return ip_output(e, &tp->path, m, IPPROTO_TCP, tos, tp->ttl, tp->sk.local.addr,
-		tp->sk.peer.addr, CKSUM_OFF);
+	return ip_output(e, &tp->path, m, IPPROTO_TCP, tos, tp->ttl != 0 ? tp->ttl : ip_hops(&tp->path, tp->sk.peer.addr),
+		tp->sk.local.addr, tp->sk.peer.addr, CKSUM_OFF);
 }
 
 /* [lo, hi) goes for the first time: with what went before in this turn, if nothing came between. */
@@ -425,7 +425,7 @@ void tcp_path_send(struct engine *e, const struct ip_path *path, const struct cv
 	}
 	wire_tcp_emit(h, (uint8_t *)at);
 	e->counters.tcp_out++;
-	ip_output(e, path, m, IPPROTO_TCP, tos, ttl, from->addr, to->addr, CKSUM_OFF);
+	ip_output(e, path, m, IPPROTO_TCP, tos, ttl != 0 ? ttl : ip_hops(path, to->addr), from->addr, to->addr, CKSUM_OFF);
 }
 
 void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct cv_endpoint *to,
@@ -435,7 +435,7 @@ void tcp_raw_send(struct engine *e, const struct cv_endpoint *from, const struct
 	struct ip_path path = {0};
 
 	if (ip_path_resolve(e, &path, to->addr, src.addr) == 0)
-		tcp_path_send(e, &path, &src, to, h, 0, IP_TTL_DEFAULT);
+		tcp_path_send(e, &path, &src, to, h, 0, 0);
 }
 
 void tcp_rst_reply(struct engine *e, const struct pkt *p, const struct tcp_seg *s)

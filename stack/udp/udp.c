@@ -140,7 +140,8 @@ int udp_open(struct engine *e, uint8_t family, struct sock **out)
 	list_init(&us->port_node);
 	list_init(&us->corked);
 	pktq_init(&us->errors);
-	us->ttl = us->hops = IP_TTL_DEFAULT;
+	us->ttl = IP_TTL_DEFAULT;
+	us->hops = -1;
 	us->mtu_discover = us->mtu_discover6 = PMTUDISC_WANT;
 	*out = &us->sk;
 	return 0;

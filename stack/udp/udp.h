@@ -57,10 +57,11 @@ struct udp_sock {
 	struct udp_path peer;  /* while there is one */
 	uint32_t flags;        /* enum udp_flag */
 	uint32_t drops;        /* datagrams that found the receive queue full */
-	uint8_t tos, tclass, ttl, hops;
+	uint8_t tos, tclass, ttl;
 	uint8_t mtu_discover, mtu_discover6; /* Linux's IP_PMTUDISC_* */
 	uint16_t segment;                    /* UDP_SEGMENT */
 	uint16_t device;                     /* SO_BINDTODEVICE: ifindex, 0: any */
+	int16_t hops;                        /* IPV6_UNICAST_HOPS; -1: as the path has it */
 	struct mcast_sock *mcast;            /* NULL: no memberships, no settings */
 	/* Where the last datagram to an address of its own went: servers often send there again. */
 	struct {

@@ -83,6 +83,16 @@ static int mtu_option(struct udp_sock *us, int *value, bool set)
 	return 0;
 }
 
+static int hops_option(struct udp_sock *us, int *value, bool set)
+{
+	if (set && (*value < -1 || *value > 255))
+		return -CV_EINVAL;
+	if (set)
+		us->hops = (int16_t)*value;
+	*value = us->hops < 0 ? ip_hops(&us->peer.path, us->sk.peer.addr) : us->hops;
+	return 0;
+}
+
 static int segment_option(struct udp_sock *us, int *value, bool set)
 {
 	if (set && (*value < 0 || *value > UINT16_MAX))
@@ -117,7 +127,7 @@ static int int_option(struct udp_sock *us, enum cv_option opt, int *value, bool 
 	case CV_OPT_TTL:
 		return byte_option(&us->ttl, 1, IP_TTL_DEFAULT, value, set);
 	case CV_OPT_UNICAST_HOPS:
-		return byte_option(&us->hops, 0, IP_TTL_DEFAULT, value, set);
+		return hops_option(us, value, set);
 	case CV_OPT_MTU_DISCOVER:
 		return discover_option(&us->mtu_discover, value, set);
 	case CV_OPT_MTU_DISCOVER6:

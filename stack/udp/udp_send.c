@@ -101,6 +101,23 @@ static int group_path(struct udp_sock *us, struct udp_how *how, const struct cv_
 	return ret;
 }
 
+/* The way to one host. */
+static int host_path(struct udp_sock *us, const struct txbuf *b, struct udp_how *how, uint16_t ifindex)
+{
+	bool any_hops = us->hops < 0 && !(b->with != NULL && (b->with->what & CV_WITH_TTL));
+	int ret;
+
+	if (b->has_peer || (b->with != NULL && (b->with->what & (CV_WITH_SOURCE | CV_WITH_IFINDEX)))) {
+		ret = path_find(us, how, ifindex);
+	} else {
+		how->by = &us->peer;
+		ret = ip_path_resolve_via(us->sk.engine, &us->peer.path, how->to.addr, how->src, ifindex);
+	}
+	if (ret == 0 && any_hops && !addr_is_v4(how->to.addr))
+		how->ttl = ip_hops(&how->by->path, how->to.addr);
+	return ret;
+}
+
 static int how_path(struct udp_sock *us, const struct txbuf *b, struct udp_how *how)
 {
 	uint16_t ifindex = us->device;
@@ -113,10 +130,7 @@ static int how_path(struct udp_sock *us, const struct txbuf *b, struct udp_how *
 		return ret;
 	if (cv_unlikely(addr_is_multicast(how->to.addr)))
 		return group_path(us, how, b->with, ifindex);
-	if (b->has_peer || (b->with != NULL && (b->with->what & (CV_WITH_SOURCE | CV_WITH_IFINDEX))))
-		return path_find(us, how, ifindex);
-	how->by = &us->peer;
-	return ip_path_resolve_via(us->sk.engine, &us->peer.path, how->to.addr, how->src, ifindex);
+	return host_path(us, b, how, ifindex);
 }
 
 /* Where b goes, from which address, and with what in its headers. */
@@ -141,7 +155,7 @@ static int how_make(struct udp_sock *us, const struct txbuf *b, struct udp_how *
 		return ret;
 	v4 = addr_is_v4(how->to.addr);
 	how->tos = v4 ? us->tos : us->tclass;
-	how->ttl = v4 ? us->ttl : us->hops;
+	how->ttl = v4 ? us->ttl : (uint8_t)us->hops;
 	how->segment = us->segment;
 	return how_path(us, b, how);
 }

@@ -156,7 +156,7 @@ struct ra {
 	const char *prefix;
 	uint8_t flags; /* of the prefix: 0x80 on-link, 0x40 autonomous */
 	uint32_t valid, preferred, mtu;
-	uint8_t hops;
+	uint8_t hops, cur_hops; /* of the advertisement itself; that it wants */
 };
 
 static void put32(uint8_t *to, uint32_t v)
@@ -167,7 +167,7 @@ static void put32(uint8_t *to, uint32_t v)
 
 static void advertise(struct world *w, const char *from, const uint8_t *mac, struct ra ra)
 {
-	uint8_t msg[80] = {134, 0, 0, 0, 64};
+	uint8_t msg[80] = {134, 0, 0, 0, ra.cur_hops};
 	uint16_t n = 16;
 
 	put16(msg + 6, ra.lifetime);
@@ -312,6 +312,59 @@ static void mtu__advertised__bounds_ipv6_only(void **state)
 	advertise(w, ROUTER, mac_a, (struct ra){.lifetime = 1800, .mtu = 1000}); /* IPv6 has none so small */
 	assert_int_equal(way(w, "2001:db8:1::7", NULL, &mtu), 0);
 	assert_int_equal(mtu, 1400);
+	world_free(w);
+}
+
+/* Of datagrams, of a stream's segments, of an echo's answer: what the router says, unless the socket does. */
+static void hop_limit__advertised__is_what_ipv6_packets_begin_with(void **state)
+{
+	const struct cv_endpoint to = at("2001:db8:77::1", 9);
+	struct ra ra = {.lifetime = 1800, .prefix = "2001:db8:1::", .flags = 0xc0, .valid = 86400, .preferred = 86400};
+	struct world *w = auto_new(15);
+	struct sock *sk = udp_new(w, 0, CV_AF_INET6), *stream;
+	uint8_t echo[8] = {128};
+	const struct wire_frame *f;
+	uint32_t len = sizeof(int);
+	int v = 5;
+
+	(void)state;
+	advertise(w, ROUTER, mac_a, ra); /* which says nothing of it */
+	wire_wait(w, 5 * SECOND);
+	wire_forget(w);
+	send_at(sk, "2001:db8:77::1", 9, "x", 1);
+	assert_int_equal(wire_udp6(w, 0)->f[21], 64);
+	ra.cur_hops = 33;
+	advertise(w, ROUTER, mac_a, ra);
+	send_at(sk, "2001:db8:77::1", 9, "x", 1);
+	assert_int_equal(wire_udp6(w, 0)->f[21], 33);
+	ra.cur_hops = 0;
+	advertise(w, ROUTER, mac_a, ra); /* no word is not another one */
+	assert_int_equal(sock_getopt(sk, CV_OPT_UNICAST_HOPS, &v, &len), 0);
+	assert_int_equal(v, 64); /* without a peer there is no path */
+	assert_int_equal(sock_connect(sk, &to), 0);
+	assert_int_equal(sock_getopt(sk, CV_OPT_UNICAST_HOPS, &v, &len), 0);
+	assert_int_equal(v, 33);
+	v = 9;
+	assert_int_equal(sock_setopt(sk, CV_OPT_UNICAST_HOPS, &v, sizeof(v)), 0);
+	assert_int_equal(try_send(sk, NULL, "x", 1), 0);
+	assert_int_equal(wire_udp6(w, 0)->f[21], 9);
+	v = -1;
+	assert_int_equal(sock_setopt(sk, CV_OPT_UNICAST_HOPS, &v, sizeof(v)), 0);
+	assert_int_equal(try_send(sk, NULL, "x", 1), 0);
+	assert_int_equal(wire_udp6(w, 0)->f[21], 33);
+	assert_int_equal(sock_open(w->host[0].e, CV_AF_INET6, CV_STREAM, &stream), 0);
+	stream->user = w;
+	assert_int_equal(sock_connect(stream, &to), 0);
+	f = wire_next(w, SECOND, RTE_ETHER_TYPE_IPV6, IPPROTO_TCP, -1);
+	assert_non_null(f);
+	assert_int_equal(f->f[21], 33);
+	wire_forget(w);
+	icmp6_from(w, mac_a, ROUTER, "fe80::ff:fe00:1", 255, echo, sizeof(echo));
+	f = wire_next(w, SECOND, RTE_ETHER_TYPE_IPV6, IPPROTO_ICMPV6, 129);
+	assert_non_null(f);
+	assert_int_equal(f->f[21], 33);
+	sock_close(stream, true);
+	sock_close(sk, false);
 	world_free(w);
 }
 
@@ -557,6 +610,7 @@ int main(void)
 		cmocka_unit_test(advertisement__not_valid__is_not_heeded),
 		cmocka_unit_test(router__silent__the_other_one_is_taken),
 		cmocka_unit_test(mtu__advertised__bounds_ipv6_only),
+		cmocka_unit_test(hop_limit__advertised__is_what_ipv6_packets_begin_with),
 		cmocka_unit_test(redirect__from_our_router__is_followed),
 		cmocka_unit_test(slaac__address__is_stable_and_of_its_network),
 		cmocka_unit_test(slaac__lifetimes__deprecate_then_end),
