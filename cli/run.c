@@ -141,6 +141,15 @@ static int engine_start_default(const char *culvertd, const char *name)
 	return EXIT_FAILED;
 }
 
+/* One that answers, but perhaps to a library of another version, or to no more programs. */
+static int engine_serves(const char *name)
+{
+	json_t *version = engine_query(name, "version");
+
+	json_decref(version);
+	return version != NULL ? EXIT_OK : EXIT_FAILED;
+}
+
 /* Sees to it that an engine runs; its name or socket in *name. */
 static int engine_ready(const struct options *o, const char **name)
 {
@@ -150,7 +159,7 @@ static int engine_ready(const struct options *o, const char **name)
 
 	*name = engine_choose(o->engine);
 	if (o->config == NULL && engine_answers(*name))
-		return EXIT_OK;
+		return engine_serves(*name);
 	if (culvertd == NULL) {
 		fprintf(stderr, "culvert run: engine %s is not running, and culvertd is not to be found\n",
 			*name);
@@ -162,7 +171,7 @@ static int engine_ready(const struct options *o, const char **name)
 	if (code != EXIT_OK)
 		return code;
 	*name = socket_path;
-	return engine_answers(*name) ? EXIT_OK : engine_start(culvertd, "--config", o->config);
+	return engine_answers(*name) ? engine_serves(*name) : engine_start(culvertd, "--config", o->config);
 }
 
 /* The program starts its engine itself; a mistake in its configuration is told now. */

@@ -321,7 +321,7 @@ static int dispatch(struct exchange *x)
 {
 	if (x->req.version != CV_API_VERSION) {
 		snprintf(x->reply.text, sizeof(x->reply.text),
-			"the program's libculvert.so speaks version %u, the engine %u",
+			"the program's side (libculvert.so, culvert) speaks version %u, the engine %u",
 			x->req.version, CV_API_VERSION);
 		return -CV_EPROTO;
 	}
@@ -389,8 +389,10 @@ static void fds_take(struct exchange *x, struct msghdr *msg)
 	}
 }
 
-/* 1: a request is there, 0: not now, -1: the connection is over or talks nonsense. */
-static int receive(struct exchange *x)
+/* REQUEST: one is there. REQUEST_STRANGE: one of a library of other times, whose messages have another length: its head is
+ * there. NOTHING: not now. OVER: the connection is, or talks nonsense. */
+enum received { OVER, NOTHING, REQUEST, REQUEST_STRANGE };
+static enum received receive(struct exchange *x)
 {
 	char space[CMSG_SPACE(4 * sizeof(int))];
 	struct iovec iov = {&x->req, sizeof(x->req)};
@@ -401,9 +403,11 @@ static int receive(struct exchange *x)
 	ssize_t n = recvmsg(x->conn->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+		return errno == EAGAIN || errno == EINTR ? NOTHING : OVER;
 	fds_take(x, &msg);
-	return n == (ssize_t)sizeof(x->req) && !(msg.msg_flags & MSG_TRUNC) ? 1 : -1;
+	if (n == (ssize_t)sizeof(x->req) && !(msg.msg_flags & MSG_TRUNC))
+		return REQUEST;
+	return n >= (ssize_t)CV_REQUEST_HEAD && x->req.version != CV_API_VERSION ? REQUEST_STRANGE : OVER;
 }
 
 static int answer(struct exchange *x)
@@ -440,21 +444,22 @@ static void pid_update(struct exchange *x)
 static void conn_ready(struct control *c, struct conn *conn)
 {
 	struct exchange x = {.c = c, .conn = conn, .in = -1, .made = -1};
-	int got = conn->fd >= 0 ? receive(&x) : 0;
+	enum received got = conn->fd >= 0 ? receive(&x) : NOTHING;
 
-	if (got == 1) {
+	if (got == REQUEST)
 		pid_update(&x);
+	if (got >= REQUEST) {
 		x.reply.op = x.req.op;
 		x.reply.result = dispatch(&x);
 		x.reply.proc = (uint32_t)conn->proc;
 		if (answer(&x) != 0)
-			got = -1;
+			got = OVER;
 	}
 	if (x.in >= 0)
 		close(x.in);
 	if (x.made >= 0)
 		close(x.made);
-	if (got < 0)
+	if (got == OVER || got == REQUEST_STRANGE)
 		conn_end(c, conn);
 }
 

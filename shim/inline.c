@@ -99,6 +99,9 @@ const char *inline_start(void)
 		__atomic_store_n(&hosting, true, __ATOMIC_RELEASE);
 		return engine.control;
 	}
+	if (result == 0)
+		snprintf(error, sizeof(error), "the program's libculvert.so speaks version %u, " CV_INLINE_MODULE " %u",
+			CV_API_VERSION, engine.version);
 	engine.version = 0;
 	snprintf(line, sizeof(line), "no engine inside this program: %s: sockets go to the kernel", error);
 	link_say(LINK_WARN, line);
@@ -110,17 +113,24 @@ const struct cv_inline_engine *inline_engine(void)
 	return __atomic_load_n(&hosting, __ATOMIC_ACQUIRE) ? &engine : NULL;
 }
 
-void inline_fork_child(void)
+void inline_fork_prepare(void)
 {
+	static bool said;
 	char line[160];
 
+	if (!hosting || __atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+		return;
+	snprintf(line, sizeof(line), "the engine stays in process %d: its children are served by it as long as that runs",
+		(int)getpid());
+	link_say(LINK_WARN, line);
+}
+
+void inline_fork_child(void)
+{
 	if (!hosting)
 		return;
 	hosting = false;
 	engine.forked();
-	snprintf(line, sizeof(line),
-		"the engine stays in process %d: this child is served by it as long as that runs", (int)getppid());
-	link_say(LINK_WARN, line);
 }
 
 /* The kernel closes a process's sockets when no thread of it runs any more: none sees them end. */

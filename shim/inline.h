@@ -30,6 +30,8 @@ static inline void inline_pass(void)
 	if (__builtin_expect(__atomic_load_n(&inline_ending, __ATOMIC_ACQUIRE), 0))
 		inline_park();
 }
+/* Before fork: says once where the engine stays. */
+void inline_fork_prepare(void);
 /* In a fork's child: the engine stays with the parent. */
 void inline_fork_child(void);
 

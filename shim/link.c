@@ -63,7 +63,7 @@ void link_say(enum link_log level, const char *text)
 	static const char *const names[] = {"off", "warn", "info", "debug"};
 	const char *want = getenv("CULVERT_LOG");
 	enum link_log limit = LINK_WARN;
-	char line[320];
+	char line[400];
 	int n;
 
 	for (int i = 0; want && i < 4; i++) {
@@ -77,16 +77,35 @@ void link_say(enum link_log level, const char *text)
 		return; /* nobody to tell */
 }
 
-static int connect_engine(void)
+/* Why no engine serves this program: once for a tree of processes. Who has the library for all programs of the machine
+ * (/etc/ld.so.preload) has not asked for an engine here, and is told at CULVERT_LOG=info. */
+static void say_kernel(const char *name, const char *why)
+{
+	bool asked = getenv("CULVERT_ENGINE") || getenv("LD_PRELOAD");
+	char text[320];
+
+	if (getenv(SAID_ENV))
+		return;
+	setenv(SAID_ENV, "1", 1);
+	snprintf(text, sizeof(text), "no engine: %.120s: %.140s: sockets go to the kernel", name, why);
+	link_say(asked ? LINK_WARN : LINK_INFO, text);
+}
+
+/* NULL: there is none inside, which inline.c has said. */
+static const char *engine_name(void)
 {
 	const char *name = inline_wanted() ? inline_start() : getenv("CULVERT_ENGINE");
+
+	return (name && *name) || inline_wanted() ? name : CV_DEFAULT_ENGINE;
+}
+
+static int connect_engine(const char *name)
+{
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	int fd, n;
 
-	if (!name && inline_wanted())
+	if (!name)
 		return -ENOENT;
-	if (!name || !*name)
-		name = CV_DEFAULT_ENGINE;
 	if (strchr(name, '/'))
 		n = snprintf(un.sun_path, sizeof(un.sun_path), "%s", name);
 	else
@@ -149,8 +168,13 @@ static int receive_reply(int control, struct cv_reply *reply, int *fds, unsigned
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	if (n != (ssize_t)sizeof(*reply))
+	if (n == 0)
 		return -ENETDOWN;
+	if (n != (ssize_t)sizeof(*reply) || (msg.msg_flags & MSG_TRUNC)) { /* an engine of other times */
+		reply->text[0] = '\0';
+		return -EPROTO;
+	}
+	reply->text[sizeof(reply->text) - 1] = '\0';
 	if (fds) {
 		const struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
 
@@ -210,53 +234,66 @@ fail:
 	return NULL;
 }
 
-static struct link *link_open(void)
+/* HELLO or ATTACH on a new connection. NULL: *why says what was wrong, perhaps in *reply; the connection is closed. */
+static struct link *link_introduce(int control, enum cv_ctl_op op, struct cv_reply *reply, const char **why)
 {
-	struct cv_request request = {.op = CV_CTL_HELLO};
-	struct cv_reply reply;
-	int fds[CV_CTL_FDS_MAX], control = connect_engine();
+	struct cv_request request = {.op = op};
+	int fds[CV_CTL_FDS_MAX], error;
 	unsigned fds_n = 0;
 	struct link *l = NULL;
-	char text[256];
 
-	if (control < 0) {
-		if (getenv("CULVERT_ENGINE") && !getenv(SAID_ENV)) {
-			setenv(SAID_ENV, "1", 1);
-			link_say(LINK_WARN, "no engine found: sockets go to the kernel");
-		}
-		return NULL;
+	memset(reply, 0, sizeof(*reply));
+	error = send_request(control, &request, -1);
+	if (!error)
+		error = receive_reply(control, reply, fds, &fds_n);
+	if (!error)
+		l = link_map(control, reply, fds, fds_n);
+	if (l)
+		return l;
+	*why = reply->text;
+	if (error == -EPROTO && reply->text[0] == '\0')
+		*why = "it speaks another version than this libculvert.so";
+	else if (reply->text[0] == '\0')
+		*why = error ? strerrordesc_np(-error) : "its segment cannot be mapped";
+	mux_internal_close(control);
+	return NULL;
+}
+
+static struct link *link_open(void)
+{
+	const char *name = engine_name(), *why = "it is not running";
+	int control = connect_engine(name);
+	struct cv_reply reply;
+	struct link *l;
+
+	if (control >= 0) {
+		l = link_introduce(control, CV_CTL_HELLO, &reply, &why);
+		if (l)
+			return l;
+	} else if (control != -ENOENT && control != -ECONNREFUSED) {
+		why = strerrordesc_np(-control);
 	}
-	if (send_request(control, &request, -1) == 0 &&
-		receive_reply(control, &reply, fds, &fds_n) == 0)
-		l = link_map(control, &reply, fds, fds_n);
-	if (!l) {
-		snprintf(text, sizeof(text),
-			"the engine did not take this program: sockets go to the kernel");
-		link_say(LINK_WARN, text);
-		mux_internal_close(control);
-	}
-	return l;
+	if (name)
+		say_kernel(name, why);
+	return NULL;
 }
 
 struct link *link_attach(int control)
 {
-	struct cv_request request = {.op = CV_CTL_ATTACH};
 	struct cv_reply reply;
-	int fds[CV_CTL_FDS_MAX], type = 0;
+	int type = 0;
 	socklen_t len = sizeof(type);
-	unsigned fds_n = 0;
-	struct link *l = NULL;
+	const char *why;
+	char text[256];
+	struct link *l;
 
 	/* What the environment says need not be so. */
 	if (real_getsockopt(control, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_SEQPACKET)
 		return NULL;
-	control = mux_internal_fd(control);
-	if (send_request(control, &request, -1) == 0 &&
-		receive_reply(control, &reply, fds, &fds_n) == 0)
-		l = link_map(control, &reply, fds, fds_n);
+	l = link_introduce(mux_internal_fd(control), CV_CTL_ATTACH, &reply, &why);
 	if (!l) {
-		link_say(LINK_WARN, "the engine is gone: inherited sockets are lost");
-		mux_internal_close(control);
+		snprintf(text, sizeof(text), "the engine is gone: inherited sockets are lost: %s", why);
+		link_say(LINK_WARN, text);
 		return NULL;
 	}
 	__atomic_store_n(&current, l, __ATOMIC_RELEASE);
@@ -438,7 +475,7 @@ void link_fork_prepare(void)
 
 	if (!l)
 		return;
-	fd = connect_engine();
+	fd = connect_engine(engine_name());
 	request.arg = l->proc;
 	memcpy(request.token, l->token, sizeof(request.token));
 	if (fd >= 0 && (send_request(fd, &request, -1) != 0 ||

@@ -19,6 +19,7 @@ pid_t shim_fork(void)
 	pid_t pid;
 
 	sock_fork_prepare();
+	inline_fork_prepare();
 	if (linked)
 		link_fork_prepare();
 	mux_fork_prepare();

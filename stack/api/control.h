@@ -38,9 +38,12 @@ enum cv_ctl_op {
 			      On a connection of its own, without HELLO */
 };
 
+/* Of all versions: op and version of a request, op and result of a reply, so that a library and an engine that do not
+ * belong together can say so, whatever else has changed. */
 struct cv_request {
 	uint32_t op;
 	uint32_t version; /* CV_API_VERSION */
+#define CV_REQUEST_HEAD 8u
 	uint32_t arg;
 	int32_t pid;
 	uint8_t token[CV_TOKEN_BYTES];

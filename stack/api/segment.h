@@ -23,7 +23,10 @@
 #include <stdint.h>
 
 #define CV_SEGMENT_MAGIC 0x747265766c7543ull /* "Culvert", little endian */
-#define CV_API_VERSION 1u
+/* Of all of stack/api/; who meets another one says so and leaves the program to the kernel. Raised once for all changes between two
+ * releases, by any that one side must know of: a layout, the meaning of a word, a command, request or option whose refusal the other
+ * side does not expect. What is appended and can be refused (an error's number, an option) does without. */
+#define CV_API_VERSION 2u
 #define CV_CACHE_LINE 64
 #define CV_ALIGNED __attribute__((aligned(CV_CACHE_LINE)))
 

@@ -129,11 +129,73 @@ for i in range(3):
     c = socket.create_connection(s.getsockname())
     c.sendall(b'x')
     assert s.accept()[0].recv(1) == b'x'" 2>"$DIR/err"
-	cat "$DIR/err"
-	[[ $(grep -c culvert "$DIR/err") -le 1 ]] || fail "more than one line"
+	says "no engine: $private-none: it is not running: sockets go to the kernel"
 	# A program without sockets says nothing at all.
 	CULVERT_ENGINE=$private-none LD_PRELOAD=$CULVERT_BUILD/shim/libculvert.so ls / 2>"$DIR/err" >/dev/null
 	[[ ! -s $DIR/err ]] || fail "ls says: $(cat "$DIR/err")"
+}
+says() { # LINE, and nothing else
+	[[ $(<"$DIR/err") == "culvert: $1" ]] || fail "not '$1' but: $(<"$DIR/err")"
+}
+# What a program with the library by LD_PRELOAD alone says, where no engine at all runs.
+by_hand() { # PYTHON
+	on_kernel unshare --mount bash -c 'mkdir -p /run/culvert && mount -t tmpfs none /run/culvert && exec "$@"' - \
+		env LD_PRELOAD="$CULVERT_BUILD/shim/libculvert.so" python3 -c "
+import os, socket, subprocess, sys
+$1" 2>"$DIR/err"
+}
+preloaded_by_hand() {
+	local serve='socket.create_server(("127.0.0.1", 0))'
+	by_hand "$serve
+subprocess.run([sys.executable, '-c', 'import socket; $serve'], check=True)
+if os.fork():
+    os.wait()
+$serve"
+	says 'no engine: culvert: it is not running: sockets go to the kernel'
+	CULVERT_LOG=off by_hand "$serve"
+	[[ ! -s $DIR/err ]] || fail "at CULVERT_LOG=off: $(<"$DIR/err")"
+	CULVERT_LOG=info by_hand "$serve"
+	grep -q 'goes to the kernel: no engine' "$DIR/err" || fail "which socket, at CULVERT_LOG=info: $(<"$DIR/err")"
+	# As with the library for all programs of the machine (/etc/ld.so.preload): nobody asked for an engine.
+	by_hand "del os.environ['LD_PRELOAD']; $serve"
+	[[ ! -s $DIR/err ]] || fail "not asked for: $(<"$DIR/err")"
+	CULVERT_LOG=info by_hand "del os.environ['LD_PRELOAD']; $serve"
+	grep -q 'no engine: culvert: it is not running' "$DIR/err" || fail "at CULVERT_LOG=info: $(<"$DIR/err")"
+}
+# Engines of other times: one that refuses our version, ones whose reply has another length, one that says nothing.
+strange_engine() {
+	local how line library=$CULVERT_BUILD/shim/libculvert.so socket
+	for how in refuses short long silent; do
+		socket=$DIR/strange-$how.sock
+		python3 "$PROGRAMS/strange_engine.py" "$socket" "$how" &
+		at_exit stop_process "$!" 1
+		wait_until 5 test -S "$socket"
+		case $how in
+		refuses) line='this is not for you' ;;
+		silent) line='Network is down' ;;
+		*) line='it speaks another version than this libculvert.so' ;;
+		esac
+		on_kernel env CULVERT_ENGINE="$socket" LD_PRELOAD="$library" python3 -c 'import socket
+a = socket.create_server(("127.0.0.1", 0)); b = socket.create_connection(a.getsockname()); b.sendall(b"x")
+assert a.accept()[0].recv(1) == b"x"' 2>"$DIR/err" || fail "$how: the program is not served by the kernel: $(<"$DIR/err")"
+		says "no engine: $socket: $line: sockets go to the kernel"
+		status=0
+		"$CULVERT" run --engine "$socket" -- echo ran >"$DIR/out" 2>"$DIR/err" || status=$?
+		[[ $status == 1 && ! -s $DIR/out && $(wc -l <"$DIR/err") == 1 ]] || fail "culvert run, $how: $status, $(<"$DIR/err")"
+		[[ $how != refuses ]] || grep -q "$line" "$DIR/err" || fail "culvert run: $(<"$DIR/err")"
+	done
+}
+# The module beside the library is of other times.
+strange_module() {
+	mkdir -p "$DIR/strange"
+	cp "$CULVERT_BUILD/shim/libculvert.so" "$DIR/strange/"
+	cp "$PROGRAMS_BIN/libstrange_module.so" "$DIR/strange/libculvert-engine.so"
+	on_kernel env CULVERT_MODE=inline LD_PRELOAD="$DIR/strange/libculvert.so" python3 -c 'import socket
+a = socket.create_server(("127.0.0.1", 0)); b = socket.create_connection(a.getsockname())' 2>"$DIR/err" ||
+		fail "the program is not served by the kernel: $(<"$DIR/err")"
+	grep -Eq '^culvert: no engine inside this program: .*libculvert.so speaks version [0-9]+, libculvert-engine.so 4294967295: sockets go' \
+		"$DIR/err" || fail "it says: $(<"$DIR/err")"
+	[[ $(wc -l <"$DIR/err") == 1 ]] || fail "more than one line: $(<"$DIR/err")"
 }
 check 'culvert run starts a private engine and ends it' private_engine
 check 'culvert run: two programs share a private engine' private_engine_shared
@@ -143,4 +205,7 @@ check 'mistakes in a configuration: one line, exit code 2' mistakes
 check 'ss, stat, doctor' shows
 check 'meson install with DESTDIR, the installed tree works' installed
 check 'no engine: the program runs on the kernel' no_engine
+check 'no engine: a library preloaded by hand says so once' preloaded_by_hand
+check 'an engine of another version: the kernel, and one line that says why' strange_engine
+check 'inline: a module of another version: the kernel, and one line that says why' strange_module
 checks_done

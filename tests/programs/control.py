@@ -66,13 +66,23 @@ def close(fds):
 
 
 def lengths():
-    """A message of another length than a request's ends the connection, and only that."""
+    """A message of another length than a request's ends the connection, and only that. One that names another version is a
+    library of other times, and is told before."""
     other = connected()
     for n in list(range(1, 40)) + [REQUEST.size - 1, REQUEST.size + 1, 4096, 65536]:
         s = connected()
-        send(s, rng.randbytes(n))
+        send(s, struct.pack("=II", HELLO, version)[:n] + rng.randbytes(max(0, n - 8)))
         assert is_over(s), f"{n} bytes: the connection goes on"
         s.close()
+    for n in (8, 12, 40, REQUEST.size - 1, REQUEST.size, REQUEST.size + 1, 4096):
+        for other_version in (0, version - 1, version + 1, 2**32 - 1):
+            s = connected()
+            send(s, struct.pack("=II", HELLO, other_version) + bytes(n - 8))
+            op, result, _, _, _, _, text = REPLY.unpack(s.recv(4096))
+            assert (op, result) == (HELLO, -28), f"a library of version {other_version}, {n} bytes: {op}, {result}"
+            assert f"speaks version {other_version}, the engine {version}".encode() in text, text
+            assert n == REQUEST.size or is_over(s), f"version {other_version}, {n} bytes: the connection goes on"
+            s.close()
     assert ask(other, QUERY, text=b"version")[0] == 0
 
 

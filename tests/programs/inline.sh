@@ -83,7 +83,7 @@ ends_in_traffic() { # HOW CODE
 line_of_the_fork() {
 	local text
 	text=$(inside_program timeout 30 python3 "$PROGRAMS/inline_life.py" "$ENGINE_ADDR" "$KERNEL_ADDR" "$KERNEL_PORT" fork 2>&1)
-	grep -q 'the engine stays in process [0-9]*: this child is served by it as long as that runs' <<<"$text" ||
+	grep -q 'the engine stays in process [0-9]*: its children are served by it as long as that runs' <<<"$text" ||
 		fail "no line about the fork: $text"
 }
 mistakes() {
