@@ -4,7 +4,7 @@
  * processes handed over, its own doorbell.
  *
  * Owns: the memory and the descriptors. Does not own: what lies in the segment (stack/user/).
- * Called by: control.c, on the control thread only. What touches stack/user/ goes by worker_call().
+ * Called by: control.c and request.c, on the control thread only. What touches stack/user/ goes by worker_call().
  */
 #ifndef CULVERT_DPDK_GROUP_H
 #define CULVERT_DPDK_GROUP_H

@@ -129,11 +129,13 @@ void worker_kick(struct worker *w);
 /* A doorbell of a program: wakes the worker from its sleep. 0 or -errno. */
 int worker_doorbell_add(struct worker *w, int fd);
 
-/* control.c */
+/* control_socket.c */
 /* Whether an engine answers on a control socket. */
 bool control_answers(const char *path);
 /* Binds and listens; 0 or -1 with one line in error. */
 int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES]);
+
+/* control.c */
 int control_start(struct service *s);
 /* Has the control thread look at s->settled and s->stop. Any thread. */
 void control_call(struct service *s);

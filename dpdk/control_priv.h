@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What control.c, who is there, and request.c, what they ask, share. The control thread's alone. */
+#ifndef CULVERT_DPDK_CONTROL_PRIV_H
+#define CULVERT_DPDK_CONTROL_PRIV_H
+
+#include <sys/socket.h>
+
+#include "dpdk/group.h"
+
+/* A connection: a process, or a query. */
+struct conn {
+	struct list node;
+	int fd; /* -1: ended */
+	uid_t uid; /* as the kernel says */
+	int proc;
+	int32_t pid;
+	struct group *group; /* NULL: a query, or no HELLO yet */
+};
+
+/* control.c */
+/* Who is at the other end, as the kernel says. */
+bool control_peer(int fd, struct ucred *who);
+/* Whether a user may have one more of what he has n of, and all together `all` of: half, unless it was configured. */
+bool control_may_have(uid_t uid, uint32_t n, uint64_t configured, uint64_t all);
+
+/* request.c: answers what conn asks, if it asks anything now. False: it is over, or talks nonsense. */
+bool request_answer(struct service *s, struct group_list *groups, struct conn *conn);
+
+#endif
