@@ -28,6 +28,7 @@ struct control {
 	bool open; /* programs are let in */
 	int spare; /* a descriptor to give up when there are no more; turn_away() */
 	int starter; /* pidfd of the process that wanted a private engine; -1: none, or gone */
+	uint64_t memory_most; /* bytes that one group may make real */
 	uint32_t conns_n;
 	struct list conns, ended;
 	struct group_list groups;
@@ -137,6 +138,48 @@ static void accept_one(struct control *c)
 	c->conns_n++;
 }
 
+/* --- memory ------------------------------------------------------------------------------------- */
+
+static void group_end(struct control *c, struct group *g)
+{
+	g->ended = true;
+	list_for_each_safe(node, &c->conns)
+	{
+		struct conn *conn = list_entry(node, struct conn, node);
+
+		if (conn->group == g)
+			conn_end(c, conn);
+	}
+}
+
+/* A segment is address space until somebody writes to it, be it the program behind our back. Nothing of a process shows it to
+ * the kernel that looks for memory to free, and the engine would be the one that is ended. */
+static void memory_watch(struct control *c)
+{
+	list_for_each_safe(node, &c->groups.open)
+	{
+		struct group *g = list_entry(node, struct group, node);
+		uint64_t bytes = group_memory(g);
+
+		if (bytes <= c->memory_most)
+			continue;
+		log_line(LOG_WARNING, "a program of user %u has made %llu MiB of its segment real: more than [limits] memory= allows, "
+			 "its connections are reset", g->uid, (unsigned long long)(bytes >> 20));
+		group_end(c, g);
+	}
+}
+
+static uint64_t memory_most(const struct service *s)
+{
+	uint64_t configured = s->config.limits.memory;
+
+	if (s->inside) /* the program's own */
+		return UINT64_MAX;
+	return configured != 0 ? configured : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
 struct count {
 	const struct engine *e;
 	uint32_t n;
@@ -230,6 +273,7 @@ static void control_loop(struct control *c)
 		}
 		conns_forget(c);
 		workers_watch(c->s);
+		memory_watch(c);
 		stop = stop || is_over(c);
 	}
 }
@@ -237,7 +281,7 @@ static void control_loop(struct control *c)
 static void *control_main(void *arg)
 {
 	struct service *s = arg;
-	struct control c = {.s = s, .starter = -1};
+	struct control c = {.s = s, .starter = -1, .memory_most = memory_most(s)};
 	sigset_t ends;
 
 	prctl(PR_SET_NAME, "culvert-control");

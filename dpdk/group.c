@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dpdk/log.h"
@@ -198,8 +199,25 @@ static int segment_make(struct group *g)
 	return 0;
 }
 
+/* All but its first page, whose numbers a library that goes on divides by. */
+static void segment_empty(const struct group *g)
+{
+	if (fallocate(g->segment_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, CV_SEGMENT_PAGE,
+		    (off_t)(g->size - CV_SEGMENT_PAGE)) != 0)
+		log_line(LOG_WARNING, "a program's memory stays taken: %s", strerror(errno));
+}
+
+uint64_t group_memory(const struct group *g)
+{
+	struct stat st;
+
+	return fstat(g->segment_fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
 static void group_free(struct group *g)
 {
+	if (g->ended)
+		segment_empty(g);
 	if (g->segment)
 		munmap(g->segment, g->size);
 	if (g->segment_fd >= 0)

@@ -32,6 +32,7 @@ struct group {
 	int doorbell[CV_WORKERS_MAX]; /* by worker */
 	void *segment;
 	uint64_t size;
+	bool ended; /* by us: its processes may go on, and hold the segment */
 	uint32_t sets_max;
 	struct group_bell *bells; /* by set; a lane's set has the lane's index */
 	_Atomic uint32_t done;    /* workers of which nothing refers to the segment any more */
@@ -55,6 +56,8 @@ struct group *group_find(struct group_list *l, const uint8_t token[CV_TOKEN_BYTE
 int group_fork(struct group *g, uint32_t parent, int32_t pid);
 /* The last process takes the group along. */
 void group_proc_close(struct group_list *l, struct group *g, int proc);
+/* Bytes of the segment that are real. */
+uint64_t group_memory(const struct group *g);
 void group_proc_exec(struct group *g, int proc);
 void group_proc_pid(struct group *g, int proc, int32_t pid);
 /* handles == NULL: no more come, the others are dropped. */

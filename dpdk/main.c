@@ -15,6 +15,8 @@
 #include "dpdk/log.h"
 #include "dpdk/service.h"
 
+#define OOM_SCORE_ADJ "-900"
+
 static const char usage[] =
 	"Usage: culvertd --config FILE|--default NAME [--foreground]\n"
 	"\n"
@@ -108,6 +110,21 @@ static void signals_block(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* When the kernel needs memory it ends a program rather than what serves all of them. What somebody has chosen (systemd's
+ * OOMScoreAdjust=) stays, and who may not lower it goes on without. */
+static void memory_last(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	char now[16] = "";
+
+	if (fd < 0)
+		return;
+	if (read(fd, now, sizeof(now) - 1) > 0 && strcmp(now, "0\n") == 0 &&
+		pwrite(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ), 0) < 0)
+		log_line(LOG_DEBUG, "oom_score_adj: %s", strerror(errno));
+	close(fd);
+}
+
 /* The parent waits until the engine is ready and returns its word. In the child: where to say it. */
 static int background(void)
 {
@@ -186,6 +203,7 @@ int main(int argc, char **argv)
 		say_ready(ready, (char)code);
 		return code;
 	}
+	memory_last();
 	worker_settle(&s.worker[0]);
 	if (!atomic_load(&s.stop))
 		log_line(LOG_NOTICE, "engine %s is ready", s.config.name);

@@ -12,6 +12,7 @@ import random
 import socket
 import struct
 import sys
+import time
 
 REQUEST = struct.Struct("=IIIi16sI1024s")
 REPLY = struct.Struct("=IiIIQ16s128s")
@@ -189,6 +190,28 @@ def seals():
         except PermissionError:
             continue
         raise AssertionError(f"{what} works")
+
+
+def memory():
+    """A program may make so much of its segment real, by writing to it in any way, and no more: its connection ends, the
+    memory comes back, though the program keeps the descriptor."""
+    most = int(os.environ["MEMORY"])
+    modest, s = connected(), connected()
+    _, _, _, size, _, _, fds = ask(modest, HELLO)
+    os.pwrite(fds[0], bytes(most // 4), size - most // 4)
+    _, _, _, size, _, _, fds = ask(s, HELLO)
+    os.pwrite(fds[0], bytes(most * 3 // 4), size - most * 3 // 4)
+    assert os.fstat(fds[0]).st_blocks * 512 > most // 2
+    index = ask(s, SET_OPEN, fds=[os.eventfd(0)])
+    assert index[0] == 0, "a program with less than the limit is refused"
+    os.pwrite(fds[0], bytes(most), size - 2 * most)
+    assert is_over(s), "the connection goes on"
+    s.close()
+    freed = time.monotonic() + 10
+    while os.fstat(fds[0]).st_blocks > 8:  # its first page
+        assert time.monotonic() < freed, f"{os.fstat(fds[0]).st_blocks * 512} bytes are still real"
+        time.sleep(0.01)
+    assert ask(modest, SET_OPEN, fds=[os.eventfd(0)])[0] == 0, "another program is ended too"
 
 
 def deaf():

@@ -8,8 +8,8 @@
 	exit 0
 }
 
-export USER_GROUPS=5 USER_PROCESSES=9
-world_tap '[limits]' "user_groups=$USER_GROUPS" "user_processes=$USER_PROCESSES"
+export USER_GROUPS=5 USER_PROCESSES=9 MEMORY=$((64 << 20))
+world_tap '[limits]' "user_groups=$USER_GROUPS" "user_processes=$USER_PROCESSES" "memory=$MEMORY"
 version=$(sed -n 's/^#define CV_API_VERSION \([0-9]*\).*/\1/p' "$CULVERT_ROOT"/stack/api/*.h)
 start survivor on_engine python3 -u -m http.server --bind "$ENGINE_ADDR" 8080
 wait_served 8080
@@ -31,13 +31,13 @@ against() { # CASE
 		fail "$before descriptors before, $(descriptors) after; $("$CULVERT" stat --engine "$ENGINE")"
 	on_kernel curl -sS --max-time 10 "http://$ENGINE_ADDR:8080/" >/dev/null || fail "the other program is not served"
 }
-for case in lengths nonsense order doorbells sets seals deaf crowd user; do
+for case in lengths nonsense order doorbells sets seals memory deaf crowd user; do
 	check "control socket: $case" against "$case"
 done
 
 # Who may connect: control_mode= and control_group=. A memif without a peer is an engine all the same.
 rights() {
-	local engine as_member as_other stat="$CULVERT stat --engine"
+	local as_member as_other stat="$CULVERT stat --engine"
 	as_member='setpriv --reuid=12345 --regid=12345 --groups=23456'
 	as_other='setpriv --reuid=12345 --regid=12345 --clear-groups'
 	engine=$(engine_name rights)
@@ -64,6 +64,24 @@ rights_mode() { rights control_mode=0600 && [[ "$mode $member $other" == '600 0 
 check 'control socket: any user, unless configured' rights_default
 check 'control socket: a group of users' rights_group
 check 'control socket: nobody but the engine and root' rights_mode
+
+# Where the kernel needs memory, programs end before the engine does, unless somebody has chosen otherwise.
+oom_score_is() { # WANTED: of an engine that is started now
+	local score
+	rights
+	score=$(<"/proc/${engine_pid[$engine]}/oom_score_adj")
+	[[ $score == "$1" ]] || fail "$score, not $1"
+}
+spared() {
+	local wanted=-900
+	# It takes CAP_SYS_RESOURCE, which containers seldom have.
+	(echo -900 >/proc/self/oom_score_adj) 2>/dev/null || wanted=0
+	oom_score_is "$wanted"
+	note "$wanted"
+}
+not_spared() { echo 100 >/proc/self/oom_score_adj && oom_score_is 100; }
+check 'memory is short: the engine is not the first to end' spared
+check 'memory is short: unless somebody has chosen otherwise' not_spared
 
 # The limit is the engine's own, taken back afterwards.
 out_of_descriptors() {
