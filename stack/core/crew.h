@@ -74,7 +74,7 @@ struct crew_unsent {
 };
 
 struct crew {
-	uint16_t n;
+	uint16_t n CV_ALIGNED;
 	struct spsc *packets;  /* [from * n + to] */
 	struct spsc *messages; /* same */
 	struct crew_unsent *unsent; /* same: what a ring had no room for; `from` alone touches it */
@@ -83,7 +83,7 @@ struct crew {
 	struct crew_pins *pins; /* by worker, who writes them */
 	uint64_t *udp_ports;    /* by local port, see below */
 	uint32_t *waiting;      /* [worker * CREW_LISTENERS + listener]: connections that nobody took; the worker writes */
-	bool listener_used[CREW_LISTENERS]; /* worker 0's */
+	bool listener_used[CREW_LISTENERS] CV_ALIGNED; /* worker 0's */
 };
 
 /* Flows of a worker that the general rule would give to another: a keyed hash of their ends, 0 is none. */
