@@ -1,6 +1,21 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
-# ./dev build: one build directory a kind.
+# usage: ./dev build [KIND [TARGET...]]
+#
+# Sets up, and builds all targets, or those named, in a directory of the kind's own: build-KIND, for release build. CC is the
+# compiler; another one than last time starts the directory afresh.
+#
+#   release    the default: what is installed, tested and measured
+#   clang      the same by clang
+#   profile    the same with symbols, without tests
+#   debug      with the consistency checks
+#   asan       with those and AddressSanitizer
+#   ubsan      with those and UndefinedBehaviorSanitizer
+#   sanitize   with those and both
+#   tsan       with those and ThreadSanitizer
+#   fuzz       the libFuzzer targets, by clang, with both
+#   reach      what the fuzz targets replay, by clang, with its coverage (./dev fuzz --reach)
+#   coverage   with gcov
 
 build_directory() {
 	if [[ $1 == release ]]; then
@@ -39,7 +54,7 @@ build_kind() {
 	shift
 	dir=$CULVERT_ROOT/$(build_directory "$kind")
 	mapfile -t options < <(build_options "$kind")
-	((${#options[@]} > 0)) || die "no build kind '$kind' (release, profile, debug, asan, ubsan, tsan, fuzz, reach, coverage)"
+	((${#options[@]} > 0)) || die "no build kind '$kind': ./dev build --help"
 	case $kind in
 	fuzz | reach | clang) compiler=${CC:-clang} ;;
 	esac

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
-# ./dev demo: an unmodified nginx and an unmodified redis-server on an engine with a TAP port, asked by ordinary
-# kernel clients. Everything runs in a network namespace of its own and is removed at the end.
+# usage: ./dev demo
+#
+# An unmodified nginx and an unmodified redis-server on an engine with a TAP port, asked by ordinary kernel clients (root).
+# Everything runs in a network namespace of its own and is removed at the end. Sets up and builds before.
 
 demo_large_bytes=$((1024 * 1024 * 1024))
 
@@ -126,6 +128,7 @@ demo_ss() {
 
 dev_demo() {
 	local begin=$SECONDS
+	(($# == 0)) || die "./dev demo $1?"
 	need_root
 	# shellcheck source=dev.d/build.sh
 	. "$CULVERT_ROOT/dev.d/build.sh"

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
-# ./dev fuzz [TARGET...] [--time S] [--slice S] [--jobs N] [--corpus DIRECTORY]
+# usage: ./dev fuzz [TARGET...] [--time S] [--slice S] [--jobs N] [--corpus DIRECTORY]
+#        ./dev fuzz [TARGET...] --merge|--reach|--replay [--corpus DIRECTORY]
 #
 # Long runs of the fuzz targets by libFuzzer: S seconds of processor time each (3,600), in slices (300) that take turns,
 # N beside each other (2). What is found goes to DIRECTORY (build-fuzz/corpus): TARGET/ has the inputs that reached something

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
-# ./dev setup: Debian packages, only those that are missing. Debian starts a service when it installs
-# one; a policy-rc.d forbids it meanwhile, so that no nginx or redis of ours listens on the machine.
+# usage: ./dev setup
+#
+# Installs the Debian packages that are missing (root, when any is). Debian starts a service when it installs one; a
+# policy-rc.d forbids it meanwhile, so that no nginx or redis of ours listens on the machine.
 
 packages_build=(
 	gcc clang clang-format llvm meson ninja-build pkg-config libc6-dev
@@ -66,6 +68,7 @@ apt_patiently() {
 
 dev_setup() {
 	local missing
+	(($# == 0)) || die "./dev setup $1?"
 	mapfile -t missing < <(packages_missing)
 	if ((${#missing[@]} == 0)); then
 		say "setup: all packages are there"

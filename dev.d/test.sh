@@ -1,6 +1,11 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
-# ./dev test [GROUP...]: every test has a time limit and a log; the last line counts them.
+# usage: ./dev test [--seeds N] [--grid] [GROUP...]
+#        ./dev test --list
+#
+# Sets up, builds, and runs the tests of all groups, or of those named. Every test has a time limit and a log; the last line
+# counts them. --list: the groups. --seeds: the random worlds with seeds 1 to N (1,000 otherwise). --grid: ten seeds of every
+# cell of the grid of links, not one.
 #
 #   build     gcc and clang builds of everything, without a warning
 #   unit      unit tests, release and sanitizer builds
@@ -264,7 +269,7 @@ group_programs() {
 dev_test() {
 	local group
 	if [[ ${1:-} == --list ]]; then
-		sed -n 's/^#   //p' "$CULVERT_ROOT/dev.d/test.sh" | sed '/^$/q'
+		sed -n '/^#   build/,/^$/s/^#   //p' "$CULVERT_ROOT/dev.d/test.sh"
 		return 0
 	fi
 	# shellcheck source=dev.d/setup.sh
