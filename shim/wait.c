@@ -22,6 +22,9 @@
 #define SPIN_INSIDE_US 200
 #define SPIN_YIELD_TURNS 64 /* of our own engine without an answer, between yields */
 #define SPIN_MAX_US 1000000
+/* A wait that lasted so many spins would not have ended in one; asleep it takes longer by what waking costs. */
+#define SPIN_WORTH 4u
+#define SPIN_MISSES_MAX 5u
 #define SPIN_CLOCK_TURNS 64 /* looks between two readings of the clock and yields */
 #define SPIN_CLOCK_YIELDS 4
 #define LINK_CHECK_LOOKS 1024 /* calls between two looks at the control connection */
@@ -232,6 +235,27 @@ static uint64_t spin_ns(bool inside)
 	return ns;
 }
 
+/* This thread's waits in a row that were too long for a spin: each halves the next one, until it sleeps at once. Who waits
+ * for requests that come seldom leaves the core to those that have one; an answer that comes soon starts over. */
+static __thread uint32_t spin_misses __attribute__((tls_model("initial-exec")));
+
+static uint64_t spin_worth(void)
+{
+	return spin_misses < SPIN_MISSES_MAX ? spin_ns(false) >> spin_misses : 0;
+}
+
+static void spin_learn(const struct wait_slow *s)
+{
+	uint64_t most = spin_ns(false);
+
+	if (s->inside || !s->worker || most == 0)
+		return;
+	if (!s->blocked || wait_now_ns() - s->begun_ns < SPIN_WORTH * most)
+		spin_misses = 0;
+	else if (spin_misses < SPIN_MISSES_MAX)
+		spin_misses++;
+}
+
 void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t worker,
 	uint64_t deadline_ns, uint64_t timeout_ns)
 {
@@ -243,7 +267,7 @@ void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t
 	s->blocked = false;
 	s->inside = inside;
 	s->worker = link && link->page ? &link->page->worker[worker % CV_WORKERS_MAX] : NULL;
-	s->spin_ns = s->worker ? spin_ns(inside != NULL) : 0;
+	s->spin_ns = !s->worker ? 0 : inside ? spin_ns(true) : spin_worth();
 	s->timeout_ns = timeout_ns;
 	s->deadline_ns = deadline_ns;
 	s->end_ns = 0;
@@ -253,6 +277,7 @@ void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t
 static bool spin_lasts(struct wait_slow *s, uint64_t now)
 {
 	if (s->end_ns == 0) {
+		s->begun_ns = now;
 		if (s->timeout_ns < WAIT_FOREVER - now)
 			s->deadline_ns = now + s->timeout_ns;
 		s->end_ns = now + s->spin_ns;
@@ -327,7 +352,7 @@ bool wait_slow_spin(struct wait_slow *s)
 {
 	if ((s->inside ? spin_inside(s) : spin_elsewhere(s)) && signal_turn.handled == s->handled)
 		return true;
-	if (s->end_ns == 0 && s->timeout_ns != WAIT_FOREVER)
+	if (s->end_ns == 0)
 		(void)spin_lasts(s, wait_now_ns());
 	signals_block(&s->old);
 	s->blocked = true;
@@ -343,6 +368,7 @@ void wait_slow_end(struct wait_slow *s)
 {
 	int saved = errno;
 
+	spin_learn(s);
 	if (s->blocked)
 		pthread_sigmask(SIG_SETMASK, &s->old, NULL);
 	errno = saved;

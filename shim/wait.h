@@ -208,7 +208,7 @@ struct wait_slow {
 	sig_atomic_t handled, broken; /* signal_turn's, as they were at the beginning */
 	bool blocked;
 	uint64_t spin_ns, timeout_ns; /* what is still to be counted from the first reading of the clock */
-	uint64_t end_ns;              /* of the spin; 0: the clock was not read yet */
+	uint64_t begun_ns, end_ns;    /* the spin; 0: the clock was not read yet */
 	uint64_t deadline_ns;         /* of the wait */
 	uint32_t turns;
 	const struct cv_page_worker *worker;
