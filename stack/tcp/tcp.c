@@ -40,9 +40,11 @@ int tcp_init(struct engine *e)
 		pool_init(&t->paces, sizeof(struct tcp_pace), e->config.tcp_max) != 0 ||
 		pool_init(&t->plpmtuds, sizeof(struct tcp_plpmtud), e->config.tcp_max) != 0)
 		return -CV_ENOMEM;
+	t->ooo_max = e->pkt_pool->size / 4;
 	troubles = e->config.tcp_max / TROUBLED_PART > TROUBLED_MIN ? e->config.tcp_max / TROUBLED_PART : TROUBLED_MIN;
 	if (pool_init(&t->losses, sizeof(struct tcp_loss), troubles) != 0 ||
 		pool_init(&t->ooos, sizeof(struct tcp_ooo), troubles) != 0 ||
+		pool_init(&t->runs, sizeof(struct tcp_run), t->ooo_max) != 0 ||
 		pool_init(&t->xmits, sizeof(struct tcp_xmit), 4 * e->config.tcp_max + RECORDS_MIN) != 0)
 		return -CV_ENOMEM;
 	t->config = e->config.tcp != NULL ? *e->config.tcp : engine_tcp_defaults;
@@ -60,13 +62,13 @@ int tcp_init(struct engine *e)
 	tcp_fastopen_init(t);
 	for (uint32_t i = 0; i < TCP_NEXT_PORTS; i++)
 		t->next_port[i] = (uint32_t)e->env.random64(e->env.ctx);
-	t->ooo_max = e->pkt_pool->size / 4;
+	t->run_weight = e->env.random64(e->env.ctx);
 	return 0;
 }
 
 static void buffers_free(struct tcp_sock *tp)
 {
-	tcp_receive_drop(tp);
+	tcp_ooo_drop(tp);
 	sock_fini(&tp->sk);
 }
 
@@ -87,6 +89,7 @@ void tcp_fini(struct engine *e)
 	pool_fini(&t->tws);
 	pool_fini(&t->losses);
 	pool_fini(&t->ooos);
+	pool_fini(&t->runs);
 	pool_fini(&t->embryos);
 	pool_fini(&t->listeners);
 	pool_fini(&t->fastopen_keys);

@@ -37,7 +37,7 @@
 #define TCP_HELD_MAX (200 * MS) /* a small segment waits for more (tcp(7), TCP_CORK) */
 #define TCP_2MSL (60 * SEC)
 #define TCP_SNDBUF_LEAST (64u << 10) /* of those that grow by themselves */
-#define TCP_OOO_MAX 65536u /* segments that wait for a gap to close */
+#define TCP_SACK_ACKS 16u /* that one turn may send to tell of many gaps */
 #define TCP_LONG_PATH_US 1000u /* a round trip that is more than the wheel's tick */
 #define TCP_COPY_MAX 256u /* payload up to this is copied behind the header */
 #define TCP_PIECES_MAX 6u
@@ -275,7 +275,7 @@ struct tcp_fastopen_peer {
 #define TCP_BINDS 4096u
 
 struct tcp {
-	struct pool losses, ooos, xmits, paces, plpmtuds; /* tcp_loss.h */
+	struct pool losses, ooos, runs, xmits, paces, plpmtuds; /* tcp_loss.h */
 	struct pool fastopen_keys;
 	struct pool socks, tws, embryos, listeners;
 	struct engine_tcp_config config;
@@ -291,6 +291,7 @@ struct tcp {
 	uint64_t challenge_second;
 	uint32_t challenges; /* left of this second */
 	uint32_t ooo_n, ooo_max; /* packets that wait for gaps, all connections */
+	uint64_t run_weight;     /* of the last one of their runs: a generator's state */
 	uint8_t wscale; /* that we offer */
 	uint32_t send_epoch, senders, senders_before; /* tcp_sndbuf.c */
 	uint32_t next_port[TCP_NEXT_PORTS];
@@ -507,14 +508,10 @@ bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s);
 bool tcp_receive_trim(struct tcp_sock *tp, struct tcp_seg *s);
 /* s, which is refused, may be a repeat of what we have: the peer is told (RFC2883). */
 void tcp_receive_duplicate(struct tcp_sock *tp, const struct tcp_seg *s);
-/* Frees what waits out of order. */
-void tcp_receive_drop(struct tcp_sock *tp);
-/* The same, and what nobody will read. */
+/* Frees what waits out of order, and what nobody will read. */
 void tcp_receive_forget(struct tcp_sock *tp);
 uint32_t tcp_receive_window(const struct tcp_sock *tp);
 void tcp_receive_consumed(struct tcp_sock *tp, uint32_t bytes);
-/* The SACK option of an ACK that goes now, the duplicate first that was not told yet: how many blocks. */
-uint8_t tcp_sack_blocks(struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]);
 
 /* --- tcp_ack.c */
 enum tcp_verdict tcp_ack_input(struct tcp_sock *tp, struct tcp_seg *s);

@@ -7,7 +7,7 @@
  * where the peer sends SACK.
  * struct tcp_loss: what the peer tells of our segments that did not arrive, and what is done about it. Taken at the first
  * sign of loss or reordering, given back when all is well again (tcp_recovery.c).
- * struct tcp_ooo: segments of the peer that wait for a gap before them to close (tcp_receive.c).
+ * struct tcp_ooo: segments of the peer that wait for a gap before them to close (tcp_ooo.c).
  * struct tcp_plpmtud: of a connection whose large segments did not arrive (tcp_plpmtud.c).
  * struct tcp_pace: of a connection that does not send all that it may at once (tcp_pace.c).
  *
@@ -36,7 +36,6 @@ struct tcp_xmit {
 
 #define TCP_SACKS_SEEN 4
 #define TCP_HOLES_MAX 32u
-#define TCP_GAPS_MAX 256u /* of the peer's segments that are noted, and told; more may wait */
 
 enum tcp_sample {
 	TCP_SAMPLE_NONE,
@@ -84,7 +83,8 @@ struct tcp_loss {
 	uint32_t undo_una, undo_end; /* sent again: between these */
 	uint32_t undo_bytes;         /* sent again and not told as duplicates */
 	uint32_t prior_cwnd, prior_ssthresh;
-	uint32_t again_ts; /* our timestamp when the first was sent again */
+	uint32_t again_ts;  /* our timestamp when the first of what is under way again went, */
+	uint32_t again_end; /* which ends here; not behind snd_una: nothing is */
 	bool again;        /* something was */
 
 	/* without records: holes (RFC6675) */
@@ -108,12 +108,20 @@ struct tcp_acked {
 	bool orig;          /* acknowledged what was sent before the recovery and never again */
 };
 
+/* What waits without a gap in it. */
+struct tcp_run {
+	struct tcp_run *kid[2];       /* before and behind it, with less weight */
+	struct rte_mbuf *head, *tail; /* its packets, linked by struct pkt */
+	struct list node;             /* of tcp_ooo's changed or told */
+	uint32_t lo, hi;              /* [lo, hi), a FIN included */
+	uint32_t weight;
+};
+static_assert(sizeof(struct tcp_run) <= 64, "a run is a cache line");
+
 struct tcp_ooo {
-	struct pktq q;         /* ascending sequence; see tcp_receive.c */
-	struct rte_mbuf *hint; /* the one queued last; NULL: none, or gone */
-	uint32_t last;         /* where the latest out-of-order segment begins */
-	struct ranges ranges;  /* what q holds, FINs included: our SACK blocks. What finds no room is in q only */
-	struct range room[TCP_GAPS_MAX];
+	struct tcp_run *root;
+	struct list changed, told; /* runs, since the peer was told of them or not; the latest first */
+	uint32_t n;                /* packets of all runs */
 };
 
 struct tcp_plpmtud {
@@ -192,6 +200,21 @@ void tcp_rack_recovered(struct tcp_sock *tp);
 /* What a timeout makes of the records (6.3). All: nothing is believed to be under way any more. False: no record was
  * free. */
 bool tcp_rack_timeout(struct tcp_sock *tp, bool all);
+
+/* --- tcp_ooo.c: what waits for a gap to close */
+
+/* Takes the acceptable s, which begins behind rcv_nxt, if there is room: then s->m is NULL. s may be cut. */
+void tcp_ooo_queue(struct tcp_sock *tp, struct tcp_seg *s);
+/* The next packet that is in order now, without what was there before (it may be empty, and have a FIN); NULL: none. */
+struct rte_mbuf *tcp_ooo_take(struct tcp_sock *tp);
+/* Frees what waits. */
+void tcp_ooo_drop(struct tcp_sock *tp);
+/* [lo, hi) came twice: the next ACK tells it (RFC2883). */
+void tcp_sack_duplicate(struct tcp_sock *tp, uint32_t lo, uint32_t hi);
+/* Blocks of an ACK that goes now, what was not told yet first: how many. */
+uint8_t tcp_sack_blocks(struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]);
+/* There are some that were not told. */
+bool tcp_sack_is_due(const struct tcp_sock *tp);
 
 /* --- tcp_pace.c */
 

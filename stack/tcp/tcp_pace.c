@@ -30,7 +30,7 @@ uint64_t tcp_pace_max(const struct tcp_sock *tp)
 uint64_t tcp_pace_rate(const struct tcp_sock *tp)
 {
 	const struct engine_tcp_config *config = &tp->sk.engine->tcp->config;
-	uint64_t way = tp->snd_max - tp->snd_una, cwnd = tp->cwnd - tp->cwnd % tcp_eff_mss(tp),
+	uint64_t way = tcp_pipe(tp), cwnd = tp->cwnd - tp->cwnd % tcp_eff_mss(tp),
 		 rate = UINT64_MAX, most = tcp_pace_max(tp);
 	uint32_t percent =
 		tp->cwnd < tp->ssthresh / 2 ? config->pacing_ss_ratio : config->pacing_ca_ratio;

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The receive side: what is acceptable, order, the window, SACK blocks.
- *
- * Segments out of order wait in tp->ooo->q, ascending by first sequence number; they may overlap, and are
- * cut when their turn comes. tp->ooo->ranges says what they cover, so no step walks the queue.
+ * The receive side: what is acceptable, text in order, the window. What is not in order yet waits in tcp_ooo.c.
  */
 #include "stack/tcp/tcp_loss.h"
 
@@ -95,25 +92,10 @@ void tcp_receive_consumed(struct tcp_sock *tp, uint32_t bytes)
 	window_update(tp);
 }
 
-/* [lo, hi) came twice: the peer is told in the next ACK (RFC2883), which has room for one such range. Of several that
- * one ACK answers the first is told, with what touches it: the same whether a burst's segments were merged or not. */
-static void duplicate(struct tcp_sock *tp, uint32_t lo, uint32_t hi)
-{
-	if (!tp->sack_ok || !seq_lt(lo, hi))
-		return;
-	if (tp->dup_lo == tp->dup_hi) {
-		tp->dup_lo = lo;
-		tp->dup_hi = hi;
-	} else if (seq_leq(lo, tp->dup_hi) && seq_geq(hi, tp->dup_lo)) {
-		tp->dup_lo = seq_min(tp->dup_lo, lo);
-		tp->dup_hi = seq_max(tp->dup_hi, hi);
-	}
-}
-
 void tcp_receive_duplicate(struct tcp_sock *tp, const struct tcp_seg *s)
 {
 	if (seq_lt(s->seq, tp->rcv_nxt) && tp->rcv_nxt - s->seq <= tp->sk.rcvbuf)
-		duplicate(tp, s->seq, seq_min(s->seq + s->len, tp->rcv_nxt));
+		tcp_sack_duplicate(tp, s->seq, seq_min(s->seq + s->len, tp->rcv_nxt));
 }
 
 bool tcp_receive_trim(struct tcp_sock *tp, struct tcp_seg *s)
@@ -130,7 +112,7 @@ bool tcp_receive_trim(struct tcp_sock *tp, struct tcp_seg *s)
 		return false;
 	if (seq_lt(s->seq, tp->rcv_nxt)) {
 		cut = tp->rcv_nxt - s->seq;
-		duplicate(tp, s->seq, s->len > 0 ? tp->rcv_nxt : s->seq);
+		tcp_sack_duplicate(tp, s->seq, s->len > 0 ? tp->rcv_nxt : s->seq);
 		pkt_cut_front(s->m, cut < s->len ? cut : s->len);
 		s->len -= cut < s->len ? cut : s->len;
 		s->seq = tp->rcv_nxt;
@@ -185,91 +167,24 @@ static bool fin_take(struct tcp_sock *tp)
 	return true;
 }
 
-static struct tcp_ooo *ooo_get(struct tcp_sock *tp)
-{
-	struct tcp_ooo *o = tp->ooo;
-
-	if (o != NULL)
-		return o;
-	o = pool_get(&tp->sk.engine->tcp->ooos);
-	if (o == NULL)
-		return NULL;
-	pktq_init(&o->q);
-	o->hint = NULL;
-	ranges_init(&o->ranges, o->room, TCP_GAPS_MAX);
-	return tp->ooo = o;
-}
-
-/* Given back with the last packet. */
-static struct rte_mbuf *ooo_pop(struct tcp_sock *tp)
-{
-	struct tcp_ooo *o = tp->ooo;
-	struct rte_mbuf *m = pktq_pop(&o->q);
-
-	tp->sk.engine->tcp->ooo_n--;
-	if (m == o->hint)
-		o->hint = NULL;
-	if (o->q.n == 0) {
-		pool_put(&tp->sk.engine->tcp->ooos, o);
-		tp->ooo = NULL;
-	}
-	return m;
-}
-
 /* The gap has closed: moves what follows now. True: a FIN was among it. */
 static bool ooo_pull(struct tcp_sock *tp)
 {
-	const struct range *first = &tp->ooo->ranges.r[0];
-	bool fin = false;
+	struct rte_mbuf *m;
 
-	if (tp->ooo->ranges.n > 0 && seq_lt(first->lo, tp->rcv_nxt)) /* what closed it brought some of it again */
-		duplicate(tp, first->lo, seq_min(first->hi, tp->rcv_nxt));
-	while (tp->ooo != NULL && seq_leq(pkt_of(tp->ooo->q.head)->seq, tp->rcv_nxt)) {
-		struct rte_mbuf *m = ooo_pop(tp);
-		struct pkt *p = pkt_of(m);
-		uint32_t cut = tp->rcv_nxt - p->seq, len = rte_pktmbuf_pkt_len(m);
+	while ((m = tcp_ooo_take(tp)) != NULL) {
+		bool fin = pkt_of(m)->fin;
 
-		fin = p->fin && cut <= len;
-		if (cut < len) {
-			pkt_cut_front(m, cut);
+		if (rte_pktmbuf_pkt_len(m) > 0)
 			append(tp, m);
-		} else {
+		else
 			rte_pktmbuf_free(m);
-		}
 		if (fin) {
-			(void)fin_take(tp);
-			tcp_receive_drop(tp); /* whatever claims to lie behind it */
-			break;
+			tcp_ooo_drop(tp); /* whatever claims to lie behind it */
+			return fin_take(tp);
 		}
 	}
-	if (tp->ooo != NULL)
-		ranges_drop_below(&tp->ooo->ranges, tp->rcv_nxt);
-	return fin;
-}
-
-static void ooo_link(struct tcp_ooo *o, struct rte_mbuf *m)
-{
-	uint32_t seq = pkt_of(m)->seq;
-	struct rte_mbuf *at = NULL;
-
-	if (o->q.tail == NULL || seq_geq(seq, pkt_of(o->q.tail)->seq)) {
-		pktq_push(&o->q, m);
-		return;
-	}
-	if (o->hint != NULL && seq_geq(seq, pkt_of(o->hint)->seq))
-		at = o->hint; /* retransmissions come in order */
-	else if (seq_geq(seq, pkt_of(o->q.head)->seq))
-		at = o->q.head;
-	if (at == NULL) {
-		pkt_of(m)->next = o->q.head;
-		o->q.head = m;
-	} else {
-		while (seq_geq(seq, pkt_of(pkt_of(at)->next)->seq))
-			at = pkt_of(at)->next;
-		pkt_of(m)->next = pkt_of(at)->next;
-		pkt_of(at)->next = m;
-	}
-	o->q.n++;
+	return false;
 }
 
 /* count and the segments that s stands for: many may be merged, or come in one frame (port.h, enum port_tso). */
@@ -282,44 +197,12 @@ static uint8_t segments_add(const struct tcp_sock *tp, uint8_t count, const stru
 	return count + n < UINT8_MAX ? (uint8_t)(count + n) : UINT8_MAX;
 }
 
-/* True: all of s waits already. The first part of it that does is told. */
-static bool ooo_has(struct tcp_sock *tp, const struct tcp_ooo *o, const struct tcp_seg *s)
-{
-	uint32_t data = s->seq + s->len, i = ranges_behind(&o->ranges, s->seq);
-	const struct range *r = &o->ranges.r[i];
-
-	if (i == o->ranges.n)
-		return false;
-	if (seq_lt(r->lo, data))
-		duplicate(tp, seq_max(r->lo, s->seq), seq_min(r->hi, data));
-	return seq_leq(r->lo, s->seq) && seq_geq(r->hi, data + s->fin);
-}
-
 static void ooo_queue(struct tcp_sock *tp, struct tcp_seg *s)
 {
-	struct tcp *t = tp->sk.engine->tcp;
-	struct tcp_ooo *o = t->ooo_n < t->ooo_max ? ooo_get(tp) : tp->ooo;
-
 	tp->ack_now = 1;
 	tp->dup_owed = segments_add(tp, tp->dup_owed, s);
 	sock_output_later(&tp->sk);
-	if (o != NULL) {
-		o->last = s->seq;
-		if (ooo_has(tp, o, s))
-			return;
-	}
-	if (o == NULL || o->q.n >= TCP_OOO_MAX || t->ooo_n >= t->ooo_max) {
-		tp->sk.engine->counters.tcp_ooo_drop++;
-		return;
-	}
-	/* What finds no room there waits all the same: the peer sends it again, because it is not told of it. */
-	(void)ranges_add(&o->ranges, s->seq, s->seq + s->len + s->fin);
-	pkt_of(s->m)->seq = s->seq;
-	pkt_of(s->m)->fin = s->fin;
-	ooo_link(o, s->m);
-	o->hint = s->m;
-	t->ooo_n++;
-	s->m = NULL;
+	tcp_ooo_queue(tp, s);
 }
 
 bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s)
@@ -342,7 +225,7 @@ bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s)
 		sock_output_later(&tp->sk);
 	}
 	if (s->fin) {
-		tcp_receive_drop(tp);
+		tcp_ooo_drop(tp);
 		return fin_take(tp);
 	}
 	if (tp->ooo == NULL)
@@ -351,40 +234,12 @@ bool tcp_receive_data(struct tcp_sock *tp, struct tcp_seg *s)
 	return ooo_pull(tp);
 }
 
-/* RFC2883:4: first what came twice. RFC2018:4: then the block of the segment that came last. */
-uint8_t tcp_sack_blocks(struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX])
-{
-	const struct tcp_ooo *o = tp->ooo;
-	const struct range *last;
-	uint8_t n = 0, most = tp->ts_ok ? 3 : 4;
-
-	if (tp->dup_lo != tp->dup_hi)
-		out[n++] = (struct range){tp->dup_lo, tp->dup_hi};
-	tp->dup_lo = tp->dup_hi = 0;
-	if (o == NULL)
-		return n;
-	last = ranges_find(&o->ranges, o->last);
-	if (last != NULL)
-		out[n++] = *last;
-	for (uint32_t i = 0; i < o->ranges.n && n < most; i++) {
-		if (&o->ranges.r[i] != last)
-			out[n++] = o->ranges.r[i];
-	}
-	return n;
-}
-
-void tcp_receive_drop(struct tcp_sock *tp)
-{
-	while (tp->ooo != NULL)
-		rte_pktmbuf_free(ooo_pop(tp));
-}
-
 void tcp_receive_forget(struct tcp_sock *tp)
 {
 	struct sock *sk = &tp->sk;
 	struct rte_mbuf *m;
 
-	tcp_receive_drop(tp);
+	tcp_ooo_drop(tp);
 	while ((m = sock_recv_take(sk)) != NULL)
 		rte_pktmbuf_free(m);
 	sk->rx_lent = 0;

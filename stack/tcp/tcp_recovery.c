@@ -35,7 +35,7 @@ struct tcp_loss *tcp_loss_get(struct tcp_sock *tp)
 	}
 	memset(l, 0, offsetof(struct tcp_loss, sacked));
 	ranges_init(&l->sacked, l->sacked_room, TCP_HOLES_MAX);
-	l->recover = l->high_rxt = l->lost_below = l->fack = tp->snd_una;
+	l->recover = l->high_rxt = l->lost_below = l->fack = l->again_end = tp->snd_una;
 	l->rack_rtt_ns = 1000ull * tp->srtt_us;
 	list_init(&l->flight);
 	list_init(&l->lost);

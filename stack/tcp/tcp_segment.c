@@ -354,11 +354,14 @@ static uint32_t acceptable_seq(const struct tcp_sock *tp)
 void tcp_ack_send(struct tcp_sock *tp)
 {
 	struct wire_tcp h;
+	uint32_t n = 0;
 
-	header_fill(tp, &h, acceptable_seq(tp), TCP_ACK);
-	if (tp->sack_ok && (tp->ooo != NULL || tp->dup_lo != tp->dup_hi))
-		h.sacks_n = tcp_sack_blocks(tp, h.sacks);
-	(void)emit(tp, &h, 0);
+	do { /* a burst that opened many gaps has more to tell than one has room for */
+		header_fill(tp, &h, acceptable_seq(tp), TCP_ACK);
+		if (tp->sack_ok && (tp->ooo != NULL || tp->dup_lo != tp->dup_hi))
+			h.sacks_n = tcp_sack_blocks(tp, h.sacks);
+		(void)emit(tp, &h, 0);
+	} while (tp->sack_ok && ++n < TCP_SACK_ACKS && tcp_sack_is_due(tp));
 }
 
 void tcp_probe_send(struct tcp_sock *tp, uint32_t seq)

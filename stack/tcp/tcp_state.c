@@ -95,7 +95,7 @@ static void queues_drop(struct tcp_sock *tp)
 	while ((node = list_pop(&tp->txq)) != NULL)
 		txbuf_put(list_entry(node, struct txbuf, node));
 	tp->sk.tx_acked = tp->sk.tx_taken;
-	tcp_receive_drop(tp);
+	tcp_ooo_drop(tp);
 	tcp_xmit_drop(tp);
 	tcp_loss_put(tp);
 }
@@ -181,7 +181,7 @@ bool tcp_consistent(const struct tcp_sock *tp, const char **why)
 	MUST(tp->loss != NULL || !(tp->in_recovery | tp->rto_recovery));
 	MUST(tp->loss == NULL || tp->loss->sacked.n == 0 || seq_gt(tp->loss->sacked.r[0].lo, tp->snd_una));
 	MUST(records_are_consistent(tp));
-	MUST(tp->ooo == NULL || tp->ooo->q.n > 0);
+	MUST(tp->ooo == NULL || (tp->ooo->n > 0 && tp->ooo->root != NULL));
 	if (tp->snd_max != tp->snd_una)
 		MUST(tcp_timer_is_on(tp, TCP_T_REXMT));
 	if (synced)

@@ -23,10 +23,14 @@ void tcp_undo_again(struct tcp_sock *tp, uint32_t seq, uint32_t len)
 {
 	struct tcp_loss *l = tp->loss;
 
+	/* What an earlier recovery sent again may be under way still, and its answer has an earlier timestamp. */
+	if (seq_geq(tp->snd_una, l->again_end)) {
+		l->again_ts = tcp_ts_now(tp);
+		l->again_end = seq + len;
+	}
+	l->again_end = seq_max(l->again_end, seq + len);
 	if (!l->undo)
 		return;
-	if (!l->again)
-		l->again_ts = tcp_ts_now(tp);
 	l->again = true;
 	l->undo_end = seq_max(l->undo_end, seq + len);
 	l->undo_bytes += len;

@@ -40,8 +40,13 @@ scenario() {
 
 scenario tcp_states
 scenario tcp_timers
+scenario tcp_ooo 'receiver__*'
+scenario tcp_patience
+scenario tcp_prr
+scenario tcp_rack
 scenario tcp_recovery
 scenario tcp_restart
+scenario tcp_undo
 scenario tcp_transfer 'everything_*'
 scenario tcp_transfer 'small_*'
 scenario tcp_transfer 'closes_*'
