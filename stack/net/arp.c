@@ -111,7 +111,7 @@ void arp_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 	bool ours;
 
 	if (rte_pktmbuf_data_len(m) < sizeof(*h) || !arp_is_sane(h)) {
-		e->counters.drop_arp++;
+		net_count_once(e, &e->counters.drop_arp);
 		rte_pktmbuf_free(m);
 		return;
 	}

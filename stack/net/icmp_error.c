@@ -180,11 +180,11 @@ void icmp_error_input(struct engine *e, struct rte_mbuf *m)
 		err.mtu = info > UINT16_MAX ? UINT16_MAX : (uint16_t)info;
 		/* RFC8201:4; and what would have passed was not refused for its size (RFC5927:7.2). */
 		if ((!v4 && err.mtu < IP6_MTU_MIN) || len <= err.mtu) {
-			e->counters.icmp_errors_refused++;
+			net_count_once(e, &e->counters.icmp_errors_refused);
 			return;
 		}
 	}
-	e->counters.icmp_errors_in++;
+	net_count_once(e, &e->counters.icmp_errors_in);
 	tell(e, proto, &err);
 }
 

@@ -151,12 +151,12 @@ void igmp_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 	uint8_t group[16];
 
 	if (rte_pktmbuf_data_len(m) < V2_BYTES || mbuf_cksum(m, 0, 0) != 0xffff) {
-		e->counters.drop_mcast++;
+		net_count_once(e, &e->counters.drop_mcast);
 	} else if (at[0] == IGMP_QUERY) {
 		if (query_parse(b, len, &q))
 			mcast_report_query(&port->iface->mcast[0], &q);
 		else
-			e->counters.drop_mcast++;
+			net_count_once(e, &e->counters.drop_mcast);
 	} else if (at[0] == IGMP_V1_REPORT || at[0] == IGMP_V2_REPORT) {
 		addr_from_v4(group, at + 4);
 		mcast_report_heard(&port->iface->mcast[0], group);

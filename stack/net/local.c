@@ -261,14 +261,14 @@ void net_addr_conflict(struct net_addr *a)
 	if (a->state == ADDR_TENTATIVE) {
 		timer_del(&e->wheel, &a->dad);
 		state_set(a, ADDR_DUPLICATE);
-		e->counters.addr_duplicates++;
+		net_count_once(e, &e->counters.addr_duplicates);
 		if (a->origin == ADDR_AUTOCONF)
 			slaac_again(a);
 		return;
 	}
 	if (!net_addr_usable(a))
 		return;
-	e->counters.addr_conflicts++;
+	net_count_once(e, &e->counters.addr_conflicts);
 	if (lately)
 		return;
 	a->conflict_ns = e->now_ns;

@@ -164,12 +164,12 @@ void mld_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 	uint8_t group[16];
 
 	if (len < V1_BYTES || p->ttl != 1 || (!addr_is_link_local(p->src.addr) && at[0] == MLD_QUERY)) {
-		e->counters.drop_mcast++;
+		net_count_once(e, &e->counters.drop_mcast);
 	} else if (at[0] == MLD_QUERY) {
 		if (query_parse(b, len, port, &q))
 			mcast_report_query(&port->iface->mcast[1], &q);
 		else
-			e->counters.drop_mcast++;
+			net_count_once(e, &e->counters.drop_mcast);
 	} else if (at[0] == MLD_REPORT && rte_pktmbuf_data_len(m) >= V1_BYTES) {
 		memcpy(group, at + 8, 16);
 		if (addr_is_scoped(group))

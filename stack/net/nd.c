@@ -252,7 +252,7 @@ void nd_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 	if (!bad && !solicit)
 		bad = from_any || (p->dst.addr[0] == 0xff && (h[4] & NA_SOLICITED));
 	if (bad) {
-		e->counters.drop_nd++;
+		net_count_once(e, &e->counters.drop_nd);
 		rte_pktmbuf_free(m);
 		return;
 	}

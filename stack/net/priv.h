@@ -307,6 +307,12 @@ void igmp_input(struct engine *e, struct port *port, struct rte_mbuf *m);
 bool mld_is(uint8_t icmp6_type);
 void mld_input(struct engine *e, struct port *port, struct rte_mbuf *m);
 
+/* Every worker gets a copy of what all must know (crew.h): the first one counts it. */
+static inline void net_count_once(const struct engine *e, uint64_t *counter)
+{
+	*counter += e->worker == 0;
+}
+
 /* output.c */
 void eth_output(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t mac[6],
 	uint16_t type);

@@ -245,9 +245,9 @@ void ra_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 
 	if (rte_pktmbuf_data_len(m) < RA_BYTES || p->ttl != ND_HOPS || h[1] != 0 ||
 		!addr_is_link_local(p->src.addr) || !nd_options_parse(m, RA_BYTES, ND_OPT_SOURCE, &o)) {
-		e->counters.drop_nd++;
+		net_count_once(e, &e->counters.drop_nd);
 	} else if (port->autoconf6) {
-		e->counters.router_adverts_in++;
+		net_count_once(e, &e->counters.router_adverts_in);
 		timer_del(&e->wheel, &port->iface->solicit);
 		router_heard(e, port, p->src.addr, (uint16_t)(h[6] << 8 | h[7]));
 		parameters_heard(e, port->iface, h, &o);
@@ -314,11 +314,11 @@ void redirect_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 		ok = redirect_ok(e, port, p, target, dst);
 	}
 	if (!ok) {
-		e->counters.drop_nd++;
+		net_count_once(e, &e->counters.drop_nd);
 		rte_pktmbuf_free(m);
 		return;
 	}
-	e->counters.redirects_in++;
+	net_count_once(e, &e->counters.redirects_in);
 	redirect_set(e->net, port, dst, target);
 	n = o.mac != NULL ? neigh_get(e, port, target, false) : NULL;
 	if (n != NULL) {

@@ -44,6 +44,10 @@ int udp_bind(struct sock *sk, const struct cv_endpoint *local);
 int udp_autobind(struct sock *sk);
 /* The same before a connect: of several workers' ports one whose answers a device with RSS brings to us. */
 int udp_autobind_towards(struct sock *sk, const struct cv_endpoint *peer);
+/* SO_BINDTODEVICE: -CV_EBUSY when sockets of other workers share the port, and would take something else then. */
+int udp_device_change(struct udp_sock *us, uint16_t device);
+/* A family's wildcard address. */
+void udp_any(uint8_t family, uint8_t addr[16]);
 /* Sockets on the port came, went, or have a peer now or no longer: for the other workers. */
 void udp_port_tell(struct engine *e, uint16_t port);
 /* The one socket that a datagram from src to dst, our address, is for; port: pkt.port. NULL: nobody's. */

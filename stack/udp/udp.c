@@ -8,7 +8,7 @@
 #include "stack/udp/priv.h"
 
 /* A socket with a peer among others that share its port on several workers: its datagrams are ours wherever they hash. */
-static int pin(struct udp_sock *us, const uint8_t src[16], const struct cv_endpoint *peer)
+static int pin(struct udp_sock *us, const uint8_t src[16], const struct cv_endpoint *peer, bool *pinned)
 {
 	struct engine *e = us->sk.engine;
 	struct cv_endpoint local = us->sk.local;
@@ -18,7 +18,7 @@ static int pin(struct udp_sock *us, const uint8_t src[16], const struct cv_endpo
 	memcpy(local.addr, src, 16);
 	if (!crew_udp_pin(e, &local, peer))
 		return -CV_ENOBUFS;
-	us->flags |= UDP_PINNED;
+	*pinned = true;
 	return 0;
 }
 
@@ -33,7 +33,9 @@ static int udp_connect(struct sock *sk, const struct cv_endpoint *to)
 {
 	struct udp_sock *us = udp_of(sk);
 	struct cv_endpoint peer = *to;
+	struct ip_path path = {0};
 	uint32_t ifindex = us->device;
+	bool pinned = false;
 	uint8_t src[16];
 	int ret = udp_peer_check(sk, &peer);
 
@@ -41,17 +43,19 @@ static int udp_connect(struct sock *sk, const struct cv_endpoint *to)
 		ret = udp_autobind_towards(sk, &peer);
 	if (ret != 0)
 		return ret;
-	unpin(us);
 	memset(&us->peer, 0, sizeof(us->peer));
 	memset(&us->last, 0, sizeof(us->last));
 	udp_source_of(sk, src);
 	if (ifindex == 0 && addr_is_multicast(peer.addr))
 		ifindex = mcast_out(us->mcast, addr_is_v4(peer.addr)).ifindex;
-	ret = ip_path_resolve_via(sk->engine, &us->peer.path, peer.addr, src, ifindex);
+	ret = ip_path_resolve_via(sk->engine, &path, peer.addr, src, ifindex);
 	if (ret == 0)
-		ret = pin(us, src, &peer);
+		ret = pin(us, src, &peer, &pinned);
 	if (ret != 0)
-		return ret;
+		return ret; /* it has the peer that it had */
+	unpin(us);
+	us->flags |= pinned ? UDP_PINNED : 0;
+	us->peer.path = path;
 	memcpy(sk->local.addr, src, 16);
 	sk->peer = peer;
 	sk->status |= CV_ST_CONNECTED;
@@ -72,11 +76,8 @@ static int udp_disconnect(struct sock *sk)
 	memset(&sk->peer, 0, sizeof(sk->peer));
 	memset(&us->peer, 0, sizeof(us->peer));
 	memset(&us->last, 0, sizeof(us->last));
-	if (!(us->flags & UDP_BOUND_ADDR)) {
-		memset(sk->local.addr, 0, 16);
-		if (sk->family == CV_AF_INET)
-			addr_from_v4(sk->local.addr, (const uint8_t[4]){0});
-	}
+	if (!(us->flags & UDP_BOUND_ADDR))
+		udp_any(sk->family, sk->local.addr);
 	if (!(us->flags & UDP_BOUND_PORT)) {
 		list_del(&us->port_node);
 		sk->local.port = 0;

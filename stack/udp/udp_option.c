@@ -151,15 +151,10 @@ static int device_set(struct udp_sock *us, const void *value, uint32_t len)
 
 	memcpy(name, value, len < sizeof(name) - 1 ? len : sizeof(name) - 1);
 	us->peer.path.gen = us->last.to.path.gen = 0;
-	if (name[0] == '\0') {
-		us->device = 0;
-		return 0;
-	}
+	if (name[0] == '\0')
+		return udp_device_change(us, 0);
 	port = net_port_by_name(e, name);
-	if (port == NULL)
-		return -CV_ENODEV;
-	us->device = port->ifindex;
-	return 0;
+	return port != NULL ? udp_device_change(us, port->ifindex) : -CV_ENODEV;
 }
 
 static int device_get(const struct udp_sock *us, void *value, uint32_t *len)

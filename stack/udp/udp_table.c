@@ -30,6 +30,13 @@ static bool overlaps(
 	return addr_is_any(theirs) || addr_is_any(local->addr) || addr_equal(theirs, local->addr);
 }
 
+void udp_any(uint8_t family, uint8_t addr[16])
+{
+	memset(addr, 0, 16);
+	if (family == CV_AF_INET)
+		addr_from_v4(addr, (const uint8_t[4]){0});
+}
+
 /* Two sockets may share an address when both ask for it: socket(7), SO_REUSEADDR and SO_REUSEPORT.
  */
 static bool port_is_free(struct udp *udp, const struct udp_sock *us, const struct cv_endpoint *local)
@@ -69,6 +76,25 @@ static int port_take(struct udp_sock *us, const struct cv_endpoint *at)
 	if (cv_unlikely(e->crew != NULL) && crew_udp_claim(e, at->port, alike(us, at)) >= 0)
 		return -CV_EXDEV;
 	return 0;
+}
+
+/* Workers whose sockets share a port must take the same datagrams: each gets those that hash to it, whatever its sockets
+ * take. */
+int udp_device_change(struct udp_sock *us, uint16_t device)
+{
+	struct engine *e = us->sk.engine;
+	struct cv_endpoint at = us->sk.local;
+	uint16_t before = us->device;
+
+	us->device = device;
+	if (cv_likely(e->crew == NULL) || !(us->sk.status & CV_ST_BOUND) || device == before)
+		return 0;
+	if (!(us->flags & UDP_BOUND_ADDR))
+		udp_any(us->sk.family, at.addr);
+	if (crew_udp_claim(e, at.port, alike(us, &at)) < 0)
+		return 0;
+	us->device = before;
+	return -CV_EBUSY;
 }
 
 void udp_port_tell(struct engine *e, uint16_t port)
@@ -135,7 +161,7 @@ static int bind_towards(
 	if (ret != 0)
 		return ret;
 	if (sk->family == CV_AF_INET && addr_is_any(at.addr))
-		addr_from_v4(at.addr, (const uint8_t[4]){0});
+		udp_any(sk->family, at.addr);
 	us->flags &= ~(uint32_t)(UDP_BOUND_ADDR | UDP_BOUND_PORT);
 	us->flags |= (addr_is_any(at.addr) ? 0 : UDP_BOUND_ADDR) | (at.port == 0 ? 0 : UDP_BOUND_PORT);
 	ret = at.port == 0 ? port_choose(us, &at, src, peer) : port_take(us, &at);

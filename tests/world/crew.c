@@ -311,6 +311,28 @@ static void neighbours__are_everybodys(void **state)
 	world_free(w);
 }
 
+/* All hear of what all must know; it is counted once. */
+static void neighbours__what_all_hear__is_counted_once(void **state)
+{
+	struct world *w = world_new_crew(12, &perfect, WORKERS, WORLD_RSS_TURN);
+	uint8_t claim[42] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 9, 10, 0, 0, 1};
+
+	(void)state;
+	memcpy(claim + 32, claim, 6);
+	memcpy(claim + 38, claim + 28, 4);
+	for (unsigned i = 0; i < 4; i++) { /* somebody says that our address is its */
+		world_inject(w, 0, claim, sizeof(claim));
+		world_run(w, 60 * SECOND, NULL, NULL);
+	}
+	assert_int_equal(COUNTED(w, 0, addr_conflicts), 4);
+	claim[14] = 9;
+	for (unsigned i = 0; i < 4; i++)
+		world_inject(w, 0, claim, sizeof(claim));
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(COUNTED(w, 0, drop_arp), 4);
+	world_free(w);
+}
+
 static uint16_t path_mtu(struct engine *e, const char *to)
 {
 	struct ip_path path = {0};
@@ -472,6 +494,7 @@ int main(void)
 		cmocka_unit_test(connect__from_a_port_of_the_programs__stays_with_worker_0),
 		cmocka_unit_test(loopback__between_workers__carries_a_stream),
 		cmocka_unit_test(neighbours__are_everybodys),
+		cmocka_unit_test(neighbours__what_all_hear__is_counted_once),
 		cmocka_unit_test(path_mtu__learned_by_one__is_known_to_all),
 		cmocka_unit_test(path_mtu__said_again__is_no_news),
 		cmocka_unit_test(messages__to_a_worker_that_stands_still__are_bounded),

@@ -156,6 +156,80 @@ static void reuseport__with_a_peer__gets_its_datagrams_wherever_they_hash(void *
 	world_free(w);
 }
 
+static int to_device(struct sock *sk, const char *name)
+{
+	return sock_setopt(sk, CV_OPT_BINDTODEVICE, name, (uint32_t)strlen(name) + 1);
+}
+
+/* Each worker gets the datagrams that hash to it: if one's sockets took another port's only, they were lost. */
+static void reuseport__bound_to_a_device_later__not_while_others_share_it(void **state)
+{
+	struct world *w = world_new_crew(8, &perfect, WORKERS, WORLD_RSS_TURN);
+	struct sock *one = bound_on(w, 1, 0, "10.0.0.2", PORT, true), *two = bound_on(w, 1, 1, "10.0.0.2", PORT, true), *alike;
+	const struct cv_endpoint here = at("10.0.0.2", PORT);
+	const char *name = "cv0";
+
+	(void)state;
+	memcpy(w->host[1].port.name, name, 4);
+	memcpy(w->host[1].more[0].port.name, name, 4);
+	assert_int_equal(to_device(two, name), -CV_EBUSY);
+	assert_int_equal(to_device(two, "nowhere"), -CV_ENODEV);
+	assert_int_equal(to_device(two, ""), 0); /* nothing new */
+	sock_close(one, false);
+	assert_int_equal(to_device(two, name), 0); /* it has the port alone: others come to its worker now */
+	one = open_on(w, 1, 0, true);
+	assert_int_equal(sock_bind(one, &here), -CV_EXDEV);
+	assert_int_equal(to_device(one, name), 0);
+	assert_int_equal(sock_bind(one, &here), -CV_EXDEV);
+	alike = open_on(w, 1, 1, true);
+	assert_int_equal(sock_bind(alike, &here), 0);
+	sock_close(alike, false);
+	sock_close(two, false);
+	/* Before they are bound all can have the same. */
+	two = open_on(w, 1, 1, true);
+	assert_int_equal(to_device(two, name), 0);
+	assert_int_equal(sock_bind(two, &here), 0);
+	assert_int_equal(sock_bind(one, &here), 0);
+	assert_int_equal(crew_udp_workers(w->host[1].e, PORT), 3);
+	sock_close(one, false);
+	sock_close(two, false);
+	world_free(w);
+}
+
+/* A connect that fails leaves the peer that there was, and what comes from it still comes. */
+static void reuseport__another_connect_fails__the_peer_stays(void **state)
+{
+	struct world *w = world_new_crew(7, &perfect, WORKERS, WORLD_RSS_TURN);
+	const struct cv_endpoint nowhere = at("192.0.2.1", 9);
+	struct sock *open = bound_on(w, 1, 0, "10.0.0.2", PORT, true), *client[FLOWS], *own[FLOWS];
+
+	(void)state;
+	for (unsigned i = 0; i < FLOWS; i++) {
+		const struct cv_endpoint peer = at("10.0.0.1", (uint16_t)(5000 + i));
+
+		client[i] = bound_on(w, 0, 0, "10.0.0.1", peer.port, false);
+		own[i] = bound_on(w, 1, i % WORKERS, "10.0.0.2", PORT, true);
+		assert_int_equal(sock_connect(own[i], &peer), 0);
+		assert_int_equal(sock_connect(own[i], &nowhere), -CV_ENETUNREACH);
+	}
+	send_at(client[0], "10.0.0.2", 9, "x", 1); /* the neighbour */
+	world_run(w, SECOND, NULL, NULL);
+	for (unsigned i = 0; i < FLOWS; i++)
+		send_at(client[i], "10.0.0.2", PORT, "x", 1);
+	world_run(w, SECOND, NULL, NULL);
+	for (unsigned i = 0; i < FLOWS; i++)
+		assert_int_equal(receive_all(own[i]), 1);
+	assert_int_equal(receive_all(open), 0);
+	/* To the same peer once more: it is pinned once. */
+	assert_int_equal(sock_connect(own[0], &own[0]->peer), 0);
+	close_all(own, FLOWS);
+	for (unsigned k = 0; k < WORKERS; k++)
+		assert_int_equal(w->host[1].crew->pins[k].n, 0);
+	close_all(client, FLOWS);
+	sock_close(open, false);
+	world_free(w);
+}
+
 /* Its port brings the answers by its own queue, from a device with RSS; an error finds it on any worker. */
 static void connect__on_any_worker__answers_and_errors_come_back(void **state)
 {
@@ -250,6 +324,8 @@ int main(void)
 		cmocka_unit_test(reuseport__on_all_workers__flows_are_spread_and_stay),
 		cmocka_unit_test(port__in_use_on_a_worker__is_that_workers),
 		cmocka_unit_test(reuseport__with_a_peer__gets_its_datagrams_wherever_they_hash),
+		cmocka_unit_test(reuseport__bound_to_a_device_later__not_while_others_share_it),
+		cmocka_unit_test(reuseport__another_connect_fails__the_peer_stays),
 		cmocka_unit_test(connect__on_any_worker__answers_and_errors_come_back),
 		cmocka_unit_test(group__members_on_all_workers__each_gets_it),
 		cmocka_unit_test(loopback__between_workers__arrives),
