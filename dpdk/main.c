@@ -125,8 +125,9 @@ static void memory_last(void)
 	close(fd);
 }
 
-/* The parent waits until the engine is ready and returns its word. In the child: where to say it. */
-static int background(void)
+/* The parent waits until the engine is ready and returns its word. In the child: where to say it. A session is a scheduling
+ * group, too, where autogroups are on, so the engine of one program stays in the program's. */
+static int background(bool session)
 {
 	int ready[2];
 	char word = 1;
@@ -145,7 +146,10 @@ static int background(void)
 		exit(word);
 	}
 	close(ready[0]);
-	setsid();
+	if (session)
+		setsid();
+	else
+		setpgid(0, 0); /* the terminal's signals are not for it */
 	return ready[1];
 }
 
@@ -155,6 +159,20 @@ static void say_ready(int fd, char word)
 		return;
 	if (write(fd, &word, 1) != 1)
 		log_line(LOG_DEBUG, "nobody waited for the engine to be ready");
+	close(fd);
+}
+
+/* A daemon's session is a scheduling group of its own then, and sched_yield() gives the core to no other group. */
+static void autogroups_mention(void)
+{
+	char on = '0';
+	int fd = open("/proc/sys/kernel/sched_autogroup_enabled", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (read(fd, &on, 1) == 1 && on == '1')
+		log_line(LOG_NOTICE, "programs of other sessions that share the engine's core have half of it: "
+				     "kernel.sched_autogroup_enabled=0 or cores= help (operations.md)");
 	close(fd);
 }
 
@@ -193,7 +211,7 @@ int main(int argc, char **argv)
 	}
 	s.until_idle = o.until_idle;
 	if (!o.foreground)
-		ready = background();
+		ready = background(o.until_idle == 0);
 	signals_block();
 	code = service_start(&s, o.verbose, error);
 	if (code != 0) {
@@ -207,8 +225,11 @@ int main(int argc, char **argv)
 	worker_settle(&s.worker[0]);
 	if (!atomic_load(&s.stop))
 		log_line(LOG_NOTICE, "engine %s is ready", s.config.name);
-	if (!o.foreground)
+	if (!o.foreground) {
+		if (o.until_idle == 0)
+			autogroups_mention();
 		become_daemon();
+	}
 	say_ready(ready, 0);
 	worker_run(&s.worker[0]);
 	control_stop(&s);

@@ -11,6 +11,8 @@ space_new SPACE cli
 private=$(engine_name own)
 engine_gone() { ! engine_answers "$private"; }
 
+engine_pid() { "$CULVERT" stat --json --engine "$1" | jq .pid; }
+
 private_engine() {
 	local answer
 	# No engine of that name runs: one is started with the default configuration, and serves both ends.
@@ -27,6 +29,9 @@ private_engine_shared() {
 	on_kernel "$CULVERT" run --engine "$private" -- curl -sS --max-time 10 http://10.88.0.2:8080/ >/dev/null
 	on_kernel curl -sS --max-time 10 http://10.88.0.2:8080/ >/dev/null
 	engine_answers "$private" >/dev/null || fail "the engine ended with the second program"
+	# In the program's session, so that both are one scheduling group where autogroups are on; not in its process group.
+	[[ $(ps -o sess= -p "$(engine_pid "$private")") == $(ps -o sess= -p "$first") ]] || fail "the engine is in a session of its own"
+	[[ $(ps -o pgid= -p "$(engine_pid "$private")") != $(ps -o pgid= -p "$first") ]] || fail "the engine has the program's process group"
 	kill "$first"
 	wait_until 15 engine_gone || fail "the private engine outlives its last program"
 }
@@ -41,6 +46,20 @@ private_engine_config() {
 	END
 	on_kernel timeout 60 "$CULVERT" run --config "$DIR/own.ini" -- python3 "$PROGRAMS/both_ends.py" 10.87.0.2
 	wait_until 15 engine_gone || fail "the private engine outlives its program"
+}
+# Ready when it returns, with a session of its own; what it has to say of autogroups comes before.
+daemon() {
+	local pid
+	sed "s/^name=.*/name=$private-d/" "$DIR/own.ini" >"$DIR/daemon.ini"
+	on_kernel timeout 30 "$CULVERTD" --config "$DIR/daemon.ini" </dev/null 2>"$DIR/err" || fail "$(<"$DIR/err")"
+	pid=$(engine_pid "$private-d") || fail "it does not answer"
+	at_exit stop_process "$pid" 10
+	[[ $(ps -o sess= -p "$pid" | tr -d ' ') == "$pid" ]] || fail "no session of its own"
+	[[ $(</proc/sys/kernel/sched_autogroup_enabled) != 1 ]] || grep -q sched_autogroup_enabled=0 "$DIR/err" || fail "autogroups: $(<"$DIR/err")"
+	on_kernel "$CULVERT" run --engine "$private-d" -- python3 "$PROGRAMS/both_ends.py" 10.87.0.2
+	kill "$pid"
+	wait_until 10 process_gone "$pid" || fail "SIGTERM does not end it"
+	[[ ! -e /run/culvert/$private-d.sock ]] || fail "its control socket is left"
 }
 exit_codes() {
 	local status=0
@@ -200,6 +219,7 @@ a = socket.create_server(("127.0.0.1", 0)); b = socket.create_connection(a.getso
 check 'culvert run starts a private engine and ends it' private_engine
 check 'culvert run: two programs share a private engine' private_engine_shared
 check 'culvert run --config' private_engine_config
+check 'culvertd becomes a daemon when it is ready' daemon
 check 'exit codes and help' exit_codes
 check 'mistakes in a configuration: one line, exit code 2' mistakes
 check 'ss, stat, doctor' shows
