@@ -55,14 +55,22 @@ static int addresses(struct parser *p, const char *key, const char *value, bool 
 	return 0;
 }
 
-int config_port_key(struct parser *p, const char *key, const char *value)
+/* A number from min to max. */
+static int port_number(struct parser *p, const char *key, const char *value, uint64_t min, uint64_t max, uint16_t *to)
+{
+	uint64_t v;
+
+	if (config_number(p, key, value, min, max, &v) != 0)
+		return -1;
+	*to = (uint16_t)v;
+	return 0;
+}
+
+/* Addresses. 1: it is none of these. */
+static int port_address_key(struct parser *p, const char *key, const char *value)
 {
 	struct config_port *o = p->port;
-	uint64_t v;
-	int w;
 
-	if (strcmp(key, "device") == 0)
-		return device_set(p, value);
 	if (strcmp(key, "address") == 0)
 		return addresses(p, key, value, false);
 	if (strcmp(key, "address6") == 0)
@@ -75,51 +83,48 @@ int config_port_key(struct parser *p, const char *key, const char *value)
 		return config_address(p, key, value, false, false, &o->gateway);
 	if (strcmp(key, "gateway6") == 0)
 		return config_address(p, key, value, true, false, &o->gateway6);
-	if (strcmp(key, "mtu") == 0) {
-		if (config_number(p, key, value, 576, 65535, &v) != 0)
-			return -1;
-		o->mtu = (uint16_t)v;
-		return 0;
-	}
-	if (strcmp(key, "vlan") == 0) {
-		if (config_number(p, key, value, 1, 4094, &v) != 0)
-			return -1;
-		o->vlan = (uint16_t)v;
-		return 0;
-	}
+	return 1;
+}
+
+/* One of a few words. 1: it is none of these. */
+static int port_word_key(struct parser *p, const char *key, const char *value)
+{
+	struct config_port *o = p->port;
+	int w = 0;
+
+	if (strcmp(key, "autoconf6") == 0)
+		o->autoconf6 = (w = config_word(p, key, value, "no|yes")) == 1;
+	else if (strcmp(key, "dad") == 0)
+		o->dad = (enum config_dad)(w = config_word(p, key, value, "auto|yes|no"));
+	else if (strcmp(key, "checksum") == 0)
+		o->checksum = (enum config_checksum)(w = config_word(p, key, value, "auto|offload|software|trusted-link"));
+	else if (strcmp(key, "tso") == 0)
+		o->tso = (enum config_tso)(w = config_word(p, key, value, "auto|off|trusted-link"));
+	else
+		return 1;
+	return w < 0 ? -1 : 0;
+}
+
+int config_port_key(struct parser *p, const char *key, const char *value)
+{
+	struct config_port *o = p->port;
+	int result = port_address_key(p, key, value);
+
+	if (result == 1)
+		result = port_word_key(p, key, value);
+	if (result != 1)
+		return result;
+	if (strcmp(key, "device") == 0)
+		return device_set(p, value);
+	if (strcmp(key, "mtu") == 0)
+		return port_number(p, key, value, 576, 65535, &o->mtu);
+	if (strcmp(key, "vlan") == 0)
+		return port_number(p, key, value, 1, 4094, &o->vlan);
+	if (strcmp(key, "tso_max") == 0)
+		return port_number(p, key, value, 2048, CONFIG_TSO_MAX, &o->tso_max);
 	if (strcmp(key, "parent") == 0) {
 		snprintf(o->parent, sizeof(o->parent), "%.31s", value);
 		return config_name_check(p, "parent", value);
-	}
-	if (strcmp(key, "autoconf6") == 0) {
-		if ((w = config_word(p, key, value, "no|yes")) < 0)
-			return -1;
-		o->autoconf6 = w == 1;
-		return 0;
-	}
-	if (strcmp(key, "dad") == 0) {
-		if ((w = config_word(p, key, value, "auto|yes|no")) < 0)
-			return -1;
-		o->dad = (enum config_dad)w;
-		return 0;
-	}
-	if (strcmp(key, "checksum") == 0) {
-		if ((w = config_word(p, key, value, "auto|offload|software|trusted-link")) < 0)
-			return -1;
-		o->checksum = (enum config_checksum)w;
-		return 0;
-	}
-	if (strcmp(key, "tso") == 0) {
-		if ((w = config_word(p, key, value, "auto|off|trusted-link")) < 0)
-			return -1;
-		o->tso = (enum config_tso)w;
-		return 0;
-	}
-	if (strcmp(key, "tso_max") == 0) {
-		if (config_number(p, key, value, 2048, CONFIG_TSO_MAX, &v) != 0)
-			return -1;
-		o->tso_max = (uint16_t)v;
-		return 0;
 	}
 	return config_fail(p, "unknown key \"%s\" in [port]; known are device, parent, address, address6, gateway, "
 		       "gateway6, host_address, host_address6, mtu, vlan, autoconf6, dad, checksum, tso, tso_max", key);

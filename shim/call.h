@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The end of every call of the program: the reference goes, the result becomes errno. */
+/* What every call of the program begins and ends with: whose the descriptor is; the reference goes, the result becomes errno. */
 #ifndef CULVERT_SHIM_CALL_H
 #define CULVERT_SHIM_CALL_H
 
@@ -14,6 +14,18 @@
 static inline bool call_bad_pointer(const void *p)
 {
 	return (uintptr_t)p < 4096;
+}
+
+/* The engine's socket behind fd, with a reference, or NULL: the kernel's. */
+static inline struct file *call_engine_file(int fd)
+{
+	struct file *f = fd_get(fd);
+
+	if (f && !f->mux.rec) {
+		file_put(f);
+		return NULL;
+	}
+	return f;
 }
 
 static inline void call_put(struct file *f)

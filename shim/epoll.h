@@ -10,7 +10,7 @@
  *
  * Files: epoll_instance.c (create, locks, the set at the engine), epoll.c (ctl, the hooks of
  * wait.h), epoll_call.c (the waits as the program calls them), epoll_wait.c (looking and sleeping),
- * epoll_fork.c (instances inherited over fork). Called by: the program, poll.c.
+ * epoll_ready.c and epoll_kernel.c (the two halves), epoll_fork.c (instances inherited over fork). Called by: the program, poll.c.
  *
  * Locks: mux_lock() over all instances guards membership (items, files' lists, the kernel's half);
  * ep->lock guards the ready list, the ring's head and what a wait reads of an item. Order:
@@ -134,6 +134,10 @@ bool ep_sync(struct ep *ep, int epfd);
 /* --- between the files of epoll -----------------------------------------------------------------
  */
 
+/* Bits of epoll_event.events that are readiness, and those that are always of interest. */
+#define EVENT_BITS 0xffffu
+#define EVENT_ALWAYS (EPOLLERR | EPOLLHUP)
+
 /* Called with ep->lock held. */
 void ep_queue(struct ep *ep, struct mux_item *item);
 void ep_unqueue(struct ep *ep, struct mux_item *item);
@@ -144,6 +148,23 @@ void ep_rearm(struct ep *ep);
 void ep_wake(const struct ep *ep);
 /* Whoever waits in the kernel learns that an item may have become ready without an event. */
 void ep_item_kick(struct ep *ep, struct mux_item *item);
+
+/* Takes the events that have arrived over into the ready list. */
+void ep_drain(struct ep *ep);
+/* An edge-triggered item is reported as it is now. */
+void ep_item_see(struct mux_item *item);
+/* EPOLLONESHOT has fired. */
+void ep_item_disable(struct mux_item *item);
+/* The instances that are members tell the truth about theirs. */
+void ep_sync_nested(struct ep *ep);
+
+/* Called without a lock. */
+/* Reports up to max items of our half. */
+int ep_harvest(struct ep *ep, struct epoll_event *out, int max, uint32_t batch);
+/* Up to max events of the kernel's half, or -errno. */
+int ep_look_kernel(struct ep *ep, int epfd, struct epoll_event *out, int max, uint32_t batch);
+/* Takes out of n events (or an error) what is not the program's, translates what is tagged; returns how many are left. */
+int ep_filter(struct ep *ep, int epfd, struct epoll_event *out, int n, uint32_t batch);
 
 /* Called with mux_lock held. 0 or -errno. */
 int ep_set_open(struct ep *ep, int epfd, struct wait_link *link);

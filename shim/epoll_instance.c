@@ -2,7 +2,7 @@
 /*
  * epoll_create, epoll_create1, and what an instance is made of: its memory, its locks, its set at
  * the engine and the bell in the kernel's half. Does not own its members (epoll.c) nor the ready
- * list (epoll_wait.c). Called by the other files of epoll; see epoll.h for the whole.
+ * list (epoll_ready.c). Called by the other files of epoll; see epoll.h for the whole.
  */
 #include <errno.h>
 #include <sched.h>

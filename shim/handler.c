@@ -11,7 +11,7 @@
  * signal had come then.
  *
  * Owns: the handlers that the program has set, as the program sees them. Signals that a fault
- * raises are left alone. Called by: the program; wait.c, lane.c and call.h around turns.
+ * raises are left alone. Called by: the program; spin.c, wait.c, lane.c and call.h around turns.
  *
  * How: within a turn the signal is blocked in the interrupted context and queued again to the
  * thread, with all that came with it; the kernel delivers it when it is unblocked.

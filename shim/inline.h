@@ -2,7 +2,7 @@
 /*
  * The engine inside this process (stack/api/inline.h).
  *
- * Owns: loading the module, its end, what becomes of it over fork. Does not own: waiting (wait.c), which runs turns.
+ * Owns: loading the module, its end, what becomes of it over fork. Does not own: waiting (spin.c, wait.c), which runs turns.
  * Called by: link.c, when the first internet socket needs an engine and CULVERT_MODE=inline.
  */
 #ifndef CULVERT_SHIM_INLINE_H

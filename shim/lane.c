@@ -9,13 +9,11 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include "shim/atomic.h"
 #include "shim/real.h"
 #include "shim/handler.h"
 
 #define DEPTHS 2 /* the thread, and a signal handler that interrupts it inside a lane */
-
-#define LOAD_ACQUIRE(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
-#define STORE_RELEASE(p, v) __atomic_store_n(&(p), v, __ATOMIC_RELEASE)
 
 struct thread_lanes {
 	struct lane *lane[DEPTHS][CV_WORKERS_MAX];

@@ -3,7 +3,7 @@
  * Lanes: a thread's rings to a worker, and the send buffers in its arena.
  *
  * Owns: opening and closing a thread's lanes, posting, synchronous commands, the allocator. Does
- * not own: sleeping (wait.h). Called by: sock.c, rx.c, tx.c.
+ * not own: sleeping (wait.h). Called by: decide.c, record.c, tx.c.
  * Invariants
  * - A lane is used by one thread, and not by a signal handler that interrupts it: lane_enter gives
  *   a handler the thread's second lane.

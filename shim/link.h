@@ -4,7 +4,7 @@
  *
  * Owns: finding the engine, requests on the control connection, which addresses are the engine's,
  * the connection over fork, messages on stderr. Does not own: rings (lane.h).
- * Called by: sock.c, lane.c, process.c; errors are -errno.
+ * Called by: decide.c, record.c, lane.c, process.c; errors are -errno.
  * Invariant: a link once made stays mapped; a dead one has wait.dead set and is never used for new
  * sockets.
  */

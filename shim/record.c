@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What every call on an engine socket needs: commands about it, its pending error, whether it still is there, its record's locks, its end.
- * Does not own: the decision whose a socket is (sock.c). */
+ * Does not own: the decision whose a socket is (decide.c). */
 #include "shim/sock.h"
 
 #include <errno.h>

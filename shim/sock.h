@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Engine sockets inside the shim: what the files sock.c, record.c, lazy.c, rx.c, tx.c, option.c, address.c share.
+ * Engine sockets inside the shim: what the files sock.c, decide.c, record.c, lazy.c, rx.c, tx.c, option.c, address.c share.
  * Functions return 0 or more, or -errno, unless they say otherwise.
  */
 #ifndef CULVERT_SHIM_SOCK_H
@@ -42,9 +42,18 @@ void sock_decide_end(struct file *f);
 /* The child's one thread has a number of its own. */
 void sock_fork_child(void);
 
-/* --- sock.c --- */
-/* A datagram socket that is undecided is bound to the wildcard, as its first sendto does. */
+/* --- decide.c --- */
+/* bind(2): whose it is by that address. */
+int sock_bind(int fd, struct file *f, const struct sockaddr *addr, socklen_t len);
+/* One that is undecided is bound to the wildcard, as a datagram socket's first sendto does. */
 int sock_autobind(int fd, struct file *f);
+/* Whose it is by the address that it connects to. Waits for nobody but the engine. */
+enum sock_connect {
+	CONNECT_BEGUN,  /* the engine's, and begun */
+	CONNECT_KERNEL, /* the kernel's, to be connected */
+	CONNECT_ENGINE, /* the engine's, to be connected */
+};
+int sock_connect_decide(int fd, struct file *f, const struct cv_endpoint *end); /* one of these */
 
 /* --- lazy.c --- */
 /* A number for an undecided stream socket. Only where there is an engine; -1: as usual. */

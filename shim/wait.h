@@ -189,7 +189,7 @@ void mux_fork_prepare(void);
 void mux_fork_parent(void);
 void mux_fork_child(void);
 
-/* --- between wait.c, poll.c and epoll.c --------------------------------------------------------
+/* --- between the files of waiting, poll and epoll --------------------------------------------------
  */
 
 /*
