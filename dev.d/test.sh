@@ -14,7 +14,7 @@
 #             libFuzzer (FUZZ_SECONDS)
 #   docs      what is generated from the code is up to date, and docs/rfc.md names tests that exist
 #   diff      the differential cases, on the kernel and under the preload: an engine of one worker, of two, and inside
-#             the program; then one area inside the program with sanitizers
+#             the program; then two areas inside the program with sanitizers
 #   programs  real programs on engines: tests/programs/*.sh (`programs/NAME` runs one)
 
 test_groups=(build unit world fuzz docs diff programs)
@@ -239,6 +239,7 @@ group_diff() {
 		spaces_of_run_remove "$CULVERT_RUN_ID"
 	done
 	diff_sanitized process
+	diff_sanitized races
 }
 
 # The engine, the library and the cases with sanitizers, in one process: what forks, threads and signals do to an engine inside a

@@ -255,7 +255,7 @@ static void control_loop(struct control *c)
 	while (!stop) {
 		bool waiting = group_reap(&c->groups) || c->groups.n > 0 ||
 			(c->s->until_idle != 0 && c->starter < 0);
-		int n = epoll_wait(c->epoll, ev, EVENTS, waiting ? SERVICE_TICK_MS : -1);
+		int n = epoll_wait(c->epoll, ev, EVENTS, waiting ? workers_tick_ms(c->s) : -1);
 
 		for (int i = 0; i < n; i++) {
 			void *who = ev[i].data.ptr;

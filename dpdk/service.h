@@ -25,6 +25,9 @@
 #define SERVICE_SIGNAL SIGUSR1
 /* Of what the control thread looks at again and again while there are programs. */
 #define SERVICE_TICK_MS 100
+/* And so long after a doorbell has blocked: others may follow, each in a program of its own. */
+#define SERVICE_TICK_WARY_MS 2
+#define SERVICE_WARY_NS 10000000000ull
 
 struct worker_call {
 	void (*fn)(void *arg);
@@ -83,6 +86,7 @@ struct service {
 	atomic_bool settled; /* programs are let in */
 	/* control */
 	pthread_t control;
+	uint64_t wary_until; /* a doorbell has blocked lately */
 	int control_fd; /* listening */
 	int control_kick;
 	int until_idle; /* the engine ends when this process is gone and no program is left; 0: never */
@@ -124,6 +128,8 @@ void worker_wait(struct worker *w, uint64_t now, uint64_t until);
 void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
 /* Once a tick: frees workers that a program's doorbell holds. Control thread only. */
 void workers_watch(struct service *s);
+/* Milliseconds of a tick now. Control thread only. */
+int workers_tick_ms(const struct service *s);
 /* Ends a worker's sleep. Any thread. */
 void worker_kick(struct worker *w);
 /* A doorbell of a program: wakes the worker from its sleep. 0 or -errno. */

@@ -459,8 +459,10 @@ static void worker_watch(struct worker *w)
 	uint64_t turns = __atomic_load_n(&w->s->page->worker[w->number].turns, __ATOMIC_RELAXED);
 
 	if ((now & 1) && now == w->look.ringing && turns == w->look.turns) {
-		if (w->look.ticks++ > 0)
+		if (w->look.ticks++ > 0) {
 			pthread_kill(w->thread, SERVICE_SIGNAL);
+			w->s->wary_until = worker_now_ns() + SERVICE_WARY_NS;
+		}
 		return;
 	}
 	w->look = (struct worker_look){.ringing = now, .turns = turns};
@@ -473,12 +475,17 @@ void workers_watch(struct service *s)
 		worker_watch(&s->worker[k]);
 }
 
-static bool call_done(struct worker_call *c)
+int workers_tick_ms(const struct service *s)
+{
+	return worker_now_ns() < s->wary_until ? SERVICE_TICK_WARY_MS : SERVICE_TICK_MS;
+}
+
+static bool call_done(struct worker_call *c, int tick_ms)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_nsec += SERVICE_TICK_MS * 1000000l;
+	t.tv_nsec += tick_ms * 1000000l;
 	if (t.tv_nsec >= 1000000000l) {
 		t.tv_nsec -= 1000000000l;
 		t.tv_sec++;
@@ -494,7 +501,7 @@ void worker_call(struct worker *w, void (*fn)(void *arg), void *arg)
 	atomic_store_explicit(&w->call, &c, memory_order_seq_cst);
 	worker_kick(w);
 	/* The worker may be held by a doorbell, and nobody but this thread frees it. */
-	while (!call_done(&c))
+	while (!call_done(&c, workers_tick_ms(w->s)))
 		workers_watch(w->s);
 	sem_destroy(&c.done);
 }

@@ -50,4 +50,15 @@ bells() {
 	wait "$attacker" || true
 }
 check 'program with doorbells that block: one holds the worker, the others go on' bells
+# A doorbell each, in programs that have nothing to do with each other: after the first the worker is not held for long again.
+crowd_of_bells() {
+	local i
+	for ((i = 0; i < 40; i++)); do
+		start "crowd$i" on_kernel "$PROGRAMS_BIN/bells" "/run/culvert/$ENGINE.sock" 1 3
+	done
+	crowd_rung() { [[ $(cat "$DIR"/crowd*.log | grep -c '^rung') == 40 ]]; }
+	wait_until 4 crowd_rung || fail "after 4 s $(cat "$DIR"/crowd*.log | grep -c '^rung') of 40 have rung"
+	on_kernel curl -sS --max-time 3 -o "$DIR/page" "http://$ENGINE_ADDR/" || fail "the other program stands still"
+}
+check 'programs with a doorbell that blocks each: the first holds the worker, the others hardly' crowd_of_bells
 checks_done
