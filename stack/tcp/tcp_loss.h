@@ -54,6 +54,7 @@ struct tcp_loss {
 	struct list lost;   /* to be sent again, by number */
 	struct tcp_xmit *hint; /* of the last SACK block: where the next one mostly goes on; may be NULL */
 	uint32_t sacked_bytes, lost_bytes;
+	uint32_t pieces; /* records that SACK blocks have cut off others and that are left, or more */
 	uint32_t fack;  /* behind the highest byte that is known to have arrived */
 	struct range seen[TCP_SACKS_SEEN]; /* the blocks of the ACK before: nothing new is in them */
 	uint8_t seen_n;
@@ -102,6 +103,7 @@ struct tcp_acked {
 	uint32_t fack;      /* before it */
 	uint32_t delivered; /* bytes that it tells of for the first time */
 	uint32_t lost;      /* bytes found lost by it */
+	uint32_t work;      /* records that its blocks passed by */
 	bool duplicate;     /* it moves nothing and brings nothing (RFC5681:2) */
 	bool sacked;        /* it selectively acknowledged something new, */
 	bool dsack;         /* told a duplicate, */
@@ -120,7 +122,7 @@ static_assert(sizeof(struct tcp_run) <= 64, "a run is a cache line");
 
 struct tcp_ooo {
 	struct tcp_run *root;
-	struct list changed, told; /* runs, since the peer was told of them or not; the latest first */
+	struct list changed, told; /* runs, since the peer was told of them or not: the latest last, or first */
 	uint32_t n;                /* packets of all runs */
 };
 

@@ -131,7 +131,7 @@ static void run_push(struct tcp_run *r, struct rte_mbuf *first, struct rte_mbuf 
 static void run_changed(struct tcp_ooo *o, struct tcp_run *r)
 {
 	list_del(&r->node);
-	list_add_head(&o->changed, &r->node);
+	list_add_tail(&o->changed, &r->node);
 }
 
 /* The run's first packet, and with the last the run. */
@@ -327,12 +327,13 @@ void tcp_sack_duplicate(struct tcp_sock *tp, uint32_t lo, uint32_t hi)
 }
 
 /* RFC2883:4: first what came twice. RFC2018:4: then the block of the segment that came last, and those told last, so that an
- * ACK that is lost is no loss of what it told. */
+ * ACK that is lost is no loss of what it told. Of more changes than it has room for an ACK tells the first, as if it had gone
+ * when they were all. */
 uint8_t tcp_sack_blocks(struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX])
 {
 	struct tcp_ooo *o = tp->ooo;
-	struct list *again, *node;
-	uint8_t n = 0, most = tp->ts_ok ? 3 : 4;
+	struct list *again, *node, *news[WIRE_TCP_SACK_MAX];
+	uint8_t n = 0, k = 0, most = tp->ts_ok ? 3 : 4;
 
 	if (tp->dup_lo != tp->dup_hi)
 		out[n++] = (struct range){tp->dup_lo, tp->dup_hi};
@@ -340,11 +341,13 @@ uint8_t tcp_sack_blocks(struct tcp_sock *tp, struct range out[WIRE_TCP_SACK_MAX]
 	if (o == NULL)
 		return n;
 	again = o->told.next;
-	while (n < most && (node = list_pop(&o->changed)) != NULL) {
-		const struct tcp_run *r = list_entry(node, struct tcp_run, node);
+	while (n + k < most && (node = list_pop(&o->changed)) != NULL)
+		news[k++] = node;
+	while (k > 0) {
+		const struct tcp_run *r = list_entry(news[--k], struct tcp_run, node);
 
 		out[n++] = (struct range){r->lo, r->hi};
-		list_insert_before(again, node);
+		list_insert_before(again, news[k]);
 	}
 	for (; n < most && again != &o->told; again = again->next) {
 		const struct tcp_run *r = list_entry(again, struct tcp_run, node);

@@ -7,6 +7,8 @@
 #include "stack/tcp/tcp_loss.h"
 
 #define DUP_THRESH 3u
+#define WORK_MAX 4096u /* records that the blocks of one ACK may pass by */
+#define PIECES_MIN 64u
 #define DSACK_FREE_RECOVERIES 16u /* the window for reordering falls back after so many */
 
 /* RACK_sent_after(): what goes in one turn goes in the order of its numbers. */
@@ -65,32 +67,88 @@ static void mark(struct tcp_sock *tp, struct tcp_xmit *x, struct tcp_acked *a)
 	a->sacked = true;
 }
 
+/* Blocks begin and end where our segments do, or a few bytes from there: a peer that tells of single bytes gets no record for
+ * each (CVE-2019-11478). */
+static bool may_cut(const struct tcp_sock *tp)
+{
+	return tp->loss->pieces < PIECES_MIN + 2 * ((tp->snd_max - tp->snd_una) / tcp_eff_mss(tp));
+}
+
+static void joined(struct tcp_loss *l)
+{
+	l->pieces -= l->pieces > 0;
+}
+
+/* The record in which lo lies, or the first behind it. NULL: none, or it is too far for this ACK; the next one goes on from
+ * here. */
+static struct tcp_xmit *record_at(struct tcp_sock *tp, uint32_t lo, struct tcp_acked *a, struct tcp_xmit **before)
+{
+	struct tcp_loss *l = tp->loss;
+	struct tcp_xmit *x = l->hint != NULL && seq_leq(l->hint->lo, lo) ? l->hint : tp->xmit;
+
+	*before = NULL;
+	while (x != NULL && seq_leq(x->hi, lo)) {
+		*before = x;
+		x = x->next;
+		if (++a->work >= WORK_MAX) {
+			tp->sk.engine->counters.tcp_sack_far++;
+			l->hint = *before;
+			return NULL;
+		}
+	}
+	return x;
+}
+
+/* Cuts x, which is not marked, so that it is inside [lo, hi); false: no record was free. *skip: it must stay whole. */
+static bool fit(struct tcp_sock *tp, struct tcp_xmit **x, uint32_t lo, uint32_t hi, bool *skip)
+{
+	struct tcp_xmit *in = *x;
+
+	*skip = (seq_lt(in->lo, lo) || seq_gt(in->hi, hi)) && !may_cut(tp);
+	if (*skip)
+		return true;
+	if (seq_lt(in->lo, lo)) {
+		in = tcp_xmit_split(tp, in, lo);
+		tp->loss->pieces++;
+	}
+	if (in == NULL)
+		return false;
+	*x = in;
+	if (seq_leq(in->hi, hi))
+		return true;
+	tp->loss->pieces++;
+	return tcp_xmit_split(tp, in, hi) != NULL;
+}
+
 /* Neighbours that arrived become one record, so that what is there is as long as what is missing. */
 static bool block_mark(struct tcp_sock *tp, uint32_t lo, uint32_t hi, struct tcp_acked *a)
 {
 	struct tcp_loss *l = tp->loss;
-	struct tcp_xmit *x = l->hint != NULL && seq_leq(l->hint->lo, lo) ? l->hint : tp->xmit, *before = NULL;
+	struct tcp_xmit *before, *x = record_at(tp, lo, a, &before);
 
-	while (x != NULL && seq_leq(x->hi, lo)) {
-		before = x;
-		x = x->next;
-	}
 	for (; x != NULL && seq_lt(x->lo, hi); x = x->next) {
 		if (!(x->flags & XMIT_SACKED)) {
-			if (seq_lt(x->lo, lo)) {
-				before = x;
-				x = tcp_xmit_split(tp, x, lo);
-			}
-			if (x == NULL || (seq_gt(x->hi, hi) && tcp_xmit_split(tp, x, hi) == NULL))
+			struct tcp_xmit *whole = x;
+			bool skip;
+
+			if (!fit(tp, &x, lo, hi, &skip))
 				return false;
+			before = x != whole ? whole : before;
+			if (skip) {
+				before = x;
+				continue;
+			}
 			mark(tp, x, a);
 		}
 		if (before != NULL && (before->flags & XMIT_SACKED)) {
 			tcp_xmit_join(tp, before);
+			joined(l);
 			x = before;
 		}
-		if (x->next != NULL && (x->next->flags & XMIT_SACKED))
+		if (x->next != NULL && (x->next->flags & XMIT_SACKED)) {
 			tcp_xmit_join(tp, x);
+			joined(l);
+		}
 		before = x;
 		l->hint = x;
 	}
@@ -120,27 +178,44 @@ static bool was_seen(const struct tcp_loss *l, const struct range *r)
 	return false;
 }
 
+/* The blocks from the first on that can be and tell something, ascending, so that each is found from the one before. */
+static uint8_t news_sorted(
+	const struct tcp_sock *tp, const struct wire_tcp *h, uint8_t first, struct range out[WIRE_TCP_SACK_MAX])
+{
+	uint8_t n = 0, at;
+
+	for (uint8_t i = first; i < h->sacks_n; i++) {
+		const struct range *r = &h->sacks[i];
+
+		if (!seq_lt(r->lo, r->hi) || seq_leq(r->lo, h->ack) || seq_gt(r->hi, tp->snd_max) ||
+			was_seen(tp->loss, r))
+			continue;
+		for (at = n++; at > 0 && seq_gt(out[at - 1].lo, r->lo); at--)
+			out[at] = out[at - 1];
+		out[at] = *r;
+	}
+	return n;
+}
+
 bool tcp_rack_sack(struct tcp_sock *tp, struct tcp_acked *a)
 {
 	struct tcp_loss *l = tp->loss;
 	const struct wire_tcp *h = a->h;
+	struct range news[WIRE_TCP_SACK_MAX];
+	uint8_t n;
 
 	a->dsack = is_dsack(tp, h);
 	if (a->dsack)
 		tcp_undo_dsack(tp, h->sacks[0].lo, h->sacks[0].hi);
-	for (uint8_t i = a->dsack ? 1 : 0; i < h->sacks_n; i++) {
-		const struct range *r = &h->sacks[i];
-
-		if (!seq_lt(r->lo, r->hi) || seq_leq(r->lo, h->ack) || seq_gt(r->hi, tp->snd_max) ||
-			was_seen(l, r))
-			continue;
-		if (!block_mark(tp, r->lo, r->hi, a)) {
+	n = news_sorted(tp, h, a->dsack ? 1 : 0, news);
+	for (uint8_t i = 0; i < n; i++) {
+		if (!block_mark(tp, news[i].lo, news[i].hi, a)) {
 			tcp_xmit_forget(tp);
 			return false;
 		}
 	}
-	l->seen_n = h->sacks_n;
-	for (uint8_t i = 0; i < h->sacks_n; i++)
+	l->seen_n = a->work < WORK_MAX ? h->sacks_n : 0;
+	for (uint8_t i = 0; i < l->seen_n; i++)
 		l->seen[i] = h->sacks[i];
 	return true;
 }
@@ -170,6 +245,7 @@ void tcp_rack_una(struct tcp_sock *tp, struct tcp_acked *a)
 		list_del(&x->way);
 		if (l->hint == x)
 			l->hint = NULL;
+		joined(l);
 		tp->xmit = x->next;
 		pool_put(&tp->sk.engine->tcp->xmits, x);
 	}
@@ -212,22 +288,25 @@ void tcp_rack_recovered(struct tcp_sock *tp)
 uint32_t tcp_rack_detect(struct tcp_sock *tp, bool dsack)
 {
 	struct tcp_loss *l = tp->loss;
-	uint64_t now = tp->sk.engine->now_ns, wait = reordering_window(tp, dsack) + l->rack_rtt_ns, last = 0;
+	uint64_t now = tp->sk.engine->now_ns, wait = reordering_window(tp, dsack) + l->rack_rtt_ns, due = 0;
 	uint32_t before = l->lost_bytes;
 
+	/* In the order in which they were sent: behind the first that may only be late, all may be. The timer is that one's, not
+	 * the last one's as in the RFC, so that no ACK looks at all that was sent within the window for reordering. */
 	list_for_each_safe(node, &l->flight)
 	{
 		struct tcp_xmit *x = list_entry(node, struct tcp_xmit, way);
 
 		if (!sent_after(l->rack_ns, l->rack_end, x->sent_ns, x->hi))
 			break;
-		if (x->sent_ns + wait <= now)
-			tcp_xmit_lose(tp, x);
-		else
-			last = x->sent_ns + wait;
+		if (x->sent_ns + wait > now) {
+			due = x->sent_ns + wait;
+			break;
+		}
+		tcp_xmit_lose(tp, x);
 	}
-	if (last != 0)
-		tcp_timer_set(tp, TCP_T_REO, last - now);
+	if (due != 0)
+		tcp_timer_set(tp, TCP_T_REO, due - now);
 	else if (!l->timed)
 		tcp_timer_stop(tp, TCP_T_REO);
 	return l->lost_bytes - before;

@@ -83,13 +83,19 @@ static uint16_t window_field(struct tcp_sock *tp, bool syn)
 	return (uint16_t)(wnd >> shift);
 }
 
-/* The buffer of the queue that holds seq; moves the hint there: O(1) for what follows. */
+/* The buffer of the queue that holds seq; moves the hint there: O(1) for what follows. Not for what is nearer to the beginning,
+ * as retransmissions are, between which new data goes. */
 static struct txbuf *locate(struct tcp_sock *tp, uint32_t seq)
 {
-	struct txbuf *b = tp->cursor;
+	struct txbuf *b = tp->cursor, *first = list_entry(tp->txq.next, struct txbuf, node);
 
 	if (b == NULL)
-		b = list_entry(tp->txq.next, struct txbuf, node);
+		b = first;
+	if (cv_unlikely(seq_lt(seq, b->seq)) && seq - first->seq < b->seq - seq) {
+		while (seq_geq(seq, first->seq + first->len))
+			first = list_entry(first->node.next, struct txbuf, node);
+		return first;
+	}
 	while (seq_lt(seq, b->seq))
 		b = list_entry(b->node.prev, struct txbuf, node);
 	while (seq_geq(seq, b->seq + b->len))

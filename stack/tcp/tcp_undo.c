@@ -57,6 +57,31 @@ bool tcp_undo_is_told(const struct tcp_sock *tp)
 	return tp->loss->undo && tp->loss->again && tp->loss->undo_bytes == 0;
 }
 
+static uint64_t sent_at(struct list *node)
+{
+	return list_entry(node, struct tcp_xmit, way)->sent_ns;
+}
+
+/* What was lost is under way again, in the order in which it was sent: mostly that of its numbers, so that each finds its
+ * place beside the one before. */
+static void fly_all(struct tcp_loss *l)
+{
+	struct list *at = l->flight.prev, *node;
+
+	while ((node = list_pop(&l->lost)) != NULL) {
+		struct tcp_xmit *x = list_entry(node, struct tcp_xmit, way);
+
+		x->flags &= (uint8_t)~XMIT_LOST;
+		while (at != &l->flight && sent_at(at) > x->sent_ns)
+			at = at->prev;
+		while (at->next != &l->flight && sent_at(at->next) <= x->sent_ns)
+			at = at->next;
+		list_add_head(at, node);
+		at = node;
+	}
+	l->lost_bytes = 0;
+}
+
 void tcp_undo(struct tcp_sock *tp)
 {
 	struct tcp_loss *l = tp->loss;
@@ -67,8 +92,7 @@ void tcp_undo(struct tcp_sock *tp)
 	if (tp->ssthresh < l->prior_ssthresh)
 		tp->ssthresh = l->prior_ssthresh;
 	tcp_cc_event(tp, TCP_CC_UNDO);
-	while (!list_empty(&l->lost))
-		tcp_xmit_fly(tp, list_entry(l->lost.next, struct tcp_xmit, way));
+	fly_all(l);
 	l->high_rxt = l->lost_below = tp->snd_una;
 	l->undo = l->frto = l->cwr = false;
 	tp->in_recovery = tp->rto_recovery = 0;

@@ -144,6 +144,8 @@ void tcp_xmit_lose(struct tcp_sock *tp, struct tcp_xmit *x)
 	l->lost_bytes += x->hi - x->lo;
 	list_del(&x->way);
 	at = l->lost.prev;
+	if (!list_empty(&l->lost) && seq_lt(x->lo, list_entry(l->lost.next, struct tcp_xmit, way)->lo))
+		at = &l->lost; /* a retransmission that is lost: those go in order */
 	while (at != &l->lost && seq_gt(list_entry(at, struct tcp_xmit, way)->lo, x->lo))
 		at = at->prev;
 	list_add_head(at, &x->way);
