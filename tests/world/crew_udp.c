@@ -166,7 +166,7 @@ static void reuseport__bound_to_a_device_later__not_while_others_share_it(void *
 {
 	struct world *w = world_new_crew(8, &perfect, WORKERS, WORLD_RSS_TURN);
 	struct sock *one = bound_on(w, 1, 0, "10.0.0.2", PORT, true), *two = bound_on(w, 1, 1, "10.0.0.2", PORT, true), *alike;
-	const struct cv_endpoint here = at("10.0.0.2", PORT);
+	const struct cv_endpoint here = at("10.0.0.2", PORT), any = at("0.0.0.0", PORT);
 	const char *name = "cv0";
 
 	(void)state;
@@ -191,6 +191,13 @@ static void reuseport__bound_to_a_device_later__not_while_others_share_it(void *
 	assert_int_equal(sock_bind(two, &here), 0);
 	assert_int_equal(sock_bind(one, &here), 0);
 	assert_int_equal(crew_udp_workers(w->host[1].e, PORT), 3);
+	/* Nor may one that takes something else join them, on either. */
+	for (uint16_t k = 0; k < WORKERS; k++) {
+		alike = open_on(w, 1, k, true);
+		assert_int_equal(sock_bind(alike, &any), -CV_EXDEV);
+		assert_int_equal(sock_bind(alike, &here), -CV_EXDEV); /* by any device */
+		sock_close(alike, false);
+	}
 	sock_close(one, false);
 	sock_close(two, false);
 	world_free(w);
