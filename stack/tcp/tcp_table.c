@@ -139,39 +139,50 @@ static struct list *bind_bucket(struct tcp *t, uint16_t port)
 	return &t->binds[port % TCP_BINDS];
 }
 
-/* A specific address before the wildcard; among SO_REUSEPORT twins by the flow's hash. */
+enum { LISTENS_NOT, LISTENS_ANYWHERE, LISTENS_HERE };
+
+/* Whether tp, of the same bucket, is who listens there: a specific address before the wildcard. */
+static int listens(const struct tcp_sock *tp, const struct cv_endpoint *local)
+{
+	if (tp->state != TCP_LISTEN || tp->sk.local.port != local->port)
+		return LISTENS_NOT;
+	if (!addr_is_any(tp->sk.local.addr))
+		return addr_equal(tp->sk.local.addr, local->addr) ? LISTENS_HERE : LISTENS_NOT;
+	if (addr_is_v4(local->addr))
+		return tp->sk.family == CV_AF_INET6 && tp->sk.v6only ? LISTENS_NOT : LISTENS_ANYWHERE;
+	return tp->sk.family == CV_AF_INET ? LISTENS_NOT : LISTENS_ANYWHERE;
+}
+
+/* Of SO_REUSEPORT twins each has its part of the hashes. */
 struct tcp_sock *tcp_listener_find(
 	struct engine *e, const struct cv_endpoint *local, const struct cv_endpoint *peer)
 {
 	struct list *bucket = bind_bucket(e->tcp, local->port);
 	struct tcp_sock *best = NULL;
-	int best_score = 0;
-	uint32_t twins = 0;
+	int best_score = LISTENS_NOT;
+	uint32_t twins = 0, which;
 
 	list_for_each(node, bucket)
 	{
 		struct tcp_sock *tp = list_entry(node, struct tcp_sock, sk.node);
-		int score = 1;
+		int score = listens(tp, local);
 
-		if (tp->state != TCP_LISTEN || tp->sk.local.port != local->port)
-			continue;
-		if (addr_is_any(tp->sk.local.addr)) {
-			if (addr_is_v4(local->addr) &&
-				tp->sk.family == CV_AF_INET6 && tp->sk.v6only)
-				continue;
-			if (!addr_is_v4(local->addr) && tp->sk.family == CV_AF_INET)
-				continue;
-		} else if (!addr_equal(tp->sk.local.addr, local->addr)) {
-			continue;
-		} else {
-			score = 2;
-		}
-		if (score < best_score)
-			continue;
-		twins = score > best_score ? 1 : twins + 1;
-		if (score > best_score || tcp_flow_hash(e->tcp, local, peer) % twins == 0)
+		if (score > best_score) {
 			best = tp;
-		best_score = score;
+			best_score = score;
+			twins = 1;
+		} else if (score != LISTENS_NOT && score == best_score) {
+			twins++;
+		}
+	}
+	if (twins <= 1)
+		return best;
+	which = (uint32_t)((uint64_t)tcp_flow_hash(e->tcp, local, peer) * twins >> 32);
+	list_for_each(node, bucket)
+	{
+		best = list_entry(node, struct tcp_sock, sk.node);
+		if (listens(best, local) == best_score && which-- == 0)
+			break;
 	}
 	return best;
 }

@@ -211,12 +211,46 @@ T(listing__many_sockets__each_once__in_slices)
 	world_free(w);
 }
 
+/* SO_REUSEPORT: each of four has a quarter of those who come, and the wildcard's one nobody whom they take. */
+T(listeners__twins_of_a_port__share_evenly)
+{
+	enum { TWINS = 4, CLIENTS = 4000 };
+	struct world *w = world();
+	const struct cv_endpoint here = world_endpoint(0, 80);
+	struct cv_endpoint anywhere = {.port = 80};
+	struct sock *twin[TWINS + 1];
+	unsigned got[TWINS + 1] = {0};
+	int on = 1;
+
+	(void)state;
+	addr_from_v4(anywhere.addr, (const uint8_t[4]){0});
+	for (unsigned i = 0; i <= TWINS; i++) {
+		twin[i] = open_in(w);
+		assert_int_equal(sock_setopt(twin[i], CV_OPT_REUSEPORT, &on, sizeof(on)), 0);
+		assert_int_equal(sock_bind(twin[i], i < TWINS ? &here : &anywhere), 0);
+		assert_int_equal(sock_listen(twin[i], 1), 0);
+	}
+	for (uint16_t port = 1; port <= CLIENTS; port++) {
+		const struct cv_endpoint client = peer(2, port);
+		const struct tcp_sock *tp = tcp_listener_find(w->host[0].e, &here, &client);
+
+		for (unsigned i = 0; i <= TWINS; i++)
+			got[i] += &tp->sk == twin[i];
+	}
+	for (unsigned i = 0; i < TWINS; i++)
+		assert_in_range(got[i], CLIENTS / TWINS * 9 / 10, CLIENTS / TWINS * 11 / 10);
+	for (unsigned i = 0; i <= TWINS; i++)
+		sock_close(twin[i], true);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(connect__ports_of_the_range__each_once_to_a_peer__then_none),
 		cmocka_unit_test(connect__to_many_peers__no_order_in_the_ports),
 		cmocka_unit_test(connect__socket_with_a_range__a_port_of_it),
+		cmocka_unit_test(listeners__twins_of_a_port__share_evenly),
 		cmocka_unit_test(listing__many_sockets__each_once__in_slices),
 		cmocka_unit_test(bind__connection_on_the_same_port__only_its_address_is_taken),
 	};
