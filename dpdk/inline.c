@@ -366,9 +366,15 @@ static int start_service(char *error)
 	return start.code == 0 ? 0 : -1;
 }
 
+static uint32_t told(void)
+{
+	return user_told(s.worker[0].user);
+}
+
 static const struct cv_inline_engine calls = {
 	.version = CV_API_VERSION,
 	.turn = turn,
+	.told = told,
 	.post = post,
 	.may_defer = may_defer,
 	.watch_begin = watch_begin,

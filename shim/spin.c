@@ -24,6 +24,7 @@
 /* A wait that lasted so many spins would not have ended in one; asleep it takes longer by what waking costs. */
 #define SPIN_WORTH 4u
 #define SPIN_MISSES_MAX 5u
+#define SPIN_CORES 256u
 #define SPIN_CLOCK_TURNS 64 /* looks between two readings of the clock and yields */
 #define SPIN_CLOCK_YIELDS 4
 
@@ -127,6 +128,7 @@ void wait_slow_begin(struct wait_slow *s, const struct wait_link *link, uint32_t
 	s->broken = signal_turn.broken;
 	s->blocked = false;
 	s->inside = inside;
+	s->told = inside ? inside->told() : 0;
 	s->worker = link && link->page ? &link->page->worker[worker % CV_WORKERS_MAX] : NULL;
 	s->spin_ns = !s->worker ? 0 : inside ? spin_ns(true) : spin_worth();
 	s->timeout_ns = timeout_ns;
@@ -157,16 +159,34 @@ static inline void cpu_pause(void)
 #endif
 }
 
+/* Another thread of the program has spun on this core since we did: one look each, then the next one's. */
+static bool is_crowded(void)
+{
+	static const void *last[SPIN_CORES];
+	unsigned core = (unsigned)sched_getcpu() % SPIN_CORES;
+	const void *me = &spin_misses;
+
+	if (LOAD(last[core]) == me)
+		return false;
+	STORE(last[core], me);
+	return true;
+}
+
 /* Always one turn before the sleep. */
 static bool spin_inside(struct wait_slow *s)
 {
-	uint64_t now = signal_safe_turn(s->inside);
+	uint32_t told = s->inside->told();
+	uint64_t now;
 
-	signal_check_late();
 	s->turns++;
-	/* Our peer may want this core. */
-	if (s->turns % SPIN_YIELD_TURNS == 0)
+	/* What we were told last was for another thread, which may want this core now; or one waits here as well; or it is
+	 * our peer's, too. */
+	if (told != s->told || is_crowded() || s->turns % SPIN_YIELD_TURNS == 0) {
+		s->told = told;
 		sched_yield();
+	}
+	now = signal_safe_turn(s->inside);
+	signal_check_late();
 	if (now == CV_INLINE_BUSY) {
 		cpu_pause();
 		if (s->turns % SPIN_CLOCK_TURNS != 0)
@@ -186,7 +206,10 @@ static bool spin_elsewhere(struct wait_slow *s)
 		sched_yield();
 		return s->turns % SPIN_CLOCK_YIELDS != 0 || spin_lasts(s, wait_now_ns());
 	}
-	cpu_pause();
+	if (is_crowded())
+		sched_yield();
+	else
+		cpu_pause();
 	if (s->turns % SPIN_CLOCK_TURNS != 0)
 		return true;
 	/* Whoever else wants this core (our peer, say) is not kept from it for the whole spin. */

@@ -210,7 +210,7 @@ struct wait_slow {
 	uint64_t spin_ns, timeout_ns; /* what is still to be counted from the first reading of the clock */
 	uint64_t begun_ns, end_ns;    /* the spin; 0: the clock was not read yet */
 	uint64_t deadline_ns;         /* of the wait */
-	uint32_t turns;
+	uint32_t turns, told;
 	const struct cv_page_worker *worker;
 	const struct cv_inline_engine *inside;
 };

@@ -43,7 +43,9 @@ struct cv_inline_engine {
 	/* Runs a turn, and returns its time (ns of CLOCK_MONOTONIC). CV_INLINE_BUSY: another thread is in one, and
 	 * will run one more that sees all that was posted before this call. */
 	uint64_t (*turn)(void);
-	/* The same for a command that this thread has posted: the time may be some milliseconds old. */
+	/* Goes on whenever a turn has told the program something, this thread or another. */
+	uint32_t (*told)(void);
+	/* The same as turn for a command that this thread has posted: the time may be some milliseconds old. */
 	void (*post)(void);
 	/* Whether commands may wait a few milliseconds for the poster's next turn: the module's own thread looks that often,
 	 * unless a thread of the program sleeps for all, which would not see them. */
