@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Two threads that do the same to one socket at the same time, where the first of them decides what the socket is (socket(7)):
- * there is one socket, as if one thread had come after the other. */
+ * there is one socket, as if one thread had come after the other. And a signal handler in the midst of that. */
 #include <sched.h>
+#include <sys/time.h>
 
 #include "tests/diff/diff.h"
 
@@ -225,4 +226,49 @@ CASE(listen__two_threads_at_once_on_a_new_socket__both_are_right)
 		works(close(r.fd));
 	}
 	pthread_join(second, NULL);
+}
+
+static volatile int handled_fd = -1;
+static volatile unsigned handled;
+
+/* Whatever the interrupted call was doing, the answer is one that Linux gives, and it comes. */
+static void
+handler(int sig)
+{
+	struct sockaddr_in own;
+	socklen_t len = sizeof(own);
+	int saved = errno;
+
+	(void)sig;
+	handled++;
+	if (handled_fd >= 0 && send(handled_fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+		(errno == EBADF || errno == ENOTSOCK))
+		_exit(2);
+	if (handled_fd >= 0 && getsockname(handled_fd, SA(own), &len) != 0)
+		_exit(3);
+	errno = saved;
+}
+
+CASE(connect__handlers_use_the_socket_meanwhile__one_connection)
+{
+	int listener = diff_listen(SOCK_NONBLOCK, 0, 64);
+	struct sockaddr_in to = diff_addr(diff_port(listener));
+	const struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+	const struct itimerval often = {.it_interval = {.tv_usec = 70}, .it_value = {.tv_usec = 70}}, never = {{0, 0}, {0, 0}};
+	unsigned rounds = 0;
+
+	works(sigaction(SIGALRM, &action, NULL));
+	works(setitimer(ITIMER_REAL, &often, NULL));
+	for (; handled < 2000; rounds++) {
+		int fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+
+		handled_fd = fd;
+		works(connect(fd, CSA(to), sizeof(to)));
+		handled_fd = -1;
+		is(diff_readable(listener, 3000));
+		same(waiting(listener), 1);
+		works(close(fd));
+	}
+	works(setitimer(ITIMER_REAL, &never, NULL));
+	is(rounds > 0);
 }
