@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "shim/call.h"
+#include "shim/inline.h"
 #include "shim/link.h"
 #include "shim/real.h"
 
@@ -59,7 +60,10 @@ static bool name_call(long number, const long *a, long *result)
 		IS(epoll_ctl, shim_epoll_ctl(INT(0), INT(1), INT(2), PTR(3)))
 		IS(epoll_pwait, shim_epoll_pwait(INT(0), PTR(1), INT(2), INT(3), PTR(4)))
 		IS(ppoll, shim_ppoll(PTR(0), (nfds_t)a[1], PTR(2), PTR(3)))
-#ifdef SYS_poll /* newer architectures have only ppoll and epoll_pwait */
+		IS(epoll_pwait2, shim_epoll_pwait2(INT(0), PTR(1), INT(2), PTR(3), PTR(4)))
+#ifdef SYS_poll /* newer architectures have only ppoll, epoll_pwait and the like */
+		IS(dup2, shim_dup2(INT(0), INT(1)))
+		IS(epoll_create, shim_epoll_create(INT(0)))
 		IS(poll, shim_poll(PTR(0), (nfds_t)a[1], INT(2)))
 		IS(epoll_wait, shim_epoll_wait(INT(0), PTR(1), INT(2), INT(3)))
 #endif
@@ -80,8 +84,8 @@ long shim_syscall(long number, ...)
 	va_end(list);
 	if (name_call(number, a, &result))
 		return result;
-	/* It would bypass us: ENOSYS once the engine serves sockets, so that programs fall back. */
-	if (number == SYS_io_uring_setup && link_now()) {
+	/* It would bypass us: ENOSYS where there is an engine, so that programs fall back. */
+	if (number == SYS_io_uring_setup && (inline_wanted() || link_get())) {
 		errno = ENOSYS;
 		return -1;
 	}

@@ -184,6 +184,20 @@ CASE(close_range__cloexec__only_marks)
 	fails(close_range(5, 4, 0), EINVAL);
 }
 
+/* Rings would go around the library: a program that asks for one before its first socket falls back, too. */
+CASE(syscall__io_uring_before_the_first_socket__enosys_under_the_preload)
+{
+	char params[256] = {0};
+	long ring;
+
+	if (!diff_on_culvert()) {
+		ring = syscall(SYS_io_uring_setup, 1, params);
+		is(ring >= 0 || errno == ENOSYS || errno == EPERM);
+		return;
+	}
+	fails(syscall(SYS_io_uring_setup, 1, params), ENOSYS);
+}
+
 CASE(syscall__numbers_of_socket_calls__act_on_the_socket)
 {
 	int client, server, copy;
@@ -202,6 +216,13 @@ CASE(syscall__numbers_of_socket_calls__act_on_the_socket)
 	copy = (int)works(syscall(SYS_dup, client));
 	works(syscall(SYS_close, client));
 	ping(copy, server);
+#ifdef SYS_dup2
+	client = (int)works(open("/dev/null", O_RDONLY));
+	same(syscall(SYS_dup2, copy, client), client);
+	works(close(copy));
+	copy = client;
+	ping(copy, server);
+#endif
 	fails(syscall(SYS_recvfrom, copy, &byte, 1, MSG_DONTWAIT, NULL, NULL), EAGAIN);
 	works(syscall(SYS_shutdown, copy, SHUT_WR));
 	ended(server);
