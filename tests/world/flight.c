@@ -7,17 +7,6 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-void gone(struct script *s, struct sock *sk)
-{
-	sock_close(sk, true);
-	script_wait(s, MS);
-	s->head = s->tail;
-	assert_int_equal(s->e->tcp->losses.used, 0);
-	assert_int_equal(s->e->tcp->ooos.used, 0);
-	assert_int_equal(s->e->tcp->runs.used, 0);
-	script_free(s);
-}
-
 void blocks_are(const struct script *s, const struct script_seg *seg, const struct range *r, unsigned n)
 {
 	assert_int_equal(seg->h.sacks_n, n);

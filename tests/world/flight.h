@@ -8,11 +8,6 @@
 
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
-#define START                                                                                                \
-	struct script *s = script_new(1);                                                                    \
-	(void)state
-
 #define RTT (20 * MS)
 #define N 1000u /* bytes of a segment */
 
@@ -23,8 +18,6 @@ struct sock *ten_under_way(struct script *s);
 void told(struct script *s, uint32_t ack, uint32_t lo, uint32_t hi);
 /* Segment i comes ms after since_ns, within what the timing wheel may take. */
 void comes(struct script *s, uint32_t i, uint64_t since_ns, uint64_t ms);
-/* The test is over: nothing of the connection's trouble is left. */
-void gone(struct script *s, struct sock *sk);
 
 /* The SACK blocks of a segment, relative to the peer's numbers. */
 void blocks_are(const struct script *s, const struct script_seg *seg, const struct range *r, unsigned n);

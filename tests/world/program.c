@@ -12,6 +12,17 @@
 
 #define MS 1000000ull
 
+const struct world_link program_link = {.delay_ns = MS};
+const struct user_limits program_limits = {.socks_max = 2048,
+	.rxds_max = 1024,
+	.lanes_max = 8,
+	.sets_max = 64,
+	.cmd_entries = 64,
+	.comp_entries = 512,
+	.set_entries = 64,
+	.rx_bytes = 4 << 20,
+	.tx_bytes_lane = 2 << 20};
+
 static bool ring(void *ctx, int bell)
 {
 	struct program_host *h = ctx;

@@ -51,6 +51,10 @@ struct program {
 	uint16_t connects; /* to be spread over the workers */
 };
 
+/* A link of a millisecond, and a segment that is soon full. */
+extern const struct world_link program_link;
+extern const struct user_limits program_limits;
+
 void program_host_init(struct program_host *h, struct world *w, int host);
 /* Behind world_free(). */
 void program_host_fini(struct program_host *h);

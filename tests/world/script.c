@@ -265,6 +265,29 @@ void script_send(struct script *s, uint8_t flags, uint32_t seq, uint32_t ack, co
 
 /* --- the engine's user ----------------------------------------------------------------------------- */
 
+void script_both_gone(struct script *s, struct sock *a, struct sock *b)
+{
+	const struct tcp *t = s->e->tcp;
+
+	sock_close(a, true);
+	if (b != NULL)
+		sock_close(b, true);
+	script_wait(s, MS);
+	s->head = s->tail;
+	assert_int_equal(t->losses.used + t->ooos.used + t->runs.used + t->fastopen_keys.used, 0);
+	script_free(s);
+}
+
+void script_gone(struct script *s, struct sock *sk)
+{
+	script_both_gone(s, sk, NULL);
+}
+
+void script_set(struct sock *sk, enum cv_option opt, int v)
+{
+	assert_int_equal(sock_setopt(sk, opt, &v, sizeof(v)), 0);
+}
+
 struct sock *script_socket(struct script *s)
 {
 	struct sock *sk;

@@ -14,6 +14,12 @@
 #include "stack/tcp/tcp.h"
 #include "tests/world/world.h"
 
+/* A case, and the script that it begins with. */
+#define T(name) static void name(void **state)
+#define START                                                                                                \
+	struct script *s = script_new(1);                                                                    \
+	(void)state
+
 #define SCRIPT_PORT 80       /* the engine's */
 #define SCRIPT_PEER_PORT 4000
 #define SCRIPT_ISS 1000u     /* the peer's initial sequence number; settable */
@@ -58,6 +64,10 @@ struct script {
 struct script *script_new(uint64_t seed);
 /* Lets time pass until what was closed is gone, and checks that nothing is left. */
 void script_free(struct script *s);
+/* The end of a case: aborts the user's sockets and frees the script. */
+void script_gone(struct script *s, struct sock *sk);
+void script_both_gone(struct script *s, struct sock *a, struct sock *b);
+void script_set(struct sock *sk, enum cv_option opt, int v);
 
 struct sock *script_socket(struct script *s);
 /* A listener at 10.0.0.1:80. */

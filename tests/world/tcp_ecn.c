@@ -9,11 +9,6 @@
 
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
-#define START                                                                                                \
-	(void)state;                                                                                         \
-	struct script *s = script_new(1)
-
 enum { NOT_ECT, ECT1, ECT0, CE };
 enum { OFF, ASK, ANSWER };
 #define BOTH (TCP_ECE | TCP_CWR)
@@ -26,14 +21,6 @@ static struct script *script_with(uint32_t ecn)
 	s = script_new(1);
 	world_tcp.ecn = ANSWER;
 	return s;
-}
-
-static void gone(struct script *s, struct sock *sk)
-{
-	sock_close(sk, true);
-	script_wait(s, MS);
-	s->head = s->tail;
-	script_free(s);
 }
 
 /* A connection that the peer asked for with ECN; algorithm: NULL for the default. */
@@ -89,7 +76,7 @@ T(listener__syn_flags_and_configuration__the_table)
 		sk = script_accept(s, ls);
 		assert_int_equal(tcp_of(sk)->ecn_ok, rows[i].agreed);
 		sock_close(ls, false);
-		gone(s, sk);
+		script_gone(s, sk);
 	}
 }
 
@@ -124,7 +111,7 @@ T(connect__configuration_and_answer__the_table)
 		script_send(s, TCP_SYN | TCP_ACK | rows[i].answer, 0, 1, NULL, 0);
 		script_expect(s, TCP_ACK, 1, 1, 0);
 		assert_int_equal(tcp_of(sk)->ecn_ok, rows[i].agreed);
-		gone(s, sk);
+		script_gone(s, sk);
 	}
 }
 
@@ -138,7 +125,7 @@ T(connect__syn_lost__the_next_one_is_without)
 	assert_int_equal(sock_connect(sk, &to), 0);
 	script_expect(s, TCP_SYN | BOTH, 0, 0, 0);
 	script_expect_in(s, 2 * SEC, TCP_SYN, 0, 0, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* TCPI_OPT_ECN, and TCPI_OPT_ECN_SEEN after the first packet that was capable. */
@@ -156,7 +143,7 @@ T(tcp_info__agreed_and_seen__two_bits)
 	script_send(s, TCP_ACK, 2, 1, "b", 1);
 	assert_int_equal(sock_getopt(sk, CV_OPT_TCP_INFO, &info, &len), 0);
 	assert_int_equal(info.options & 0x18, 0x18);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- what leaves --------------------------------------------------------------------------------------- */
@@ -173,7 +160,7 @@ T(sender__new_data_is_capable__what_is_sent_again_and_acks_are_not)
 	assert_int_equal(seg->tos, NOT_ECT);
 	script_send(s, TCP_ACK, 1, 501, "x", 1);
 	assert_int_equal(script_expect(s, TCP_ACK, 501, 2, 0)->tos, NOT_ECT);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(sender__bits_of_ecn_in_ip_tos__are_not_the_users)
@@ -188,7 +175,7 @@ T(sender__bits_of_ecn_in_ip_tos__are_not_the_users)
 	assert_int_equal(got, 0x18);
 	script_write(s, sk, 10);
 	assert_int_equal(script_expect(s, TCP_ACK, 1, 1, 10)->tos, 0x18);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(sender__echo__slows_down_once_in_a_window_and_says_cwr_once)
@@ -215,7 +202,7 @@ T(sender__echo__slows_down_once_in_a_window_and_says_cwr_once)
 	script_send(s, TCP_ACK | TCP_ECE, 1, tp->snd_max - tp->iss, NULL, 0); /* of the next one */
 	assert_in_range(tp->cwnd, once * 6 / 10, once * 8 / 10);
 	assert_int_equal(tp->total_retrans, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(sender__loss__says_cwr_and_marks_of_that_window_do_not_count)
@@ -238,7 +225,7 @@ T(sender__loss__says_cwr_and_marks_of_that_window_do_not_count)
 	for (; s->head != s->tail; s->head++)
 		cwr |= (s->segs[s->head % SCRIPT_SEGS].h.flags & TCP_CWR) != 0;
 	assert_true(cwr);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- what comes ---------------------------------------------------------------------------------------- */
@@ -261,7 +248,7 @@ T(receiver__mark__echoed_until_cwr)
 	script_expect(s, TCP_ACK | TCP_ECE, 1, 4, 10);
 	script_send(s, TCP_ACK | TCP_CWR, 4, 11, "d", 1);
 	script_expect(s, TCP_ACK, 11, 5, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__mark_within_a_burst__is_not_merged_away)
@@ -275,7 +262,7 @@ T(receiver__mark_within_a_burst__is_not_merged_away)
 		script_queue(s, TCP_ACK, 1 + i * 1000, 1, data, 1000);
 	}
 	script_expect(s, TCP_ACK | TCP_ECE, 1, 8001, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__mark_out_of_order__is_echoed)
@@ -286,7 +273,7 @@ T(receiver__mark_out_of_order__is_echoed)
 	s->tos = CE;
 	script_send(s, TCP_ACK, 101, 1, "b", 1);
 	script_expect(s, TCP_ACK | TCP_ECE, 1, 1, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__not_agreed__marks_mean_nothing)
@@ -297,7 +284,7 @@ T(receiver__not_agreed__marks_mean_nothing)
 	s->tos = CE;
 	script_send(s, TCP_ACK, 1, 1, "a", 1);
 	script_expect(s, TCP_ACK, 1, 2, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Each change of the mark is told by an ACK of what came before it, within one burst too (RFC8257:3.2). */
@@ -315,7 +302,7 @@ T(dctcp_receiver__marks_come_and_go__each_ack_says_exactly)
 	script_expect(s, TCP_ACK, 1, 2001, 0);
 	assert_int_equal(script_expect(s, TCP_ACK | TCP_ECE, 1, 5001, 0)->tos, ECT0);
 	script_expect(s, TCP_ACK, 1, 6001, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* A tenth of the bytes is marked in each window: the window is reduced by about a twentieth (RFC8257:3.3). */
@@ -344,7 +331,7 @@ T(dctcp_sender__a_tenth_is_marked__reduces_by_a_twentieth)
 		s->head = s->tail;
 		tp->cwnd = tp->ssthresh = 20000;
 	}
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

@@ -8,16 +8,9 @@
 
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
-#define START(bits)                                                                                \
-	struct script *s = script_new(1);                                                          \
-	(void)state;                                                                               \
+#define START_WITH(bits)                                                                           \
+	START;                                                                                     \
 	s->e->tcp->config.fastopen = (bits)
-
-static void set(struct sock *sk, enum cv_option opt, int v)
-{
-	assert_int_equal(sock_setopt(sk, opt, &v, sizeof(v)), 0);
-}
 
 static void reads(struct sock *sk, const char *wanted)
 {
@@ -27,20 +20,7 @@ static void reads(struct sock *sk, const char *wanted)
 	assert_string_equal(got, wanted);
 }
 
-static void end(struct script *s, struct sock *a, struct sock *b)
-{
-	if (a != NULL)
-		sock_close(a, true);
-	if (b != NULL)
-		sock_close(b, true);
-	script_wait(s, MS);
-	s->head = s->tail;
-	assert_int_equal(s->e->tcp->fastopen_keys.used, 0);
-	script_free(s);
-}
-
-/* --- server
- * ------------------------------------------------------------------------------------------ */
+/* --- server ------------------------------------------------------------------------------------------ */
 
 /* Another client, which has the same address. */
 static void next_client(struct script *s)
@@ -55,7 +35,7 @@ static struct sock *server(struct script *s, int queue)
 	struct sock *ls = script_listen(s, 8);
 	const struct script_seg *seg;
 
-	set(ls, CV_OPT_FASTOPEN, queue);
+	script_set(ls, CV_OPT_FASTOPEN, queue);
 	s->has_fo = true;
 	script_send(s, TCP_SYN, 0, 0, NULL, 0);
 	seg = script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
@@ -70,22 +50,22 @@ static struct sock *server(struct script *s, int queue)
 
 T(listen__syn_asks_for_a_cookie__given_and_an_ordinary_handshake)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = script_listen(s, 8);
 
-	set(ls, CV_OPT_FASTOPEN, 8);
+	script_set(ls, CV_OPT_FASTOPEN, 8);
 	s->has_fo = true;
 	script_send(s, TCP_SYN, 0, 0, "early", 5);
 	assert_true(script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0)->h.has_fo);
 	assert_null(sock_accept(ls));
 	script_send(s, TCP_ACK, 1, 1, "early", 5);
 	script_expect(s, TCP_ACK, 1, 6, 0);
-	end(s, script_accept(s, ls), ls);
+	script_both_gone(s, script_accept(s, ls), ls);
 }
 
 T(listen__syn_with_cookie_and_data__accepted_read_and_answered_at_once)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = server(s, 8), *sk;
 
 	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
@@ -101,12 +81,12 @@ T(listen__syn_with_cookie_and_data__accepted_read_and_answered_at_once)
 	script_is(sk, ESTABLISHED);
 	assert_int_equal(sk->tx_acked, 2000);
 	script_quiet(s, SEC);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(listen__syn_with_a_wrong_cookie__data_not_taken_and_the_right_one_given)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = server(s, 8);
 	const struct script_seg *seg;
 
@@ -117,24 +97,24 @@ T(listen__syn_with_a_wrong_cookie__data_not_taken_and_the_right_one_given)
 	assert_true(seg->h.has_fo);
 	assert_memory_equal(seg->h.fo, s->fo, 8);
 	assert_null(sock_accept(ls));
-	end(s, ls, NULL);
+	script_gone(s, ls);
 }
 
 T(listen__fast_open_not_wanted__the_option_is_not_heard)
 {
-	START(1); /* clients only, Linux's default */
+	START_WITH(1); /* clients only, Linux's default */
 	struct sock *ls = script_listen(s, 8);
 
-	set(ls, CV_OPT_FASTOPEN, 8);
+	script_set(ls, CV_OPT_FASTOPEN, 8);
 	s->has_fo = true;
 	script_send(s, TCP_SYN, 0, 0, "early", 5);
 	assert_false(script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0)->h.has_fo);
-	end(s, ls, NULL);
+	script_gone(s, ls);
 }
 
 T(listen__as_many_pending_as_the_user_wants__ordinary_handshake)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = server(s, 2), *sk[2];
 
 	for (int i = 0; i < 2; i++, next_client(s)) {
@@ -145,14 +125,14 @@ T(listen__as_many_pending_as_the_user_wants__ordinary_handshake)
 	script_send(s, TCP_SYN, 0, 0, "a", 1);
 	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
 	sock_close(sk[0], true);
-	end(s, sk[1], ls);
+	script_both_gone(s, sk[1], ls);
 }
 
 /* RFC7413:5.1: or a stranger's SYNs, whose SYN-ACKs the spoofed host answers with a RST, would
  * never count. */
 T(syn_received__rst__counts_as_pending_for_a_minute)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = server(s, 1), *sk;
 
 	script_send(s, TCP_SYN, 0, 0, "a", 1);
@@ -170,12 +150,12 @@ T(syn_received__rst__counts_as_pending_for_a_minute)
 	next_client(s);
 	script_send(s, TCP_SYN, 0, 0, "a", 1);
 	script_expect(s, TCP_SYN | TCP_ACK, 0, 2, 0);
-	end(s, script_accept(s, ls), ls);
+	script_both_gone(s, script_accept(s, ls), ls);
 }
 
 T(syn_received__no_ack__syn_ack_again_and_nothing_else)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = server(s, 8), *sk;
 
 	script_send(s, TCP_SYN, 0, 0, "a", 1);
@@ -187,12 +167,12 @@ T(syn_received__no_ack__syn_ack_again_and_nothing_else)
 		script_expect_in(s, 40 * SEC, TCP_SYN | TCP_ACK, 0, 2, 0);
 	script_quiet(s, 40 * SEC);
 	assert_true(sk->status & CV_ST_DEAD);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(syn_received__user_closes__the_answer_and_fin_arrive)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = server(s, 8), *sk;
 
 	script_send(s, TCP_SYN, 0, 0, "a", 1);
@@ -204,12 +184,12 @@ T(syn_received__user_closes__the_answer_and_fin_arrive)
 	script_expect(s, TCP_ACK | TCP_FIN, 1, 2, 10);
 	script_send(s, TCP_ACK | TCP_FIN, 2, 12, NULL, 0);
 	script_expect(s, TCP_ACK, 12, 3, 0);
-	end(s, ls, NULL);
+	script_gone(s, ls);
 }
 
 T(syn_received__listener_closes__the_connection_lives)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = server(s, 8), *sk;
 
 	script_send(s, TCP_SYN, 0, 0, "a", 1);
@@ -218,10 +198,10 @@ T(syn_received__listener_closes__the_connection_lives)
 	sock_close(ls, false);
 	script_send(s, TCP_ACK, 2, 1, NULL, 0);
 	script_is(sk, ESTABLISHED);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
-/* --- TCP_FASTOPEN_KEY */
+/* --- TCP_FASTOPEN_KEY -------------------------------------------------------------------------------- */
 
 static const uint8_t two_keys[2 * CV_FASTOPEN_KEY_BYTES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
 	12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
@@ -241,7 +221,7 @@ static void has_keys(struct sock *sk, const void *keys, uint32_t wanted)
 
 T(setsockopt__keys__one_or_two_whole_ones)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *sk = script_socket(s);
 	uint8_t part[20];
 	uint32_t len = sizeof(part);
@@ -256,17 +236,17 @@ T(setsockopt__keys__one_or_two_whole_ones)
 	assert_int_equal(sock_setopt(sk, CV_OPT_FASTOPEN_KEY, other_key, 16), 0);
 	has_keys(sk, other_key, 16);
 	assert_int_equal(s->e->tcp->fastopen_keys.used, 1);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(listen__keys_set_before__cookies_are_those_of_linux)
 {
-	START(3);
+	START_WITH(3);
 	struct cv_endpoint at = world_endpoint(0, SCRIPT_PORT);
 	struct sock *ls = script_socket(s), *sk;
 	const struct script_seg *seg;
 
-	set(ls, CV_OPT_FASTOPEN, 8);
+	script_set(ls, CV_OPT_FASTOPEN, 8);
 	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, two_keys, 32), 0);
 	assert_int_equal(sock_bind(ls, &at), 0);
 	assert_int_equal(sock_listen(ls, 8), 0);
@@ -278,19 +258,19 @@ T(listen__keys_set_before__cookies_are_those_of_linux)
 	script_send(s, TCP_ACK, 1, 1, NULL, 0);
 	sk = script_accept(s, ls);
 	has_keys(sk, NULL, 0); /* the listener's */
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 /* The client with a cookie of the key before: its data is taken, and it gets a cookie of the new
  * key. */
 T(listen__cookie_of_the_second_key__data_taken_and_a_new_one_given_once)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = script_listen(s, 8), *sk;
 	uint8_t keys[32], fresh[8];
 	const struct script_seg *seg;
 
-	set(ls, CV_OPT_FASTOPEN, 8);
+	script_set(ls, CV_OPT_FASTOPEN, 8);
 	memcpy(keys, other_key, 16);
 	memcpy(keys + 16, two_keys, 16);
 	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, keys, 32), 0);
@@ -311,17 +291,17 @@ T(listen__cookie_of_the_second_key__data_taken_and_a_new_one_given_once)
 	memcpy(s->fo, fresh, 8);
 	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
 	assert_false(script_expect(s, TCP_SYN | TCP_ACK, 0, 6, 0)->h.has_fo);
-	end(s, script_accept(s, ls), ls);
+	script_both_gone(s, script_accept(s, ls), ls);
 }
 
 /* Setting one key forgets the second. */
 T(listen__cookie_of_a_key_that_is_no_more__data_not_taken_and_a_new_one_given)
 {
-	START(3);
+	START_WITH(3);
 	struct sock *ls = script_listen(s, 8);
 	const struct script_seg *seg;
 
-	set(ls, CV_OPT_FASTOPEN, 8);
+	script_set(ls, CV_OPT_FASTOPEN, 8);
 	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, two_keys, 32), 0);
 	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, other_key, 16), 0);
 	s->has_fo = true;
@@ -332,11 +312,10 @@ T(listen__cookie_of_a_key_that_is_no_more__data_not_taken_and_a_new_one_given)
 	assert_int_equal(seg->h.fo_n, 8);
 	assert_memory_not_equal(seg->h.fo, cookie_of_linux, 8);
 	assert_null(sock_accept(ls));
-	end(s, ls, NULL);
+	script_gone(s, ls);
 }
 
-/* --- client
- * ------------------------------------------------------------------------------------------ */
+/* --- client ------------------------------------------------------------------------------------------ */
 
 static struct sock *client(struct script *s)
 {
@@ -344,7 +323,7 @@ static struct sock *client(struct script *s)
 	struct sock *sk = script_socket(s);
 
 	s->irs_known = false;
-	set(sk, CV_OPT_FASTOPEN_CONNECT, 1);
+	script_set(sk, CV_OPT_FASTOPEN_CONNECT, 1);
 	assert_int_equal(sock_connect(sk, &to), 0);
 	return sk;
 }
@@ -369,7 +348,7 @@ static void client_learns(struct script *s)
 
 T(connect__cookie_known__syn_waits_for_data_and_carries_it)
 {
-	START(1);
+	START_WITH(1);
 	struct sock *sk;
 	const struct script_seg *seg;
 
@@ -386,12 +365,12 @@ T(connect__cookie_known__syn_waits_for_data_and_carries_it)
 	script_is(sk, ESTABLISHED);
 	assert_int_equal(sk->tx_acked, 5);
 	script_quiet(s, SEC);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(syn_sent__data_not_acknowledged_with_the_syn__sent_at_once)
 {
-	START(1);
+	START_WITH(1);
 	struct sock *sk;
 
 	client_learns(s);
@@ -406,12 +385,12 @@ T(syn_sent__data_not_acknowledged_with_the_syn__sent_at_once)
 	script_expect(s, TCP_ACK, 2921, 1, 80);
 	script_send(s, TCP_ACK, 1, 3001, NULL, 0);
 	assert_int_equal(sk->tx_acked, 3000);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(syn_sent__syn_with_data_lost__again_without__twice__not_tried_for_a_while)
 {
-	START(1);
+	START_WITH(1);
 
 	client_learns(s);
 	for (int i = 0; i < 2; i++) {
@@ -436,12 +415,12 @@ T(syn_sent__syn_with_data_lost__again_without__twice__not_tried_for_a_while)
 	sk = client(s);
 	script_write(s, sk, 5);
 	script_expect(s, TCP_SYN, 0, 0, 5);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(syn_sent__refused__the_data_is_gone)
 {
-	START(1);
+	START_WITH(1);
 	struct sock *sk;
 
 	client_learns(s);
@@ -450,17 +429,17 @@ T(syn_sent__refused__the_data_is_gone)
 	script_expect(s, TCP_SYN, 0, 0, 5);
 	script_send(s, TCP_RST | TCP_ACK, 0, 6, NULL, 0);
 	assert_int_equal(sk->error, CV_ECONNREFUSED);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(setsockopt__clients_must_not__eopnotsupp)
 {
-	START(0);
+	START_WITH(0);
 	struct sock *sk = script_socket(s);
 	int on = 1;
 
 	assert_int_equal(sock_setopt(sk, CV_OPT_FASTOPEN_CONNECT, &on, sizeof(on)), -CV_EOPNOTSUPP);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 int main(void)

@@ -13,7 +13,6 @@
 #include "stack/base/addr.h"
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
 #define FLOOD 1000000u
 #define CLIENT_EVERY 20000u
 #define EMBRYOS 256u /* of a listener with a shorter backlog */

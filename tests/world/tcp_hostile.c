@@ -32,7 +32,7 @@ T(sack_blocks__of_single_bytes__few_records)
 	assert_int_equal(sk->tx_acked, 10 * N);
 	assert_int_equal(tcp_of(sk)->in_recovery, 0);
 	script_wait(s, MS);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 #define MANY 9000u
@@ -72,7 +72,7 @@ T(sack_block__far_behind_the_last__found_in_pieces)
 	script_send(s, TCP_ACK, 1, 1 + MANY * SMALL, NULL, 0);
 	assert_int_equal(sk->tx_acked, MANY * SMALL);
 	script_wait(s, MS);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Segments that may only be late are waited for each by itself: an ACK looks at the first of them only. */
@@ -94,7 +94,7 @@ T(reordering_was_seen__sent_at_two_times__each_lost_at_its_own)
 	told(s, 9, 11, 12); /* the tenth and the eleventh are missing */
 	comes(s, 9, begin, RTT / MS / 4);
 	comes(s, 10, begin, RTT / MS / 4 + 4);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

@@ -9,16 +9,6 @@
 #include "stack/base/addr.h"
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
-#define START                                                                                                \
-	struct script *s = script_new(1);                                                                    \
-	(void)state
-
-static void set(struct sock *sk, enum cv_option opt, int v)
-{
-	assert_int_equal(sock_setopt(sk, opt, &v, sizeof(v)), 0);
-}
-
 static int get(struct sock *sk, enum cv_option opt)
 {
 	int v = -77;
@@ -26,17 +16,6 @@ static int get(struct sock *sk, enum cv_option opt)
 
 	assert_int_equal(sock_getopt(sk, opt, &v, &len), 0);
 	return v;
-}
-
-static void end(struct script *s, struct sock *a, struct sock *b)
-{
-	if (a != NULL)
-		sock_close(a, true);
-	if (b != NULL)
-		sock_close(b, true);
-	script_wait(s, MS);
-	s->head = s->tail;
-	script_free(s);
 }
 
 /* --- the handshake's options ------------------------------------------------------------------------ */
@@ -53,7 +32,7 @@ T(syn_without_mss__536_or_1220)
 	script_write(s, sk, 600);
 	assert_int_equal(script_next(s, SEC)->len, 536);
 	assert_int_equal(tcp_mss_default(six.addr), 1220);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(syn_ack_without_mss__536)
@@ -64,7 +43,7 @@ T(syn_ack_without_mss__536)
 	s->mss = 0;
 	sk = script_established_active(s);
 	assert_int_equal(tcp_of(sk)->mss, 536);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(window_scale__the_peers_shift_counts_to_14)
@@ -78,7 +57,7 @@ T(window_scale__the_peers_shift_counts_to_14)
 	sk = script_established_passive(s, &ls);
 	assert_int_equal(tcp_of(sk)->snd_wscale, 14);
 	assert_int_equal(tcp_of(sk)->snd_wnd, 4 << 14);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(window_scale__not_in_the_window_of_a_syn)
@@ -98,7 +77,7 @@ T(window_scale__not_in_the_window_of_a_syn)
 	sk = script_accept(s, ls);
 	seg = script_expect(s, TCP_ACK, 1, 2, 0);
 	assert_in_range((uint32_t)seg->h.wnd << s->e->tcp->wscale, 65535 - 256, sk->rcvbuf);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(window_scale__the_peer_has_none__neither_have_we)
@@ -114,7 +93,7 @@ T(window_scale__the_peer_has_none__neither_have_we)
 	assert_int_equal(tcp_of(sk)->snd_wnd, 1000);
 	assert_int_equal(tcp_of(sk)->rcv_wscale, 0);
 	assert_true(script_expect(s, TCP_ACK, 1, 2, 0)->h.wnd > 60000);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 /* --- options of sockets ----------------------------------------------------------------------------- */
@@ -125,26 +104,26 @@ T(options__limits_as_linux)
 	struct sock *sk = script_socket(s);
 	int zero = 0;
 
-	set(sk, CV_OPT_LINGER2, -5);
+	script_set(sk, CV_OPT_LINGER2, -5);
 	assert_int_equal(get(sk, CV_OPT_LINGER2), -1);
-	set(sk, CV_OPT_LINGER2, 0);
+	script_set(sk, CV_OPT_LINGER2, 0);
 	assert_int_equal(get(sk, CV_OPT_LINGER2), 60);
-	set(sk, CV_OPT_LINGER2, 1000);
+	script_set(sk, CV_OPT_LINGER2, 1000);
 	assert_int_equal(get(sk, CV_OPT_LINGER2), 120);
-	set(sk, CV_OPT_WINDOW_CLAMP, 10);
+	script_set(sk, CV_OPT_WINDOW_CLAMP, 10);
 	assert_int_equal(get(sk, CV_OPT_WINDOW_CLAMP), 1152);
-	set(sk, CV_OPT_WINDOW_CLAMP, 0);
+	script_set(sk, CV_OPT_WINDOW_CLAMP, 0);
 	assert_int_equal(get(sk, CV_OPT_WINDOW_CLAMP), 0);
-	set(sk, CV_OPT_DEFER_ACCEPT, 5); /* in SYN-ACKs: after 1, 2 and 4 s */
+	script_set(sk, CV_OPT_DEFER_ACCEPT, 5); /* in SYN-ACKs: after 1, 2 and 4 s */
 	assert_int_equal(get(sk, CV_OPT_DEFER_ACCEPT), 7);
-	set(sk, CV_OPT_TOS, 0x13); /* ECN's bits are TCP's own */
+	script_set(sk, CV_OPT_TOS, 0x13); /* ECN's bits are TCP's own */
 	assert_int_equal(get(sk, CV_OPT_TOS), 0x10);
-	set(sk, CV_OPT_DEFER_ACCEPT, -1);
+	script_set(sk, CV_OPT_DEFER_ACCEPT, -1);
 	assert_int_equal(get(sk, CV_OPT_DEFER_ACCEPT), 0);
 	sock_close(sk, true);
 	sk = script_established_active(s);
 	assert_int_equal(sock_setopt(sk, CV_OPT_WINDOW_CLAMP, &zero, sizeof(zero)), -CV_EINVAL);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(window_clamp__no_more_is_offered)
@@ -152,13 +131,13 @@ T(window_clamp__no_more_is_offered)
 	START;
 	struct sock *ls = script_listen(s, 4), *sk;
 
-	set(ls, CV_OPT_WINDOW_CLAMP, 5000);
+	script_set(ls, CV_OPT_WINDOW_CLAMP, 5000);
 	script_send(s, TCP_SYN, 0, 0, NULL, 0);
 	assert_int_equal(script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0)->h.wnd, 5000);
 	script_send(s, TCP_ACK, 1, 1, "a", 1);
 	sk = script_accept(s, ls);
 	assert_in_range(script_expect(s, TCP_ACK, 1, 2, 0)->h.wnd, 4999, 5000);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(defer_accept__bare_ack__accepted_with_the_data)
@@ -166,7 +145,7 @@ T(defer_accept__bare_ack__accepted_with_the_data)
 	START;
 	struct sock *ls = script_listen(s, 4), *sk;
 
-	set(ls, CV_OPT_DEFER_ACCEPT, 5);
+	script_set(ls, CV_OPT_DEFER_ACCEPT, 5);
 	script_send(s, TCP_SYN, 0, 0, NULL, 0);
 	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
 	script_send(s, TCP_ACK, 1, 1, NULL, 0);
@@ -175,7 +154,7 @@ T(defer_accept__bare_ack__accepted_with_the_data)
 	script_send(s, TCP_ACK, 1, 1, "abc", 3);
 	sk = script_accept(s, ls);
 	assert_int_equal(sk->rxq_bytes, 3);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(defer_accept__no_data__reminded_near_the_end_and_accepted_then)
@@ -183,7 +162,7 @@ T(defer_accept__no_data__reminded_near_the_end_and_accepted_then)
 	START;
 	struct sock *ls = script_listen(s, 4), *sk;
 
-	set(ls, CV_OPT_DEFER_ACCEPT, 5); /* 3 SYN-ACKs */
+	script_set(ls, CV_OPT_DEFER_ACCEPT, 5); /* 3 SYN-ACKs */
 	script_send(s, TCP_SYN, 0, 0, NULL, 0);
 	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
 	script_send(s, TCP_ACK, 1, 1, NULL, 0);
@@ -193,7 +172,7 @@ T(defer_accept__no_data__reminded_near_the_end_and_accepted_then)
 	script_send(s, TCP_ACK, 1, 1, NULL, 0);
 	sk = script_accept(s, ls);
 	script_is(sk, ESTABLISHED);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(unsent__after_the_fin__none)
@@ -207,7 +186,7 @@ T(unsent__after_the_fin__none)
 	script_expect(s, TCP_ACK | TCP_FIN, 1, 1, 10);
 	assert_int_equal(get(sk, CV_OPT_UNSENT), 0);
 	assert_int_equal(get(sk, CV_OPT_OUTQ), 10);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(user_timeout__ends_when_it_is_over)
@@ -216,7 +195,7 @@ T(user_timeout__ends_when_it_is_over)
 	struct sock *sk = script_established_active(s);
 	uint64_t first;
 
-	set(sk, CV_OPT_USER_TIMEOUT, 3000);
+	script_set(sk, CV_OPT_USER_TIMEOUT, 3000);
 	script_write(s, sk, 10);
 	script_expect(s, TCP_ACK, 1, 1, 10);
 	first = script_expect(s, TCP_ACK, 1, 1, 10)->at_ns;
@@ -226,7 +205,7 @@ T(user_timeout__ends_when_it_is_over)
 	}
 	assert_in_range(s->w->now_ns - first, 2990 * MS, 3030 * MS);
 	assert_int_equal(sk->error, CV_ETIMEDOUT);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 /* --- numbers ------------------------------------------------------------------------------------------ */
@@ -258,7 +237,7 @@ T(our_numbers_wrap__data_and_acks_go_on)
 	script_expect_in(s, 3 * SEC, TCP_ACK, 7301, 1, 1460); /* and what is lost there comes again */
 	script_send(s, TCP_ACK, 1, 14601, NULL, 0);
 	assert_int_equal(sk->tx_acked, 14600);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 /* --- limits ------------------------------------------------------------------------------------------ */
@@ -276,7 +255,7 @@ T(challenge_acks__one_connection__one_in_half_a_second)
 	script_quiet(s, 500 * MS);
 	script_send(s, TCP_RST, 100, 0, NULL, 0);
 	script_expect(s, TCP_ACK, 1, 1, 0);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(challenge_acks__many_connections__a_number_that_is_drawn)
@@ -310,7 +289,7 @@ T(challenge_acks__many_connections__a_number_that_is_drawn)
 		assert_in_range(sent[round], 500, 1500);
 	}
 	assert_true(sent[0] != sent[1] || sent[1] != sent[2]);
-	end(s, ls, NULL);
+	script_gone(s, ls);
 }
 
 T(fin_into_a_shut_window__probed_and_sent_when_it_opens)
@@ -332,7 +311,7 @@ T(fin_into_a_shut_window__probed_and_sent_when_it_opens)
 	script_expect(s, TCP_ACK | TCP_FIN, 1, 2, 0);
 	script_send(s, TCP_ACK, 2, 2, NULL, 0);
 	script_is(sk, FIN_WAIT_2);
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 /* As stack/net/ reports an ICMP error that quotes our segment with this number. */
@@ -358,7 +337,7 @@ T(syn_received__icmp__only_of_our_syn_ack_and_only_soft_ones_count)
 	assert_int_equal(s->e->tcp->embryos.used, 1);
 	icmp(s, 0, CV_EHOSTUNREACH, false, 0);
 	assert_int_equal(s->e->tcp->embryos.used, 0);
-	end(s, ls, NULL);
+	script_gone(s, ls);
 }
 
 T(established__icmp__soft_error_told_when_it_times_out_and_forgotten_with_the_next_ack)
@@ -366,7 +345,7 @@ T(established__icmp__soft_error_told_when_it_times_out_and_forgotten_with_the_ne
 	START;
 	struct sock *sk = script_established_active(s);
 
-	set(sk, CV_OPT_USER_TIMEOUT, 2000);
+	script_set(sk, CV_OPT_USER_TIMEOUT, 2000);
 	script_write(s, sk, 10);
 	script_expect(s, TCP_ACK, 1, 1, 10);
 	icmp(s, 500, CV_ENETUNREACH, false, 0); /* nothing of ours */
@@ -380,7 +359,7 @@ T(established__icmp__soft_error_told_when_it_times_out_and_forgotten_with_the_ne
 	script_wait(s, 5 * SEC);
 	s->head = s->tail;
 	assert_int_equal(sk->error, CV_EHOSTUNREACH);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 /* --- ends that meet ------------------------------------------------------------------------------------ */
@@ -448,7 +427,7 @@ T(syn_received__data_queued_and_shut__both_go_when_the_handshake_is_done)
 	script_send(s, TCP_ACK, 1, 12, NULL, 0);
 	script_is(sk, FIN_WAIT_2);
 	assert_int_equal(sk->tx_acked, 10);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 /* --- TIME_WAIT --------------------------------------------------------------------------------------- */
@@ -459,7 +438,7 @@ static void time_wait_at(struct script *s, const struct cv_endpoint *from)
 	const struct cv_endpoint to = world_endpoint(1, s->peer_port);
 	struct sock *sk = script_socket(s);
 
-	set(sk, CV_OPT_REUSEADDR, 1);
+	script_set(sk, CV_OPT_REUSEADDR, 1);
 	assert_int_equal(sock_bind(sk, from), 0);
 	assert_int_equal(sock_connect(sk, &to), 0);
 	script_expect(s, TCP_SYN, 0, 0, 0);
@@ -479,7 +458,7 @@ static int connect_again(struct script *s, const struct cv_endpoint *from, struc
 	const struct cv_endpoint to = world_endpoint(1, s->peer_port);
 
 	*sk = script_socket(s);
-	set(*sk, CV_OPT_REUSEADDR, 1);
+	script_set(*sk, CV_OPT_REUSEADDR, 1);
 	assert_int_equal(sock_bind(*sk, from), 0);
 	return sock_connect(*sk, &to);
 }
@@ -504,7 +483,7 @@ T(time_wait__connect_with_timestamps__the_ends_are_used_again)
 	seg = script_expect(s, TCP_SYN, 0, 0, 0);
 	assert_true(seq_gt(seg->h.tsval, last)); /* RFC6191, RFC7323: the peer's TIME_WAIT lets it in, if it has one */
 	assert_true(seq_gt(s->irs, irs + 2));
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(time_wait__connect_without_timestamps__eaddrnotavail)
@@ -515,7 +494,7 @@ T(time_wait__connect_without_timestamps__eaddrnotavail)
 
 	time_wait_at(s, &from);
 	assert_int_equal(connect_again(s, &from, &sk), -CV_EADDRNOTAVAIL);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 /* RFC6191:2: among the peer's SYNs the timestamp tells, also where the number would not. */
@@ -540,7 +519,7 @@ T(time_wait__syn_with_a_later_timestamp_and_a_lower_number__a_new_connection)
 	script_send(s, TCP_SYN, 0, 0, NULL, 0);
 	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
 	script_send(s, TCP_ACK, 1, 1, NULL, 0);
-	end(s, script_accept(s, ls), ls);
+	script_both_gone(s, script_accept(s, ls), ls);
 }
 
 T(time_wait__syn_to_a_port_nobody_listens_on__stays)
@@ -580,7 +559,7 @@ T(request_and_answer__the_ack_waits_40_ms_for_the_answer)
 	script_send(s, TCP_ACK, 7, 9, "ask", 3);
 	script_quiet(s, 38 * MS);
 	script_expect(s, TCP_ACK, 9, 10, 0); /* or alone */
-	end(s, sk, ls);
+	script_both_gone(s, sk, ls);
 }
 
 T(urgent__sent__the_pointer_is_behind_the_byte)
@@ -598,7 +577,7 @@ T(urgent__sent__the_pointer_is_behind_the_byte)
 	script_send(s, TCP_ACK, 1, 4, NULL, 0);
 	script_write(s, sk, 4);
 	script_expect(s, TCP_ACK, 4, 1, 4); /* no longer */
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 T(urgent__received__the_mark_is_at_the_byte)
@@ -612,7 +591,7 @@ T(urgent__received__the_mark_is_at_the_byte)
 	script_expect(s, TCP_ACK, 1, 6, 0);
 	assert_true(sk->status & CV_ST_URGENT);
 	assert_int_equal(sk->rx_urgent_pos, 2);
-	end(s, sk, NULL);
+	script_gone(s, sk);
 }
 
 int main(void)

@@ -24,7 +24,7 @@ T(receiver__all_of_a_segment_again__dsack_of_it_once)
 	BLOCKS(s, script_expect(s, TCP_ACK, 1, 11, 0), {1, 11});
 	script_send(s, TCP_ACK, 11, 1, "abc", 3);
 	assert_int_equal(script_expect(s, TCP_ACK, 1, 14, 0)->h.sacks_n, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__part_of_a_segment_again__dsack_of_that_part)
@@ -37,7 +37,7 @@ T(receiver__part_of_a_segment_again__dsack_of_that_part)
 	script_expect(s, TCP_ACK, 1, 11, 0);
 	script_send(s, TCP_ACK, 6, 1, "56789abcde", 10);
 	BLOCKS(s, script_expect(s, TCP_ACK, 1, 16, 0), {6, 11});
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* RFC2883:4.2: the duplicate first, then the block that it is a part of, then the others. */
@@ -55,7 +55,7 @@ T(receiver__what_waits_comes_again__dsack_then_its_block)
 	BLOCKS(s, script_expect(s, TCP_ACK, 1, 1, 0), {101, 106}, {101, 111}, {201, 211});
 	script_send(s, TCP_ACK, 96, 1, "abcde0123456789xyz", 18); /* before it, all of it, behind it */
 	BLOCKS(s, script_expect(s, TCP_ACK, 1, 1, 0), {101, 111}, {96, 114}, {201, 211});
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__what_closes_the_gap_brings_more__dsack_of_what_waited)
@@ -68,7 +68,7 @@ T(receiver__what_closes_the_gap_brings_more__dsack_of_what_waited)
 	script_expect(s, TCP_ACK, 1, 1, 0);
 	script_send(s, TCP_ACK, 1, 1, "0123456789", 10);
 	BLOCKS(s, script_expect(s, TCP_ACK, 1, 11, 0), {6, 9});
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__no_sack__no_dsack)
@@ -80,7 +80,7 @@ T(receiver__no_sack__no_dsack)
 	script_expect(s, TCP_ACK, 1, 11, 0);
 	script_send(s, TCP_ACK, 1, 1, "0123456789", 10);
 	assert_int_equal(script_expect(s, TCP_ACK, 1, 11, 0)->h.sacks_n, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- memory ------------------------------------------------------------------------------------------ */
@@ -99,7 +99,7 @@ T(receiver__no_room_for_gaps__dropped_and_counted__goes_on)
 	script_send(s, TCP_ACK, 1, 1, "01234", 5);
 	script_expect(s, TCP_ACK, 1, 6, 0);
 	s->e->tcp->ooos.max = max;
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 #define GAPS 356u
@@ -126,7 +126,7 @@ T(receiver__more_gaps_than_can_be_told__all_is_kept)
 	assert_null(tcp_of(sk)->ooo);
 	assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 2 * GAPS);
 	assert_memory_equal(got, data, 2 * GAPS);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- order --------------------------------------------------------------------------------------------- */
@@ -219,7 +219,7 @@ T(receiver__pieces_in_any_order__the_stream_is_right)
 		assert_int_equal(sock_recv_copy(p.sk, p.got, STREAM), STREAM);
 		assert_memory_equal(p.got, p.data, STREAM);
 		assert_null(tcp_of(p.sk)->ooo);
-		gone(p.s, p.sk);
+		script_gone(p.s, p.sk);
 	}
 }
 
@@ -239,7 +239,7 @@ T(receiver__many_gaps__those_told_last_are_told_again)
 	BLOCKS(s, script_expect(s, TCP_ACK, 1, 1, 0), {600, 603}, {500, 503}, {400, 403}, {300, 303});
 	script_send(s, TCP_ACK, 203, 1, "d", 1); /* what grows is news */
 	BLOCKS(s, script_expect(s, TCP_ACK, 1, 1, 0), {200, 204}, {600, 603}, {500, 503}, {400, 403});
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* One ACK has room for four, or three beside a timestamp: a sender that does not hear of the others takes them for lost. */
@@ -264,7 +264,7 @@ T(receiver__burst_with_many_gaps__all_are_told)
 		sum += told_of[i];
 	assert_int_equal(sum, 39);
 	assert_in_range(acks, 10, TCP_SACK_ACKS);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- how much may wait ---------------------------------------------------------------------------------- */
@@ -289,7 +289,7 @@ static void room_for(struct script *s, uint32_t room)
 	script_expect(s, TCP_ACK, 1, 8, 0);
 	assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 7);
 	assert_memory_equal(got, "0123456", 7);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__more_than_may_wait__dropped_and_not_told)

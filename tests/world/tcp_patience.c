@@ -61,7 +61,7 @@ T(r1__path_is_doubted_after_three_timeouts)
 	script_wait(s, 200 * MS);
 	assert_int_equal(s->e->counters.tcp_r1, 1);
 	s->head = s->tail;
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* A FIN needs room as a byte does: into a shut window it does not go; the window is probed, and it goes when it
@@ -82,7 +82,7 @@ T(zero_window__fin__waits_and_probes)
 	script_expect_in(s, 0, TCP_FIN | TCP_ACK, 1, 1, 0);
 	script_send(s, TCP_ACK, 1, 2, NULL, 0);
 	script_is(sk, FIN_WAIT_2);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

@@ -10,7 +10,6 @@
 #include "stack/base/addr.h"
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
 #define FIRST 50000u
 #define N 32u
 

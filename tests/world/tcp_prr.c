@@ -76,7 +76,7 @@ T(prr__without_sack__one_for_each_two_duplicates)
 	told(s, 22, 0, 0);
 	assert_int_equal(tp->in_recovery, 0);
 	assert_int_equal(tp->cwnd, 10 * N);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Two holes, without SACK: the second goes with the partial ACK, and new data up to ssthresh. */
@@ -97,7 +97,7 @@ T(prr__without_sack__partial_ack__the_next_hole_and_no_more_than_ssthresh)
 	script_send(s, TCP_ACK, 1, tp->snd_max - tp->iss, NULL, 0);
 	assert_int_equal(tp->in_recovery, 0);
 	script_wait(s, MS);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(prr__told_congestion__the_window_halves_over_a_round_trip)
@@ -120,7 +120,7 @@ T(prr__told_congestion__the_window_halves_over_a_round_trip)
 	assert_int_equal(sent, 5);
 	assert_int_equal(tcp_of(sk)->cwnd, 5 * N);
 	assert_int_equal(tcp_of(sk)->total_retrans, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

@@ -27,7 +27,7 @@ T(rack__as_much_sacked_as_three_segments__lost_at_once)
 	told(s, 10, 0, 0);
 	assert_int_equal(tcp_of(sk)->in_recovery, 0);
 	assert_int_equal(tcp_of(sk)->cwnd, tcp_of(sk)->ssthresh);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Step 5: what is missing may have changed places with what arrived, by a quarter of the round trip. */
@@ -41,7 +41,7 @@ T(rack__one_sacked__lost_after_a_quarter_of_the_round_trip)
 	begin = s->w->now_ns;
 	told(s, 0, 1, 2);
 	comes(s, 0, begin, RTT / MS / 4);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Steps 3 and 4: who has seen packets change places waits, however much was sacked. */
@@ -61,7 +61,7 @@ T(rack__reordering_was_seen__waits_though_much_is_sacked)
 	begin = s->w->now_ns;
 	told(s, 2, 3, 8);
 	comes(s, 2, begin, RTT / MS / 4);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* A retransmission is a transmission: what was sent after it and arrived shows that it is lost. RFC6675 waits for the
@@ -84,7 +84,7 @@ T(rack__retransmission_is_lost__found_without_the_timer)
 	told(s, 0, 1, 11);
 	script_expect_in(s, RTT, TCP_ACK, 1, 1, N);
 	assert_int_equal(s->e->counters.tcp_timeouts, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(rack__dsack__the_window_for_reordering_grows_once_a_round)
@@ -105,7 +105,7 @@ T(rack__dsack__the_window_for_reordering_grows_once_a_round)
 	s->sacks_n = 0;
 	assert_int_equal(tcp_of(sk)->reo_mult, 1);
 	assert_int_equal(tcp_of(sk)->reo_persist, 16);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- TLP (RFC8985:7) ----------------------------------------------------------------------------------- */
@@ -132,7 +132,7 @@ T(tlp__tail_is_lost__repaired_without_the_timer)
 	told(s, 10, 0, 0);
 	script_quiet(s, SEC);
 	assert_int_equal(s->e->counters.tcp_timeouts, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(tlp__data_waits_for_the_window__the_probe_is_new)
@@ -147,7 +147,7 @@ T(tlp__data_waits_for_the_window__the_probe_is_new)
 	script_wait(s, RTT);
 	told(s, 11, 0, 0);
 	assert_int_equal(tcp_of(sk)->ssthresh, UINT32_MAX);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Then the timer: one probe only. */
@@ -162,7 +162,7 @@ T(tlp__probe_is_not_answered__the_timer)
 	script_expect_in(s, 2 * SEC, TCP_ACK, 1, 1, N);
 	assert_in_range((s->w->now_ns - begin) / MS, 200, 250);
 	assert_int_equal(s->e->counters.tcp_timeouts, 1);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* 7.4.2: the probe was needed, and nobody else says so. */
@@ -186,7 +186,7 @@ T(tlp__probe_repaired_a_loss__the_window_pays)
 	script_expect_in(s, 0, TCP_ACK, 1 + 12 * N, 1, N);
 	told(s, 13, 0, 0);
 	assert_true(tcp_of(sk)->ssthresh < 11 * N);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(tlp__both_arrived__dsack__the_window_stays)
@@ -202,7 +202,7 @@ T(tlp__both_arrived__dsack__the_window_stays)
 	script_expect_in(s, 0, TCP_ACK, 1 + 10 * N, 1, N);
 	told(s, 11, 0, 0);
 	assert_int_equal(tcp_of(sk)->ssthresh, UINT32_MAX);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

@@ -33,7 +33,7 @@ static void limited_transmit(bool sack)
 	}
 	told(s, 0, 1, sack ? 4 : 0);
 	script_expect_in(s, 0, TCP_ACK, 1, 1, N);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(two_duplicates__no_sack__a_new_segment_each)
@@ -72,7 +72,7 @@ static uint32_t ssthresh_after_burst(bool waits)
 	assert_int_equal(tcp_of(sk)->in_recovery, 1);
 	ssthresh = tcp_of(sk)->ssthresh;
 	script_wait(s, MS);
-	gone(s, sk);
+	script_gone(s, sk);
 	return ssthresh;
 }
 
@@ -112,7 +112,7 @@ T(recovery_ends__little_under_way__no_burst)
 	for (; s->head != s->tail; s->head++)
 		burst++;
 	assert_in_range(burst, 10, 15);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* ACKs that changed places: the old one tells of segments that the other did not. */
@@ -127,7 +127,7 @@ T(old_ack__with_sack_blocks__what_is_missing_goes_at_once)
 	script_expect_in(s, 0, TCP_ACK, 1 + 4 * N, 1, N);
 	assert_int_equal(tcp_of(sk)->snd_una - tcp_of(sk)->iss, 1 + 4 * N);
 	told(s, 10, 0, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(old_ack__blocks_below_the_newest__nothing)
@@ -142,7 +142,7 @@ T(old_ack__blocks_below_the_newest__nothing)
 	assert_int_equal(tcp_of(sk)->in_recovery, 0);
 	assert_null(tcp_of(sk)->loss);
 	told(s, 10, 0, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- the peer changes its mind (RFC2018:8) --------------------------------------------------------------- */
@@ -164,7 +164,7 @@ T(sacked_and_thrown_away__all_of_it_goes_again)
 		told(s, at + 1, 0, 0);
 	}
 	assert_int_equal(sk->tx_acked, 10 * N);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(sender__no_room_for_recovery__mended_by_timeouts)
@@ -187,7 +187,7 @@ T(sender__no_room_for_recovery__mended_by_timeouts)
 	script_send(s, TCP_ACK, 1, 4001, NULL, 0);
 	script_quiet(s, SEC);
 	s->e->tcp->losses.max = max;
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Then RFC6675: what is sacked stays sacked, what is missing goes again. */
@@ -219,7 +219,7 @@ T(sender__no_records_left__holes_are_mended_without_them)
 	script_write(s, sk, N);
 	script_expect_in(s, 0, TCP_ACK, 1 + 10 * N, 1, N);
 	assert_non_null(tcp_of(sk)->xmit); /* a new flight has them again */
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

@@ -14,24 +14,6 @@
 #include "tests/world/script.h"
 #include "tests/world/transfer.h"
 
-#define T(name) static void name(void **state)
-#define START                                                                                                \
-	struct script *s = script_new(1);                                                                    \
-	(void)state
-
-static void gone(struct script *s, struct sock *sk)
-{
-	sock_close(sk, true);
-	script_wait(s, MS);
-	s->head = s->tail;
-	script_free(s);
-}
-
-static void set(struct sock *sk, enum cv_option opt, int v)
-{
-	assert_int_equal(sock_setopt(sk, opt, &v, sizeof(v)), 0);
-}
-
 /* --- PUSH (RFC9293:3.9.1.2) ------------------------------------------------------------------------ */
 
 /* MUST-61, SHLD-28 */
@@ -45,7 +27,7 @@ T(push__only_in_the_last_segment_of_a_write__the_others_are_full)
 	assert_false(script_expect(s, TCP_ACK, 1461, 1, 1460)->h.flags & TCP_PSH);
 	script_send(s, TCP_ACK, 1, 2921, NULL, 0);
 	assert_true(script_expect(s, TCP_ACK, 2921, 1, 100)->h.flags & TCP_PSH);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* SHLD-27, MAY-16 */
@@ -61,7 +43,7 @@ T(push__of_writes_that_go_together__is_one)
 	script_send(s, TCP_ACK, 1, 11, NULL, 0);
 	assert_true(script_expect(s, TCP_ACK, 11, 1, 30)->h.flags & TCP_PSH);
 	script_quiet(s, 100 * MS);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- the window (RFC9293:3.8.6) -------------------------------------------------------------------- */
@@ -86,7 +68,7 @@ T(window__above_32767__is_used)
 	tcp_of(sk)->cwnd = 1000000;
 	script_write(s, sk, 60000);
 	assert_in_range(sent_at_once(s, sk), 40000 - 1460, 40000);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* REC-1: a gigabyte does not fit in 16 bits, nor its product with the scale. */
@@ -100,7 +82,7 @@ T(window__scaled_by_14__is_a_number_of_32_bits)
 	sk = script_established_passive(s, NULL);
 	script_send(s, TCP_ACK, 1, 1, NULL, 0);
 	assert_int_equal(tcp_of(sk)->snd_wnd, 65535u << 14);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* SHLD-14: the right edge that was offered stays offered, read or not. */
@@ -112,13 +94,13 @@ T(window__offered__is_never_taken_back)
 	static char buf[5000];
 	uint32_t edge = 0, at = 1;
 
-	set(sk, CV_OPT_RCVBUF, 20000);
+	script_set(sk, CV_OPT_RCVBUF, 20000);
 	for (int i = 0; i < 400; i++) {
 		script_send(s, TCP_ACK, at, 1, chunk, sizeof(chunk));
 		if (i % 7 == 0)
 			sock_recv_copy(sk, buf, (uint32_t)(i * 97 % 5000));
 		if (i % 50 == 49)
-			set(sk, CV_OPT_RCVBUF, 20000 - i * 40);
+			script_set(sk, CV_OPT_RCVBUF, 20000 - i * 40);
 		script_wait(s, 50 * MS);
 		while (s->head != s->tail) {
 			const struct script_seg *seg = &s->segs[s->head++ % SCRIPT_SEGS];
@@ -129,7 +111,7 @@ T(window__offered__is_never_taken_back)
 		}
 	}
 	assert_true(at > 30000);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* MUST-39: who reads byte by byte does not make the peer send bytes. */
@@ -142,7 +124,7 @@ T(window__opened_by_single_bytes__is_not_told_before_it_is_worth_a_segment)
 	const struct script_seg *seg = NULL;
 	uint32_t at = 1, read = 0;
 
-	set(sk, CV_OPT_RCVBUF, 20000);
+	script_set(sk, CV_OPT_RCVBUF, 20000);
 	for (int i = 0; i < 400; i++) {
 		script_send(s, TCP_ACK, at, 1, chunk, sizeof(chunk));
 		script_wait(s, 50 * MS);
@@ -154,7 +136,7 @@ T(window__opened_by_single_bytes__is_not_told_before_it_is_worth_a_segment)
 		read += sock_recv_copy(sk, buf, 1);
 	assert_non_null(seg);
 	assert_true(seg->h.wnd >= 1460); /* min(half of the buffer, a segment) */
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 static struct sock *full(struct script *s, uint32_t *at)
@@ -162,7 +144,7 @@ static struct sock *full(struct script *s, uint32_t *at)
 	struct sock *sk = script_established_passive(s, NULL);
 	static const char chunk[1000];
 
-	set(sk, CV_OPT_RCVBUF, 4608);
+	script_set(sk, CV_OPT_RCVBUF, 4608);
 	*at = 1;
 	for (int i = 0; i < 2000 && (*at == 1 || tcp_of(sk)->rcv_wnd > 0); i++) {
 		script_send(s, TCP_ACK, *at, 1, chunk, sizeof(chunk));
@@ -201,7 +183,7 @@ T(window__shut__acknowledgments_and_urgent_pointers_count)
 	script_send(s, TCP_ACK | TCP_URG, at, 11, NULL, 0);
 	assert_int_equal(tcp_of(sk)->snd_una - tcp_of(sk)->iss, 11);
 	assert_true(sk->status & CV_ST_URGENT);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- options (RFC9293:3.1, 3.7.1) ------------------------------------------------------------------ */
@@ -217,7 +199,7 @@ T(mss__peer_names_none__536)
 	script_write(s, sk, 2000);
 	script_expect(s, TCP_ACK, 1, 1, 536);
 	script_expect(s, TCP_ACK, 537, 1, 536);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Takes the MSS option out of the IPv6 SYNs that are under way. */
@@ -254,7 +236,7 @@ T(mss__peer_names_one_with_timestamps__segments_of_36_as_linux)
 	script_expect(s, TCP_ACK, 37, 1, 36);
 	script_expect(s, TCP_ACK, 73, 1, 28);
 	script_send(s, TCP_ACK, 1, 101, NULL, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* MUST-15: 1,220 over IPv6. */
@@ -291,7 +273,7 @@ T(mss__of_the_link__in_the_syn_only)
 	assert_false(script_expect(s, TCP_ACK, 1, 1, 0)->h.has_mss);
 	script_write(s, sk, 100);
 	assert_false(script_expect(s, TCP_ACK, 1, 1, 100)->h.has_mss);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* MUST-16: what the peer takes, less the options of the segment. */
@@ -305,7 +287,7 @@ T(mss__segments__are_less_by_their_options)
 	sk = script_established_passive(s, NULL);
 	script_write(s, sk, 1500);
 	script_expect(s, TCP_ACK, 1, 1, 988);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- initial numbers (RFC9293:3.4.1) --------------------------------------------------------------- */
@@ -427,7 +409,7 @@ T(karn__ack_of_a_retransmission__is_no_sample)
 	s->head = s->tail;
 	script_send(s, TCP_ACK, 1, 201, NULL, 0);
 	assert_int_equal(tcp_of(sk)->srtt_us, before);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- to and from IP (RFC9293:3.9.2) ---------------------------------------------------------------- */
@@ -439,17 +421,17 @@ T(ttl_and_diffserv__set_by_the_user__at_any_time_and_unchanged)
 	struct sock *sk = script_established_passive(s, NULL);
 	const struct script_seg *seg;
 
-	set(sk, CV_OPT_TTL, 7);
-	set(sk, CV_OPT_TOS, 0xb8);
+	script_set(sk, CV_OPT_TTL, 7);
+	script_set(sk, CV_OPT_TOS, 0xb8);
 	script_write(s, sk, 10);
 	seg = script_expect(s, TCP_ACK, 1, 1, 10);
 	assert_int_equal(seg->ttl, 7);
 	assert_int_equal(seg->tos, 0xb8);
 	script_send(s, TCP_ACK, 1, 11, NULL, 0);
-	set(sk, CV_OPT_TOS, 0x20);
+	script_set(sk, CV_OPT_TOS, 0x20);
 	script_write(s, sk, 10);
 	assert_int_equal(script_expect(s, TCP_ACK, 11, 1, 10)->tos, 0x20);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* MUST-50 */
@@ -463,7 +445,7 @@ T(ip_options__not_understood__are_ignored)
 	sk = script_established_passive(s, NULL);
 	script_send(s, TCP_ACK, 1, 1, "hello", 5);
 	assert_int_equal(tcp_of(sk)->rcv_nxt - s->iss, 6);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* MUST-21 */
@@ -472,7 +454,7 @@ T(user_timeout__set_by_the_user__ends_the_connection)
 	START;
 	struct sock *sk = script_established_passive(s, NULL);
 
-	set(sk, CV_OPT_USER_TIMEOUT, 3000);
+	script_set(sk, CV_OPT_USER_TIMEOUT, 3000);
 	script_write(s, sk, 100);
 	script_wait(s, 2500 * MS);
 	script_is(sk, ESTABLISHED);
@@ -492,14 +474,14 @@ T(keepalive__off_unless_asked_for__then_after_two_hours)
 	uint64_t begin;
 
 	script_quiet(s, 24 * 3600 * SEC);
-	set(sk, CV_OPT_KEEPALIVE, 1);
+	script_set(sk, CV_OPT_KEEPALIVE, 1);
 	begin = s->w->now_ns;
 	script_send(s, TCP_ACK, 1, 1, "x", 1);
 	script_expect(s, TCP_ACK, 1, 2, 0);
 	script_quiet(s, 7190 * SEC);
 	script_expect_in(s, 20 * SEC, TCP_ACK, 0, 2, 0); /* SHLD-12: without data, one before SND.NXT */
 	assert_true(s->w->now_ns - begin >= 7200 * SEC);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* SHLD-18, MUST-40, SHLD-19: by the second full segment, and before half a second. */
@@ -522,7 +504,7 @@ T(delayed_acks__every_second_segment__and_within_half_a_second)
 	script_quiet(s, 0);
 	script_send(s, TCP_ACK, at + 1460, 1, full_segment, 1460);
 	script_expect_in(s, 0, TCP_ACK, 1, at + 2920, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

@@ -10,11 +10,6 @@
 
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
-#define START                                                                                                \
-	struct script *s = script_new(1);                                                                    \
-	(void)state
-
 static void text_of(struct sock *sk, const char *wanted)
 {
 	char got[64] = "";

@@ -10,11 +10,6 @@
 
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
-#define START                                                                                                \
-	struct script *s = script_new(1);                                                                    \
-	(void)state
-
 /* The next segment comes ms after since_ns, give or take what the timing wheel may take. */
 static const struct script_seg *after(struct script *s, uint64_t since_ns, uint64_t ms)
 {
@@ -26,14 +21,6 @@ static const struct script_seg *after(struct script *s, uint64_t since_ns, uint6
 	if (took + 5 < ms || took > ms + 5 + ms / 500)
 		fail_msg("it came after %llu ms, not %llu", (unsigned long long)took, (unsigned long long)ms);
 	return seg;
-}
-
-static void gone(struct script *s, struct sock *sk)
-{
-	sock_close(sk, true);
-	script_wait(s, MS);
-	s->head = s->tail;
-	script_free(s);
 }
 
 /* --- the handshake --------------------------------------------------------------------------------- */
@@ -268,7 +255,7 @@ T(established__round_trip_of_300_ms__rto_of_900)
 	assert_int_equal(after(s, begin, 900)->seq, 1); /* SRTT + 4 * RTTVAR */
 	assert_int_equal(after(s, begin, 900 + 1800)->seq, 1);
 	script_send(s, TCP_ACK, 1, 11, NULL, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Ten segments of 1,000 bytes are on their way. */
@@ -299,7 +286,7 @@ T(established__two_duplicate_acks__nothing__three__fast_retransmit)
 	script_send(s, TCP_ACK, 1, 10001, NULL, 0);
 	assert_int_equal(tcp_of(sk)->in_recovery, 0);
 	assert_int_equal(sk->tx_acked, 10000);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(recovery__partial_ack_without_sack__next_hole_at_once)
@@ -314,7 +301,7 @@ T(recovery__partial_ack_without_sack__next_hole_at_once)
 	script_expect_in(s, MS, TCP_ACK, 4001, 1, 1000);
 	script_send(s, TCP_ACK, 1, 10001, NULL, 0);
 	script_quiet(s, 10 * SEC);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(recovery__sack__only_the_holes_are_sent_again)
@@ -347,7 +334,7 @@ T(recovery__sack__only_the_holes_are_sent_again)
 	s->sacks_n = 0;
 	script_send(s, TCP_ACK, 1, 10001, NULL, 0);
 	script_quiet(s, 10 * SEC);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(timeout__window_falls_to_one_segment)
@@ -359,7 +346,7 @@ T(timeout__window_falls_to_one_segment)
 	assert_int_equal(tcp_of(sk)->cwnd, 1000);
 	assert_int_equal(tcp_of(sk)->ssthresh, 7000); /* 0.7 of what was under way (RFC9438:4.6, 4.8) */
 	script_send(s, TCP_ACK, 1, 10001, NULL, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__gap__sack_tells_what_is_there)
@@ -379,7 +366,7 @@ T(receiver__gap__sack_tells_what_is_there)
 	assert_int_equal(seg->h.sacks_n, 2);
 	assert_int_equal(seg->h.sacks[0].lo - s->iss, 201);
 	assert_int_equal(seg->h.sacks[1].lo - s->iss, 101);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- windows --------------------------------------------------------------------------------------- */
@@ -414,7 +401,7 @@ T(zero_window__probed_with_backoff__data_when_it_opens)
 	script_send(s, TCP_ACK, 1, 2921, NULL, 0);
 	script_expect_in(s, MS, TCP_ACK, 2921, 1, 80);
 	script_send(s, TCP_ACK, 1, 3001, NULL, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(zero_window__answered_for_ever__no_timeout)
@@ -429,7 +416,7 @@ T(zero_window__answered_for_ever__no_timeout)
 		script_send(s, TCP_ACK, 1, 1, NULL, 0);
 	}
 	script_is(sk, ESTABLISHED);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(zero_window__never_answered__timed_out)
@@ -487,7 +474,7 @@ T(window_taken_back__nothing_begins_or_ends_beyond_it)
 	assert_non_null(seg);
 	assert_int_equal(seg->seq, 1);
 	assert_in_range(seg->len, 1, 500);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(receiver__full__window_closes_and_opens_when_read)
@@ -516,7 +503,7 @@ T(receiver__full__window_closes_and_opens_when_read)
 	seg = script_next(s, MS);
 	assert_non_null(seg);
 	assert_true(seg->h.wnd > 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- small segments -------------------------------------------------------------------------------- */
@@ -534,7 +521,7 @@ T(nagle__second_small_write_waits_for_the_ack)
 	script_send(s, TCP_ACK, 1, 11, NULL, 0);
 	script_expect_in(s, MS, TCP_ACK, 11, 1, 20);
 	script_send(s, TCP_ACK, 1, 31, NULL, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(nodelay__each_write_at_once)
@@ -549,7 +536,7 @@ T(nodelay__each_write_at_once)
 		script_expect_in(s, MS, TCP_ACK, 1 + 10 * i, 1, 10);
 	}
 	script_send(s, TCP_ACK, 1, 31, NULL, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(cork__held_for_200_ms_at_most)
@@ -563,7 +550,7 @@ T(cork__held_for_200_ms_at_most)
 	script_write(s, sk, 10);
 	assert_int_equal(after(s, begin, 200)->len, 10);
 	script_send(s, TCP_ACK, 1, 11, NULL, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* --- keepalive ------------------------------------------------------------------------------------- */
@@ -628,7 +615,7 @@ T(keepalive__answered__lives_on)
 		begin = s->w->now_ns;
 	}
 	script_is(sk, ESTABLISHED);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(keepalive__peer_has_forgotten__reset)
@@ -669,7 +656,7 @@ T(peers_numbers_wrap__data_in_order)
 		assert_int_equal(chunk[0], 'a' + i);
 		assert_int_equal(chunk[999], 'a' + i);
 	}
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(paws__old_timestamp__ack_only)
@@ -691,7 +678,7 @@ T(paws__old_timestamp__ack_only)
 	char got[8];
 	assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 6);
 	assert_memory_equal(got, "newnow", 6);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* The 24 days run from when the timestamp was taken over, not from the last segment, which may have been refused
@@ -711,7 +698,7 @@ T(paws__old_timestamp_after_24_days__taken)
 	script_wait(s, 2 * day / 10);
 	script_send(s, TCP_ACK, 1, 1, "now", 3);
 	script_expect(s, TCP_ACK, 1, 4, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(repeat_of_all_we_have__the_ack_echoes_its_timestamp)
@@ -735,7 +722,7 @@ T(repeat_of_all_we_have__the_ack_echoes_its_timestamp)
 	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 70000);
 	script_send(s, TCP_ACK, 1, 1000000, "da", 2);
 	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 70000);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* RFC7323:4.2: an ACK of several segments echoes the first one's timestamp. */
@@ -752,7 +739,7 @@ T(two_segments_one_ack__the_first_timestamp_is_echoed)
 	assert_int_equal(script_expect(s, TCP_ACK, 1, 5, 0)->h.tsecr, 5000);
 	script_send(s, TCP_ACK, 5, 1, "!", 1);
 	assert_int_equal(script_expect(s, TCP_ACK, 1, 6, 0)->h.tsecr, 5007);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Without data: one in half a second is answered, so that two confused ends do not go on for ever. */
@@ -773,7 +760,7 @@ T(not_acceptable_without_data__answered_twice_a_second_at_most)
 	script_wait(s, 20 * MS);
 	script_send(s, TCP_ACK, 0x40000000, 1, NULL, 0);
 	script_expect(s, TCP_ACK, 1, 1, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(burst_in_order__one_ack)
@@ -790,7 +777,7 @@ T(burst_in_order__one_ack)
 	script_quiet(s, 300 * MS);
 	for (int i = 0; i < 32; i++)
 		assert_int_equal(sock_recv_copy(sk, chunk, sizeof(chunk)), sizeof(chunk));
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

@@ -30,7 +30,7 @@ T(timeout__first_segments_ack_was_late__timestamp_tells__window_is_back)
 	assert_int_equal(tcp_of(sk)->ssthresh, UINT32_MAX);
 	assert_int_equal(s->e->counters.tcp_undone, 1);
 	script_quiet(s, MS); /* and nothing of the rest goes again */
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(timeout__what_was_never_sent_again_is_acknowledged__f_rto__window_is_back)
@@ -49,7 +49,7 @@ T(timeout__what_was_never_sent_again_is_acknowledged__f_rto__window_is_back)
 	assert_int_equal(tcp_of(sk)->rto_recovery, 0);
 	assert_true(tcp_of(sk)->cwnd >= cwnd);
 	assert_int_equal(s->e->counters.tcp_undone, 1);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(timeout__loss_was_real__f_rto_goes_on_with_the_lost)
@@ -64,7 +64,7 @@ T(timeout__loss_was_real__f_rto_goes_on_with_the_lost)
 	script_expect_in(s, 0, TCP_ACK, 1 + N, 1, N);
 	assert_int_equal(tcp_of(sk)->rto_recovery, 1);
 	assert_int_equal(s->e->counters.tcp_undone, 0);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(fast_recovery__dsack_for_all_that_went_again__window_is_back)
@@ -86,7 +86,7 @@ T(fast_recovery__dsack_for_all_that_went_again__window_is_back)
 	told(s, 10, 1, 2);
 	assert_true(tcp_of(sk)->cwnd >= cwnd);
 	assert_int_equal(tcp_of(sk)->ssthresh, UINT32_MAX);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

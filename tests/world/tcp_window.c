@@ -10,19 +10,6 @@
 
 #include "tests/world/script.h"
 
-#define T(name) static void name(void **state)
-#define START                                                                                                \
-	struct script *s = script_new(1);                                                                    \
-	(void)state
-
-static void gone(struct script *s, struct sock *sk)
-{
-	sock_close(sk, true);
-	script_wait(s, MS);
-	s->head = s->tail;
-	script_free(s);
-}
-
 static struct sock *established(struct script *s, const char *algorithm, uint16_t mss)
 {
 	struct sock *sk;
@@ -64,7 +51,7 @@ T(window_full__acks__grows)
 	assert_int_equal(tcp_of(sk)->cwnd, 2 * iw);
 	assert_int_equal(acknowledge(s, sk), 2 * iw);
 	assert_int_equal(tcp_of(sk)->cwnd, 4 * iw);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(window_hardly_used__acks__stays)
@@ -78,7 +65,7 @@ T(window_hardly_used__acks__stays)
 		assert_int_equal(acknowledge(s, sk), 400);
 	}
 	assert_int_equal(tcp_of(sk)->cwnd, iw);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 /* Slow start leaves room for twice of what is used, so that a flow that begins to fill its window is not late. */
@@ -93,7 +80,7 @@ T(window_used_by_more_than_half__slow_start__grows_to_twice_the_use)
 		acknowledge(s, sk);
 	}
 	assert_in_range(tcp_of(sk)->cwnd, iw + 1, 2 * 8000 + 8000);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(device_full__acks__stays)
@@ -113,7 +100,7 @@ T(device_full__acks__stays)
 	assert_in_range(tp->cwnd, iw, 3 * iw);
 	assert_true(tp->snd_una - tp->iss > 100000);
 	s->w->host[0].tx_bounded = false;
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 T(silence__data_again__window_halves_with_each_rto)
@@ -137,7 +124,7 @@ T(silence__data_again__window_halves_with_each_rto)
 	script_write(s, sk, 10);
 	acknowledge(s, sk);
 	assert_int_equal(tp->cwnd, iw);
-	gone(s, sk);
+	script_gone(s, sk);
 }
 
 int main(int argc, char **argv)

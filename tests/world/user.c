@@ -13,17 +13,6 @@
 
 #define BIG 300000u
 
-static const struct world_link quick = {.delay_ns = MS};
-static const struct user_limits small = {.socks_max = 2048,
-	.rxds_max = 1024,
-	.lanes_max = 8,
-	.sets_max = 64,
-	.cmd_entries = 64,
-	.comp_entries = 512,
-	.set_entries = 64,
-	.rx_bytes = 4 << 20,
-	.tx_bytes_lane = 2 << 20};
-
 /* A server program on host 1, a client program on host 0. */
 struct pair {
 	struct world *w;
@@ -34,7 +23,7 @@ struct pair {
 
 static void pair_start(struct pair *t, uint64_t seed, const struct user_limits *limits)
 {
-	t->w = world_new(seed, &quick);
+	t->w = world_new(seed, &program_link);
 	program_host_init(&t->ha, t->w, 0);
 	program_host_init(&t->hb, t->w, 1);
 	t->ga = program_group_new(&t->ha, limits);
@@ -112,7 +101,7 @@ static void stream__both_ways__every_byte_and_all_buffers_back(void **state)
 	uint32_t listener, client, server;
 
 	(void)state;
-	pair_start(&t, 1, &small);
+	pair_start(&t, 1, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	transfer(&t, &t.a, client, &t.b, server);
 	transfer(&t, &t.b, server, &t.a, client);
@@ -127,7 +116,7 @@ static void stream__both_ways__every_byte_and_all_buffers_back(void **state)
 
 static void stream__receive_memory_smaller_than_the_window__nothing_is_lost(void **state)
 {
-	struct user_limits tight = small;
+	struct user_limits tight = program_limits;
 	struct pair t;
 	uint32_t listener, client, server;
 
@@ -148,7 +137,7 @@ static uint64_t arena_used(const struct program_group *g)
 
 static void inside__large_pieces__are_read_from_packet_buffers(void **state)
 {
-	struct user_limits limits = small;
+	struct user_limits limits = program_limits;
 	uint32_t listener, client, server;
 	struct engine *e;
 	struct pair t;
@@ -179,7 +168,7 @@ static void inside__large_pieces__are_read_from_packet_buffers(void **state)
 static void inside__fork__what_is_unread_moves_into_the_segment(void **state)
 {
 	static uint8_t out[20000], in[20000];
-	struct user_limits limits = small;
+	struct user_limits limits = program_limits;
 	uint32_t listener, client, server;
 	struct program child;
 	struct engine *e;
@@ -218,7 +207,7 @@ static void datagram__to_another_program__arrives_with_its_sender(void **state)
 	char text[32];
 
 	(void)state;
-	pair_start(&t, 3, &small);
+	pair_start(&t, 3, &program_limits);
 	a = program_bound(&t.a, 0, 1000);
 	b = program_bound(&t.b, 1, 2000);
 	assert_int_equal(program_send(&t.a, a, "datagram", 8, &to), 8);
@@ -238,7 +227,7 @@ static void connection__taken_by_another_lane_before_accepted_is_seen__works(voi
 	int set;
 
 	(void)state;
-	pair_start(&t, 4, &small);
+	pair_start(&t, 4, &program_limits);
 	listener = program_listener(&t.b, 1, 80);
 	client = program_connect(&t.a, 1, 80);
 	run_ms(&t, 10);
@@ -269,7 +258,7 @@ static void fork__parent_accepts_forks_and_ends__child_goes_on(void **state)
 	struct user_group_info info;
 
 	(void)state;
-	pair_start(&t, 5, &small);
+	pair_start(&t, 5, &program_limits);
 	listener = program_listener(&t.b, 1, 80);
 	client = program_connect(&t.a, 1, 80);
 	run_ms(&t, 10);
@@ -293,7 +282,7 @@ static void process_end__unread_data__peer_is_reset(void **state)
 	uint32_t listener, client, server;
 
 	(void)state;
-	pair_start(&t, 6, &small);
+	pair_start(&t, 6, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	program_send(&t.a, client, "unread", 6, NULL);
 	run_ms(&t, 20);
@@ -312,7 +301,7 @@ static void process_end__data_just_posted__is_delivered_before_fin(void **state)
 	char text[16];
 
 	(void)state;
-	pair_start(&t, 7, &small);
+	pair_start(&t, 7, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	program_send(&t.b, server, "last words", 10, NULL);
 	program_end(&t.b);
@@ -330,7 +319,7 @@ static void exec__retained_sockets_stay__the_others_close(void **state)
 	uint32_t listener, kept, lost, kept_server, lost_server;
 
 	(void)state;
-	pair_start(&t, 8, &small);
+	pair_start(&t, 8, &program_limits);
 	connect_pair(&t, &listener, &kept, &kept_server);
 	lost = program_connect(&t.a, 1, 80);
 	run_ms(&t, 10);
@@ -355,7 +344,7 @@ static void lane__closed_with_buffers_under_way__is_free_when_they_are_back(void
 	static const uint8_t data[20000];
 
 	(void)state;
-	pair_start(&t, 9, &small);
+	pair_start(&t, 9, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	other = t.a;
 	program_lane_open(&other);
@@ -384,7 +373,7 @@ static void watch__events__come_once_until_read_and_ring_once_for_each_arming(vo
 	int set;
 
 	(void)state;
-	pair_start(&t, 10, &small);
+	pair_start(&t, 10, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	set = program_set_open(&t.b, 55);
 	shared = set_at(t.gb, set);
@@ -420,7 +409,7 @@ static void bell__blocks__none_of_its_groups_is_rung_again(void **state)
 	int set[2];
 
 	(void)state;
-	pair_start(&t, 13, &small);
+	pair_start(&t, 13, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	run_ms(&t, 50);
 	t.hb.rings = 0;
@@ -455,7 +444,7 @@ static void watch__more_than_one_socket_may_have__set_is_told_of_everything(void
 	uint32_t n = 0;
 
 	(void)state;
-	pair_start(&t, 11, &small);
+	pair_start(&t, 11, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	set = program_set_open(&t.b, 55);
 	while (result == 0 && n < 1000)
@@ -480,7 +469,7 @@ static void commands__room_is_wanted__lane_is_rung_when_some_were_taken(void **s
 	struct cv_set *shared;
 
 	(void)state;
-	pair_start(&t, 13, &small);
+	pair_start(&t, 13, &program_limits);
 	shared = set_at(t.gb, (int)t.b.lane);
 	run_ms(&t, 1);
 	for (uint32_t want = 0; want < 2; want++) {
@@ -508,7 +497,7 @@ static void send__full_and_wanted__tells_when_there_is_room(void **state)
 	int set;
 
 	(void)state;
-	pair_start(&t, 12, &small);
+	pair_start(&t, 12, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	opt.sock = client;
 	memcpy(opt.value, &size, sizeof(size));
@@ -543,7 +532,7 @@ static void small_sends__unacknowledged__buffers_are_back_and_bytes_arrive(void 
 	uint32_t n = 0;
 
 	(void)state;
-	pair_start(&t, 14, &small);
+	pair_start(&t, 14, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
 	for (uint32_t i = 0; i < sizeof(text); i++)
 		text[i] = pattern(i);
@@ -587,7 +576,7 @@ static void open_with_connect__one_answer__connected_and_watched(void **state)
 	int client;
 
 	(void)state;
-	pair_start(&t, 14, &small);
+	pair_start(&t, 14, &program_limits);
 	listener = program_listener(&t.b, 1, 80);
 	events = set_at(t.ga, (int)t.a.lane)->tail;
 	client = open_and_connect(&t.a, world_endpoint(1, 80), CV_AF_INET, &result);
@@ -611,7 +600,7 @@ static void open_with_connect__refused__the_socket_stays_and_may_try_again(void 
 
 	(void)state;
 	group.addr[12] = 224; /* multicast */
-	pair_start(&t, 15, &small);
+	pair_start(&t, 15, &program_limits);
 	assert_int_equal(open_and_connect(&t.a, group, 99, &result), -CV_EAFNOSUPPORT);
 	client = open_and_connect(&t.a, group, CV_AF_INET, &result);
 	assert_true(client > 0);
@@ -635,9 +624,9 @@ static void commands__stale_foreign_or_nonsense__refused(void **state)
 	uint32_t listener, client, server;
 
 	(void)state;
-	pair_start(&t, 13, &small);
+	pair_start(&t, 13, &program_limits);
 	connect_pair(&t, &listener, &client, &server);
-	stranger_group = program_group_new(&t.hb, &small);
+	stranger_group = program_group_new(&t.hb, &program_limits);
 	program_start(&stranger, stranger_group, NULL);
 	assert_int_equal(
 		program_call(&stranger, (struct cv_command){.op = CV_CMD_CLOSE, .sock = server}),
@@ -699,7 +688,7 @@ static void plausible(struct program *p, unsigned *seed)
 {
 	struct cv_command *cmds = (void *)(p->shared + 1);
 
-	for (uint32_t i = 0; i < small.cmd_entries; i++) {
+	for (uint32_t i = 0; i < program_limits.cmd_entries; i++) {
 		struct cv_command c = {.op = (uint8_t)(rand_r(seed) % (CV_CMD_COUNT + 1)),
 			.flags = (uint8_t)rand_r(seed),
 			.family = rand_r(seed) % 2 ? CV_AF_INET : CV_AF_INET6,
@@ -716,7 +705,7 @@ static void plausible(struct program *p, unsigned *seed)
 		cmds[i] = c;
 	}
 	__atomic_store_n(&p->shared->cmd_tail,
-		__atomic_load_n(&p->shared->cmd_head, __ATOMIC_ACQUIRE) + small.cmd_entries,
+		__atomic_load_n(&p->shared->cmd_head, __ATOMIC_ACQUIRE) + program_limits.cmd_entries,
 		__ATOMIC_RELEASE);
 }
 
@@ -731,9 +720,9 @@ static void hostile__noise_over_its_segment__other_transfer_intact(void **state)
 		unsigned seed = s;
 		struct cv_segment first;
 
-		pair_start(&t, 100 + s, &small);
+		pair_start(&t, 100 + s, &program_limits);
 		connect_pair(&t, &listener, &client, &server);
-		bad_group = program_group_new(&t.hb, &small);
+		bad_group = program_group_new(&t.hb, &program_limits);
 		first = *(const struct cv_segment *)(const void *)bad_group->seg;
 		program_start(&bad, bad_group, NULL);
 		(void)program_listener(&bad, 1, 81);

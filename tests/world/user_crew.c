@@ -17,17 +17,6 @@
 #define WORKERS 2
 #define MANY 24u
 
-static const struct world_link quick = {.delay_ns = MS};
-static const struct user_limits small = {.socks_max = 2048,
-	.rxds_max = 1024,
-	.lanes_max = 8,
-	.sets_max = 64,
-	.cmd_entries = 64,
-	.comp_entries = 512,
-	.set_entries = 64,
-	.rx_bytes = 4 << 20,
-	.tx_bytes_lane = 2 << 20};
-
 /* A server program on host 1, a client program on host 0. */
 struct pair {
 	struct world *w;
@@ -39,11 +28,11 @@ struct pair {
 
 static void pair_start(struct pair *t, uint64_t seed, enum world_rss rss)
 {
-	t->w = world_new_crew(seed, &quick, WORKERS, rss);
+	t->w = world_new_crew(seed, &program_link, WORKERS, rss);
 	program_host_init(&t->ha, t->w, 0);
 	program_host_init(&t->hb, t->w, 1);
-	t->ga = program_group_new(&t->ha, &small);
-	t->gb = program_group_new(&t->hb, &small);
+	t->ga = program_group_new(&t->ha, &program_limits);
+	t->gb = program_group_new(&t->hb, &program_limits);
 	program_start(&t->a, t->ga, NULL);
 	program_start(&t->b, t->gb, NULL);
 }
