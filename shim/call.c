@@ -10,7 +10,6 @@
 #include <limits.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shim/pass.h"
@@ -345,17 +344,6 @@ static ssize_t send_file_datagrams(int out, struct file *f, int in, off_t at, si
 	return (ssize_t)done;
 }
 
-/* Programs name any length to mean the whole file. What is sent as "more follows" must be followed.
- */
-static size_t file_rest(int in, off_t at, size_t n)
-{
-	struct stat st;
-
-	if (n > 65536 && fstat(in, &st) == 0 && S_ISREG(st.st_mode) && st.st_size - at < (off_t)n)
-		return st.st_size > at ? (size_t)(st.st_size - at) : 0;
-	return n;
-}
-
 /* The file's offset moves by what was sent, never by what was only read. */
 static ssize_t send_file(int out, struct file *f, int in, off_t *offset, size_t n)
 {
@@ -365,7 +353,7 @@ static ssize_t send_file(int out, struct file *f, int in, off_t *offset, size_t 
 	if (at < 0)
 		return -(offset ? EINVAL : errno);
 	sent = f->type == SOCK_DGRAM ? send_file_datagrams(out, f, in, at, n)
-				     : tx_file(f, in, at, file_rest(in, at, n));
+				     : tx_file(f, in, at, n);
 	if (sent > 0)
 		at += sent;
 	if (offset)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shim/ancillary.h"
@@ -91,6 +92,14 @@ static ssize_t source_read(const struct source *s, size_t at, void *to, size_t n
 	return got < 0 ? -errno : got;
 }
 
+/* Whether bytes follow those before `at`. Programs name any length to mean the whole file. */
+static bool source_goes_on(const struct source *s, size_t at)
+{
+	struct stat st;
+
+	return s->msg || fstat(s->file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size - s->file_at > (off_t)at;
+}
+
 /* Sends up to n bytes at once. > 0 bytes, 0: the source has no more, -EAGAIN: no room, -ENOBUFS: no
  * buffer, -errno. */
 static ssize_t stream_put(struct file *f, const struct source *src, size_t at, int flags)
@@ -135,7 +144,9 @@ static ssize_t stream_put(struct file *f, const struct source *src, size_t at, i
 		/* Only the message's last buffer ends it; one that no other will follow at once
 		 * must not wait for it. */
 		if (n < left)
-			flags = n < free_bytes && rec->notsent_lowat == 0 ? (flags & ~MSG_OOB) | MSG_MORE : flags & ~MSG_OOB;
+			flags &= ~MSG_OOB;
+		if (n < left && n < free_bytes && rec->notsent_lowat == 0 && source_goes_on(src, at + n))
+			flags |= MSG_MORE;
 		c.flags = (uint8_t)((flags & MSG_MORE ? CV_F_MORE : 0) |
 				    (flags & MSG_OOB ? CV_F_URGENT : 0));
 		result = lane_post(lane, &c);

@@ -723,6 +723,20 @@ CASE(sendfile__nonblocking__partial_and_exact)
 	diff_expect_pattern(server, (size_t)n, 7);
 }
 
+/* Whole buffers of any size must not be taken for a beginning that the rest follows. */
+CASE(sendfile__longer_than_the_file__its_end_is_not_held_back)
+{
+	enum { SIZE = 1 << 17 };
+	int client, server, file = pattern_file(SIZE, 7), size = 1 << 20;
+
+	diff_pair(&client, &server);
+	works(setsockopt(client, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)));
+	for (size_t sent = 0; sent < SIZE;)
+		sent += (size_t)works(sendfile(client, file, NULL, 1 << 30));
+	arrived(server, SIZE);
+	diff_expect_pattern(server, SIZE, 7);
+}
+
 CASE(sendfile__bad_descriptors__errno)
 {
 	int client, server, ends[2], file = pattern_file(100, 7);
