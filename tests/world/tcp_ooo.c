@@ -276,7 +276,7 @@ static void room_for(struct script *s, uint32_t room)
 	char got[10];
 
 	for (uint32_t i = 1; i <= 6; i++)
-		script_send(s, TCP_ACK, 1 + i, 1, "0123456" + i, 1);
+		script_send(s, TCP_ACK, 1 + i, 1, &"0123456"[i], 1);
 	assert_int_equal(tcp_of(sk)->ooo->n, room);
 	assert_int_equal(s->e->counters.tcp_ooo_drop, 6 - room);
 	assert_int_equal(s->e->tcp->runs.used, 1);
@@ -285,7 +285,7 @@ static void room_for(struct script *s, uint32_t room)
 	BLOCKS(s, script_expect(s, TCP_ACK, 1, 1, 0), {2, 2 + room});
 	script_send(s, TCP_ACK, 1, 1, "0", 1);
 	script_expect(s, TCP_ACK, 1, 2 + room, 0);
-	script_send(s, TCP_ACK, 2 + room, 1, "123456" + room, 6 - room);
+	script_send(s, TCP_ACK, 2 + room, 1, &"123456"[room], 6 - room);
 	script_expect(s, TCP_ACK, 1, 8, 0);
 	assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 7);
 	assert_memory_equal(got, "0123456", 7);
