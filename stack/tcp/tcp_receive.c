@@ -187,13 +187,17 @@ static bool ooo_pull(struct tcp_sock *tp)
 	return false;
 }
 
-/* count and the segments that s stands for: many may be merged, or come in one frame (port.h, enum port_tso). */
+/* count and the segments that s stands for: many may be merged, or come in one frame (port.h, enum port_tso), which is then more
+ * than the link takes. What the peer takes of us says nothing of it. */
 static uint8_t segments_add(const struct tcp_sock *tp, uint8_t count, const struct tcp_seg *s)
 {
-	uint32_t n = s->segs;
+	uint32_t n = s->segs, one = tcp_eff_mss(tp);
 
-	if (s->len > tcp_eff_mss(tp) * n)
-		n = s->len / tcp_eff_mss(tp);
+	if (cv_unlikely(s->len > one * n)) {
+		if (tp->path.mtu > one + WIRE_TCP_BYTES_MAX)
+			one = tp->path.mtu - WIRE_TCP_BYTES_MAX;
+		n = s->len > one * n ? s->len / one : n;
+	}
 	return count + n < UINT8_MAX ? (uint8_t)(count + n) : UINT8_MAX;
 }
 

@@ -83,21 +83,31 @@ static uint16_t window_field(struct tcp_sock *tp, bool syn)
 	return (uint16_t)(wnd >> shift);
 }
 
-/* The buffer of the queue that holds seq; moves the hint there: O(1) for what follows. Not for what is nearer to the beginning,
- * as retransmissions are, between which new data goes. */
-static struct txbuf *locate(struct tcp_sock *tp, uint32_t seq)
+/* What is before b, the hint. What is nearer to the beginning does not move it: retransmissions are, between which new data
+ * goes. */
+static struct txbuf *locate_before(struct tcp_sock *tp, struct txbuf *b, uint32_t seq)
 {
-	struct txbuf *b = tp->cursor, *first = list_entry(tp->txq.next, struct txbuf, node);
+	struct txbuf *first = list_entry(tp->txq.next, struct txbuf, node);
 
-	if (b == NULL)
-		b = first;
-	if (cv_unlikely(seq_lt(seq, b->seq)) && seq - first->seq < b->seq - seq) {
+	if (seq - first->seq < b->seq - seq) {
 		while (seq_geq(seq, first->seq + first->len))
 			first = list_entry(first->node.next, struct txbuf, node);
 		return first;
 	}
 	while (seq_lt(seq, b->seq))
 		b = list_entry(b->node.prev, struct txbuf, node);
+	return tp->cursor = b;
+}
+
+/* The buffer of the queue that holds seq; moves the hint there: O(1) for what follows. */
+static struct txbuf *locate(struct tcp_sock *tp, uint32_t seq)
+{
+	struct txbuf *b = tp->cursor;
+
+	if (b == NULL)
+		b = list_entry(tp->txq.next, struct txbuf, node);
+	if (cv_unlikely(seq_lt(seq, b->seq)))
+		return locate_before(tp, b, seq);
 	while (seq_geq(seq, b->seq + b->len))
 		b = list_entry(b->node.next, struct txbuf, node);
 	tp->cursor = b;
@@ -357,17 +367,28 @@ static uint32_t acceptable_seq(const struct tcp_sock *tp)
 	return seq_gt(tp->snd_nxt, end) ? end : tp->snd_nxt;
 }
 
+/* A burst that opened many gaps has more to tell than one ACK has room for. */
+static void tell_more(struct tcp_sock *tp)
+{
+	struct wire_tcp h;
+
+	for (uint32_t n = 1; n < TCP_SACK_ACKS && tcp_sack_is_due(tp); n++) {
+		header_fill(tp, &h, acceptable_seq(tp), TCP_ACK);
+		h.sacks_n = tcp_sack_blocks(tp, h.sacks);
+		(void)emit(tp, &h, 0);
+	}
+}
+
 void tcp_ack_send(struct tcp_sock *tp)
 {
 	struct wire_tcp h;
-	uint32_t n = 0;
 
-	do { /* a burst that opened many gaps has more to tell than one has room for */
-		header_fill(tp, &h, acceptable_seq(tp), TCP_ACK);
-		if (tp->sack_ok && (tp->ooo != NULL || tp->dup_lo != tp->dup_hi))
-			h.sacks_n = tcp_sack_blocks(tp, h.sacks);
-		(void)emit(tp, &h, 0);
-	} while (tp->sack_ok && ++n < TCP_SACK_ACKS && tcp_sack_is_due(tp));
+	header_fill(tp, &h, acceptable_seq(tp), TCP_ACK);
+	if (tp->sack_ok && (tp->ooo != NULL || tp->dup_lo != tp->dup_hi))
+		h.sacks_n = tcp_sack_blocks(tp, h.sacks);
+	(void)emit(tp, &h, 0);
+	if (cv_unlikely(tp->ooo != NULL) && tp->sack_ok)
+		tell_more(tp);
 }
 
 void tcp_probe_send(struct tcp_sock *tp, uint32_t seq)

@@ -97,12 +97,29 @@ T(reordering_was_seen__sent_at_two_times__each_lost_at_its_own)
 	script_gone(s, sk);
 }
 
+/* What we may send in one segment says nothing of what the peer sends in one: each has one duplicate ACK. */
+T(out_of_order__of_a_peer_that_takes_small_ones_only__one_ack_each)
+{
+	START;
+	static const uint8_t data[1000];
+	s->mss = 88;
+	struct sock *sk = script_established_passive(s, NULL);
+
+	for (uint32_t i = 1; i <= 3; i++) {
+		script_send(s, TCP_ACK, 1 + i * 1000, 1, data, sizeof(data));
+		script_expect(s, TCP_ACK, 1, 1, 0);
+		script_quiet(s, MS);
+	}
+	script_gone(s, sk);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sack_blocks__of_single_bytes__few_records),
 		cmocka_unit_test(sack_block__far_behind_the_last__found_in_pieces),
 		cmocka_unit_test(reordering_was_seen__sent_at_two_times__each_lost_at_its_own),
+		cmocka_unit_test(out_of_order__of_a_peer_that_takes_small_ones_only__one_ack_each),
 	};
 
 	world_eal_init_large("tcp_hostile", 98303);
