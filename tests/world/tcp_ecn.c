@@ -230,20 +230,22 @@ T(sender__loss__says_cwr_and_marks_of_that_window_do_not_count)
 
 /* --- what comes ---------------------------------------------------------------------------------------- */
 
+/* A byte comes with that codepoint, and is answered so. */
+static void byte_comes(struct script *s, uint32_t at, uint8_t tos, uint8_t answer)
+{
+	s->tos = tos;
+	script_send(s, TCP_ACK, at, 1, "a", 1);
+	script_expect(s, answer, 1, at + 1, 0);
+}
+
 T(receiver__mark__echoed_until_cwr)
 {
 	START;
 	struct sock *sk = accepted(s, NULL);
 
-	s->tos = ECT0;
-	script_send(s, TCP_ACK, 1, 1, "a", 1);
-	script_expect(s, TCP_ACK, 1, 2, 0);
-	s->tos = CE;
-	script_send(s, TCP_ACK, 2, 1, "b", 1);
-	script_expect(s, TCP_ACK | TCP_ECE, 1, 3, 0);
-	s->tos = ECT0;
-	script_send(s, TCP_ACK, 3, 1, "c", 1);
-	script_expect(s, TCP_ACK | TCP_ECE, 1, 4, 0);
+	byte_comes(s, 1, ECT0, TCP_ACK);
+	byte_comes(s, 2, CE, TCP_ACK | TCP_ECE);
+	byte_comes(s, 3, ECT0, TCP_ACK | TCP_ECE);
 	script_write(s, sk, 10);
 	script_expect(s, TCP_ACK | TCP_ECE, 1, 4, 10);
 	script_send(s, TCP_ACK | TCP_CWR, 4, 11, "d", 1);
@@ -281,9 +283,7 @@ T(receiver__not_agreed__marks_mean_nothing)
 	START;
 	struct sock *sk = script_established_passive(s, NULL);
 
-	s->tos = CE;
-	script_send(s, TCP_ACK, 1, 1, "a", 1);
-	script_expect(s, TCP_ACK, 1, 2, 0);
+	byte_comes(s, 1, CE, TCP_ACK);
 	script_gone(s, sk);
 }
 

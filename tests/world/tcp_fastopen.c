@@ -261,6 +261,22 @@ T(listen__keys_set_before__cookies_are_those_of_linux)
 	script_both_gone(s, sk, ls);
 }
 
+/* A SYN with that cookie and "GET /": the answer acknowledges so much. */
+static const struct script_seg *syn_with(struct script *s, const uint8_t cookie[8], uint32_t acked)
+{
+	s->has_fo = true;
+	s->fo_n = 8;
+	memcpy(s->fo, cookie, 8);
+	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
+	return script_expect(s, TCP_SYN | TCP_ACK, 0, acked, 0);
+}
+
+static void gives_another(const struct script_seg *seg)
+{
+	assert_int_equal(seg->h.fo_n, 8);
+	assert_memory_not_equal(seg->h.fo, cookie_of_linux, 8);
+}
+
 /* The client with a cookie of the key before: its data is taken, and it gets a cookie of the new
  * key. */
 T(listen__cookie_of_the_second_key__data_taken_and_a_new_one_given_once)
@@ -274,13 +290,8 @@ T(listen__cookie_of_the_second_key__data_taken_and_a_new_one_given_once)
 	memcpy(keys, other_key, 16);
 	memcpy(keys + 16, two_keys, 16);
 	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, keys, 32), 0);
-	s->has_fo = true;
-	s->fo_n = 8;
-	memcpy(s->fo, cookie_of_linux, 8);
-	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
-	seg = script_expect(s, TCP_SYN | TCP_ACK, 0, 6, 0);
-	assert_int_equal(seg->h.fo_n, 8);
-	assert_memory_not_equal(seg->h.fo, cookie_of_linux, 8);
+	seg = syn_with(s, cookie_of_linux, 6);
+	gives_another(seg);
 	memcpy(fresh, seg->h.fo, 8);
 	assert_false(script_expect_in(s, 2 * SEC, TCP_SYN | TCP_ACK, 0, 6, 0)->h.has_fo);
 	sk = script_accept(s, ls);
@@ -288,9 +299,7 @@ T(listen__cookie_of_the_second_key__data_taken_and_a_new_one_given_once)
 	sock_close(sk, true);
 	script_expect(s, TCP_RST | TCP_ACK, 1, 6, 0);
 	next_client(s);
-	memcpy(s->fo, fresh, 8);
-	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
-	assert_false(script_expect(s, TCP_SYN | TCP_ACK, 0, 6, 0)->h.has_fo);
+	assert_false(syn_with(s, fresh, 6)->h.has_fo);
 	script_both_gone(s, script_accept(s, ls), ls);
 }
 
@@ -299,18 +308,11 @@ T(listen__cookie_of_a_key_that_is_no_more__data_not_taken_and_a_new_one_given)
 {
 	START_WITH(3);
 	struct sock *ls = script_listen(s, 8);
-	const struct script_seg *seg;
 
 	script_set(ls, CV_OPT_FASTOPEN, 8);
 	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, two_keys, 32), 0);
 	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, other_key, 16), 0);
-	s->has_fo = true;
-	s->fo_n = 8;
-	memcpy(s->fo, cookie_of_linux, 8);
-	script_send(s, TCP_SYN, 0, 0, "GET /", 5);
-	seg = script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
-	assert_int_equal(seg->h.fo_n, 8);
-	assert_memory_not_equal(seg->h.fo, cookie_of_linux, 8);
+	gives_another(syn_with(s, cookie_of_linux, 1));
 	assert_null(sock_accept(ls));
 	script_gone(s, ls);
 }
