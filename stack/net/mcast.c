@@ -23,7 +23,7 @@ struct mcast_member {
 struct mcast_sock {
 	struct list members;
 	struct mcast_member *filter; /* of no group: the sources of a filter that is being said */
-	uint16_t members_n;
+	uint16_t members_n[2]; /* of IPv4, of IPv6 */
 	struct mcast_family {
 		uint16_t ifindex;
 		uint8_t ttl;
@@ -252,12 +252,13 @@ static struct mcast_member *member_find(
 static int member_add(
 	struct engine *e, struct mcast_sock *ms, struct port *port, const uint8_t group[16], enum mcast_mode mode)
 {
+	bool v4 = addr_is_v4(group);
 	struct mcast_member *m;
 	struct mcast_filter before;
 
 	if (member_find(ms, port, group) != NULL)
 		return -CV_EADDRINUSE;
-	if (ms->members_n == MCAST_MEMBERSHIPS || !crew_has_room(e))
+	if (ms->members_n[!v4] == (v4 ? MCAST_MEMBERSHIPS : MCAST_MEMBERSHIPS6) || !crew_has_room(e))
 		return -CV_ENOBUFS;
 	m = pool_get(&e->net->mcast_members);
 	if (m == NULL)
@@ -272,7 +273,7 @@ static int member_add(
 		first_worker_tell(m->group, NET_MSG_JOINED);
 	list_add_tail(&ms->members, &m->node);
 	list_add_tail(&m->group->members, &m->group_node);
-	ms->members_n++;
+	ms->members_n[!v4]++;
 	if (mode == MCAST_MODE_EXCLUDE) /* else its first source says something */
 		mcast_report_change(m->group, &before);
 	return 0;
@@ -286,7 +287,7 @@ static void member_end(struct engine *e, struct mcast_sock *ms, struct mcast_mem
 	mcast_group_filter(g, &before);
 	list_del(&m->node);
 	list_del(&m->group_node);
-	ms->members_n--;
+	ms->members_n[!addr_is_v4(g->addr)]--;
 	pool_put(&e->net->mcast_members, m);
 	if (list_empty(&g->members))
 		first_worker_tell(g, NET_MSG_LEFT);

@@ -9,7 +9,8 @@
 #include "stack/net/mcast.h"
 
 #define MCAST_FILTER_MAX 64u   /* sources of a group, all memberships together: no less than of one */
-#define MCAST_MEMBERSHIPS 20u  /* of a socket: Linux's igmp_max_memberships */
+#define MCAST_MEMBERSHIPS 20u  /* of a socket, of IPv4: Linux's igmp_max_memberships */
+#define MCAST_MEMBERSHIPS6 2048u /* of IPv6: about what Linux's optmem_max has room for */
 #define MCAST_GROUPS_MAX 4096u
 
 enum mcast_mode { MCAST_MODE_INCLUDE, MCAST_MODE_EXCLUDE };

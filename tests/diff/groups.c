@@ -279,6 +279,18 @@ CASE(ipv6_join_group__and_what_cannot_be)
 	fails(six_set(fd, IPV6_JOIN_GROUP, &m, sizeof(m) - 1), EINVAL);
 }
 
+CASE(ipv6_join_group__more_than_20__works)
+{
+	int fd = udp6();
+
+	for (unsigned i = 0; i < 40; i++) {
+		struct ipv6_mreq m = mreq6(0xff, interface());
+
+		m.ipv6mr_multiaddr.s6_addr[14] = (uint8_t)(i + 1);
+		works(SET6(fd, IPV6_JOIN_GROUP, m));
+	}
+}
+
 static void sockaddr6(struct sockaddr_storage *to, const struct in6_addr *address)
 {
 	const struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = *address};

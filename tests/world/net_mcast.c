@@ -511,7 +511,8 @@ static void requests__fail_as_on_linux(void **state)
 			snprintf(text, sizeof(text), v6 ? "ff12::%u" : "239.0.0.%u", 1 + i);
 			assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, text, NULL, 0), 0);
 		}
-		assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, v6 ? "ff12::99" : "239.0.0.99", NULL, 0), -CV_ENOBUFS);
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, v6 ? "ff12::99" : "239.0.0.99", NULL, 0),
+			v6 ? 0 : -CV_ENOBUFS); /* igmp_max_memberships */
 		mcast_sock_end(w->host[0].e, &ms);
 		wire_wait(w, 5 * SECOND);
 		assert_int_equal(w->host[0].e->net->mcast_groups.used, v6); /* its own addresses' */
