@@ -295,7 +295,9 @@ int ep_watch(struct ep *ep, struct mux_item *item)
 		.arg = ep->set_index,
 		.len = item->cookie};
 
-	return mux_post(item->file->link, &command) ? 0 : -ENETDOWN;
+	int error = mux_post(item->file->link, &command);
+
+	return error == -ENOBUFS ? -ENOMEM : error;
 }
 
 void ep_mark_nested(struct ep *ep, int epfd)

@@ -90,6 +90,14 @@ static struct lane *lane_locate(struct link *l, uint32_t index, uint32_t worker,
 	return lane;
 }
 
+static void lanes_used_up(void)
+{
+	static bool said;
+
+	if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+		link_say(LINK_WARN, "more threads use sockets than the engine's [limits] lanes= allows: the others get ENOBUFS");
+}
+
 static struct lane *lane_open(struct link *l, uint32_t worker)
 {
 	struct cv_request request = {.op = CV_CTL_LANE_OPEN, .arg = worker};
@@ -102,6 +110,8 @@ static struct lane *lane_open(struct link *l, uint32_t worker)
 	index = link_request(l, &request, bell);
 	if (index >= 0 && index < l->wait.seg->lanes_max)
 		lane = lane_locate(l, (uint32_t)index, worker, bell);
+	else if (index == -EMFILE)
+		lanes_used_up();
 	if (!lane)
 		mux_internal_close(bell);
 	pthread_once(&end_once, end_key_make);
@@ -245,7 +255,7 @@ struct wait_lane *mux_lane(struct wait_link *link)
 	return &lane->wait;
 }
 
-bool mux_post(struct wait_link *link, const struct cv_command *command)
+int mux_post(struct wait_link *link, const struct cv_command *command)
 {
 	const struct cv_sock *socks =
 		(const struct cv_sock *)(const void *)((const uint8_t *)link->seg +
@@ -255,8 +265,8 @@ bool mux_post(struct wait_link *link, const struct cv_command *command)
 	int error;
 
 	if (!lane)
-		return false;
+		return LOAD_ACQUIRE(link->dead) ? -ENETDOWN : -ENOBUFS;
 	error = lane_post(lane, command);
 	lane_leave(lane);
-	return error == 0;
+	return error;
 }

@@ -86,8 +86,8 @@ void mux_file_put(struct mux_file *f);
  * can be had, or the engine is gone. */
 struct wait_lane *mux_lane(struct wait_link *link);
 /* Posts an asynchronous command on the calling thread's lane to the worker of the command's socket.
- * False: the engine is gone. */
-bool mux_post(struct wait_link *link, const struct cv_command *command);
+ * 0, -ENETDOWN: the engine is gone, -ENOBUFS: no lane can be had for the thread. */
+int mux_post(struct wait_link *link, const struct cv_command *command);
 /* The control connection was found closed: says so once, marks the link dead. */
 void mux_link_lost(struct wait_link *link);
 /* A set for an epoll instance: CV_CTL_SET_OPEN with bell. Returns its index or -errno. */

@@ -260,6 +260,9 @@ void user_geometry(const struct user_limits *limits, struct cv_segment *geo);
 /* Allocates the group's private side; 0 or -1 (then user_group_memory_fini is still due). */
 int user_group_memory_init(struct user_group *g);
 void user_group_memory_fini(struct user_group *g);
+/* Where what belongs to a lane or a set lies. At its opening: what no program opens stays untouched memory. */
+void user_lane_place(struct user_group *g, struct user_lane *l);
+void user_set_place(struct user_group *g, struct user_set *s);
 
 /* proc.c */
 bool user_proc_holds(const struct user_group *g, uint32_t proc, const struct user_sock *us);

@@ -129,6 +129,7 @@ void user_proc_pid_set(struct user_group *g, int proc, int32_t pid)
 
 static void set_begin(struct user_group *g, struct user_set *s, uint32_t proc, int bell)
 {
+	user_set_place(g, s);
 	memset(s->shared, 0, sizeof(*s->shared));
 	s->open = true;
 	s->proc = proc;
@@ -190,6 +191,7 @@ int user_lane_open(struct user_group *g, int proc, int bell)
 		l++;
 	if (l == g->lanes + g->lanes_end)
 		return -CV_EMFILE;
+	user_lane_place(g, l);
 	if (user_txbufs_init(l) != 0)
 		return -CV_ENOMEM;
 	memset(l->shared, 0, sizeof(*l->shared));

@@ -10,7 +10,8 @@
 /* Memory is touched only when used: these are addresses, not bytes. */
 #define SOCKS_DEFAULT 65536u
 #define RXDS_DEFAULT 262144u
-#define LANES_DEFAULT 128u
+#define LANES_DEFAULT 1024u
+#define LANES_MAX 16384u
 #define SETS_DEFAULT 4096u
 #define CMD_ENTRIES_DEFAULT 256u
 /* Send buffers of one thread under way, and their memory: what peers that do not read keep away from those that
@@ -58,7 +59,7 @@ void user_geometry(const struct user_limits *limits, struct cv_segment *geo)
 	geo->workers = l->workers ? l->workers : 1;
 	geo->socks_max = pick(l->socks_max, SOCKS_DEFAULT, 2, 1u << CV_SOCK_INDEX_BITS);
 	geo->rxds_max = pick(l->rxds_max, RXDS_DEFAULT, 4, 1u << 24);
-	geo->lanes_max = pick(l->lanes_max, LANES_DEFAULT, 1, 4096) * geo->workers; /* so many threads */
+	geo->lanes_max = pick(l->lanes_max, LANES_DEFAULT, 1, LANES_MAX) * geo->workers; /* so many threads */
 	geo->sets_max = pick(l->sets_max, SETS_DEFAULT, geo->lanes_max, 1u << 16);
 	geo->cmd_entries = pick_pow2(l->cmd_entries, CMD_ENTRIES_DEFAULT);
 	geo->comp_entries = pick_pow2(l->comp_entries, COMP_ENTRIES_DEFAULT);
@@ -109,6 +110,26 @@ static struct cv_set *set_at(const struct user_group *g, uint32_t set, uint16_t 
 				 ((uint64_t)worker * g->geo.sets_max + set) * g->geo.set_stride);
 }
 
+void user_lane_place(struct user_group *g, struct user_lane *l)
+{
+	l->g = g;
+	l->index = (uint32_t)(l - g->lanes);
+	l->shared = (struct cv_lane *)(g->seg + g->geo.lanes_off + l->index * g->geo.lane_stride);
+	l->cmds = (struct cv_command *)(l->shared + 1);
+	l->comps = (uint64_t *)(l->cmds + g->geo.cmd_entries);
+}
+
+void user_set_place(struct user_group *g, struct user_set *s)
+{
+	uint32_t i = (uint32_t)(s - g->sets);
+
+	s->shared = set_at(g, i, g->worker);
+	s->armed = &set_at(g, i, 0)->armed;
+	s->ring = (uint64_t *)(s->shared + 1);
+	s->group = g;
+	s->watches = USER_NONE;
+}
+
 static int lanes_init(struct user_group *g)
 {
 	g->lanes = calloc(g->geo.lanes_max, sizeof(*g->lanes));
@@ -116,25 +137,6 @@ static int lanes_init(struct user_group *g)
 	g->sets = calloc(g->geo.sets_max, sizeof(*g->sets));
 	if (!g->lanes || !g->active || !g->sets)
 		return -1;
-	for (uint32_t i = 0; i < g->geo.lanes_max; i++) {
-		struct user_lane *l = &g->lanes[i];
-		uint8_t *at = g->seg + g->geo.lanes_off + i * g->geo.lane_stride;
-
-		l->g = g;
-		l->index = i;
-		l->shared = (struct cv_lane *)at;
-		l->cmds = (struct cv_command *)(at + sizeof(struct cv_lane));
-		l->comps = (uint64_t *)(l->cmds + g->geo.cmd_entries);
-	}
-	for (uint32_t i = 0; i < g->geo.sets_max; i++) {
-		struct user_set *s = &g->sets[i];
-
-		s->shared = set_at(g, i, g->worker);
-		s->armed = &set_at(g, i, 0)->armed;
-		s->ring = (uint64_t *)(s->shared + 1);
-		s->group = g;
-		s->watches = USER_NONE;
-	}
 	g->sets_fresh = g->geo.lanes_max; /* below are the lanes' own */
 	g->sets_free = USER_NONE;
 	return 0;

@@ -209,7 +209,7 @@ struct wait_lane *mux_lane(struct wait_link *link)
 	return &lane;
 }
 
-bool mux_post(struct wait_link *link, const struct cv_command *c)
+int mux_post(struct wait_link *link, const struct cv_command *c)
 {
 	uint32_t sock = CV_SOCK_INDEX(c->sock);
 	int at = -1;
@@ -231,7 +231,7 @@ bool mux_post(struct wait_link *link, const struct cv_command *c)
 		post(&world.watches[at]);
 	}
 	pthread_mutex_unlock(&world.lock);
-	return true;
+	return 0;
 }
 
 void mux_link_lost(struct wait_link *link)
