@@ -523,6 +523,35 @@ static void bind__of_datagram_sockets__a_port_is_one_workers(void **state)
 	pair_end(&t);
 }
 
+/* As many messages as can wait for worker 1 do: what must reach it is refused, not queued without bound, and works later. */
+static void listen__no_room_for_its_message__enobufs_until_there_is(void **state)
+{
+	const struct crew_message other = {.kind = UINT32_MAX};
+	struct cv_command listen = {.op = CV_CMD_LISTEN, .arg = 64};
+	struct engine *e;
+	struct pair t;
+
+	(void)state;
+	pair_start(&t, 17, WORLD_RSS_HASH);
+	e = t.w->host[1].e;
+	listen.sock = program_open(&t.b, CV_STREAM);
+	assert_int_equal(program_call(&t.b, (struct cv_command){.op = CV_CMD_BIND, .sock = listen.sock,
+						    .peer = world_endpoint(1, 80)}),
+		0);
+	for (unsigned i = 0; i < CREW_MESSAGES + CREW_UNSENT_MAX; i++)
+		assert_true(crew_send(e, 1, &other));
+	assert_int_equal(program_call(&t.b, listen), -CV_ENOBUFS);
+	run_ms(&t, 1);
+	assert_int_equal(program_call(&t.b, listen), 0);
+	t.listener = listen.sock;
+	for (unsigned i = 0; i < MANY; i++)
+		t.client[i] = program_connect(&t.a, 1, 80);
+	run_ms(&t, 20);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_not_equal(program_accept(&t.b, t.listener, true), CV_SOCK_NONE);
+	pair_end(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -533,6 +562,7 @@ int main(void)
 		cmocka_unit_test(fork__the_child_accepts_from_all_workers),
 		cmocka_unit_test(listener__options_set_later__are_every_connections),
 		cmocka_unit_test(listener__fast_open_keys__are_all_workers),
+		cmocka_unit_test(listen__no_room_for_its_message__enobufs_until_there_is),
 		cmocka_unit_test(backlog__is_one_for_all_workers),
 		cmocka_unit_test(backlog__short__is_full_when_all_workers_have_so_many),
 		cmocka_unit_test(bind__with_time_waits_on_another_worker__is_in_use),
