@@ -211,6 +211,8 @@ void tcp_ooo_queue(struct tcp_sock *tp, struct tcp_seg *s);
 struct rte_mbuf *tcp_ooo_take(struct tcp_sock *tp);
 /* Frees what waits. */
 void tcp_ooo_drop(struct tcp_sock *tp);
+/* For tcp_consistent(): runs and packets are in order, apart, behind rcv_nxt, and counted. */
+bool tcp_ooo_is_consistent(const struct tcp_sock *tp);
 /* [lo, hi) came twice: the next ACK tells it (RFC2883). */
 void tcp_sack_duplicate(struct tcp_sock *tp, uint32_t lo, uint32_t hi);
 /* Blocks of an ACK that goes now, what was not told yet first: how many. */

@@ -309,6 +309,40 @@ void tcp_ooo_drop(struct tcp_sock *tp)
 	}
 }
 
+#define WRONG (1u << 31)
+
+/* Packets of r and its kids. *behind: where the run before them ends, and then where they do. */
+static uint32_t packets_count(const struct tcp_run *r, uint32_t *behind)
+{
+	uint32_t n = 0, at;
+
+	if (r == NULL)
+		return 0;
+	n += packets_count(r->kid[0], behind);
+	if (!seq_gt(r->lo, *behind))
+		n |= WRONG;
+	at = r->lo;
+	for (struct rte_mbuf *m = r->head;; m = pkt_of(m)->next) {
+		if (pkt_of(m)->seq != at)
+			n |= WRONG;
+		at += rte_pktmbuf_pkt_len(m) + pkt_of(m)->fin;
+		n++;
+		if (m == r->tail)
+			break;
+	}
+	if (at != r->hi)
+		n |= WRONG;
+	*behind = r->hi;
+	return n + packets_count(r->kid[1], behind);
+}
+
+bool tcp_ooo_is_consistent(const struct tcp_sock *tp)
+{
+	uint32_t behind = tp->rcv_nxt;
+
+	return tp->ooo == NULL || (tp->ooo->n > 0 && packets_count(tp->ooo->root, &behind) == tp->ooo->n);
+}
+
 /* --- what the peer is told */
 
 /* An ACK has room for one such range. Of several that one ACK answers the first is told, with what touches it: the same
