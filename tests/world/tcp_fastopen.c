@@ -261,6 +261,22 @@ T(listen__keys_set_before__cookies_are_those_of_linux)
 	script_both_gone(s, sk, ls);
 }
 
+/* Of fd00::2 at fd00::1, from the same Linux. */
+T(listen__keys_set__cookies_of_ipv6_are_those_of_linux)
+{
+	static const uint8_t wanted[8] = {0x85, 0x44, 0xfa, 0x46, 0xea, 0x04, 0x2e, 0x3f};
+	START_WITH(3);
+	const struct cv_endpoint server = {.addr = {0xfd, [15] = 1}, .port = 81}, client = {.addr = {0xfd, [15] = 2}};
+	struct sock *ls = script_socket(s);
+	struct wire_tcp h = {0};
+
+	assert_int_equal(sock_setopt(ls, CV_OPT_FASTOPEN_KEY, two_keys, 32), 0);
+	tcp_fastopen_cookie_give(tcp_of(ls), &server, &client, &h);
+	assert_int_equal(h.fo_n, 8);
+	assert_memory_equal(h.fo, wanted, 8);
+	script_gone(s, ls);
+}
+
 /* A SYN with that cookie and "GET /": the answer acknowledges so much. */
 static const struct script_seg *syn_with(struct script *s, const uint8_t cookie[8], uint32_t acked)
 {
@@ -458,6 +474,7 @@ int main(void)
 		cmocka_unit_test(syn_received__listener_closes__the_connection_lives),
 		cmocka_unit_test(setsockopt__keys__one_or_two_whole_ones),
 		cmocka_unit_test(listen__keys_set_before__cookies_are_those_of_linux),
+		cmocka_unit_test(listen__keys_set__cookies_of_ipv6_are_those_of_linux),
 		cmocka_unit_test(listen__cookie_of_the_second_key__data_taken_and_a_new_one_given_once),
 		cmocka_unit_test(listen__cookie_of_a_key_that_is_no_more__data_not_taken_and_a_new_one_given),
 		cmocka_unit_test(connect__cookie_known__syn_waits_for_data_and_carries_it),
