@@ -6,7 +6,7 @@
 # policy-rc.d forbids it meanwhile, so that no nginx or redis of ours listens on the machine.
 
 packages_build=(
-	gcc clang clang-format llvm meson ninja-build pkg-config libc6-dev
+	git gcc clang clang-format llvm meson ninja-build pkg-config libc6-dev
 	dpdk libdpdk-dev libcmocka-dev libjansson-dev
 )
 packages_run=(

@@ -3,7 +3,7 @@
  * libc's own functions for an engine inside a program: the names that the preloaded library serves
  * (intercept.def) would lead back into it. The module is linked with --wrap for each of them
  * (dpdk/meson.build), so that a call here or in DPDK comes to __wrap_NAME, which goes to libc.
- * Those that make or end descriptors are in inline_fd.c instead; hence the weak symbols.
+ * Those that make or end descriptors are in inline_fd.c instead, those of drivers at work in inline_raw.c; hence the weak symbols.
  */
 #include <stdarg.h>
 

@@ -5,6 +5,7 @@
  * list (epoll_ready.c). Called by the other files of epoll; see epoll.h for the whole.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 struct ep *ep_all;
 uint32_t ep_generation;
 static struct ep_lock membership;
+static int membership_cancel; /* its holder's state */
 
 /* --- locks ---------------------------------------------------------------------------------------
  */
@@ -51,14 +53,28 @@ void ep_unlock(struct ep_lock *lock, bool locked)
 		__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELEASE);
 }
 
+/* Descriptors are made and closed under it, where a thread could be cancelled. */
 bool mux_lock(void)
 {
-	return ep_lock(&membership);
+	bool locked;
+	int cancel;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	locked = ep_lock(&membership);
+	if (locked)
+		membership_cancel = cancel;
+	else
+		pthread_setcancelstate(cancel, NULL);
+	return locked;
 }
 
 void mux_unlock(bool locked)
 {
+	int cancel = membership_cancel;
+
 	ep_unlock(&membership, locked);
+	if (locked)
+		pthread_setcancelstate(cancel, NULL);
 }
 
 /* --- instances ------------------------------------------------------------------------------- */

@@ -298,6 +298,11 @@ struct mux_file *mux_file_get(int fd)
 	return f ? &f->mux : NULL;
 }
 
+void mux_file_hold(struct mux_file *f)
+{
+	__atomic_add_fetch(&((struct file *)(void *)f)->refs, 1, __ATOMIC_ACQ_REL);
+}
+
 void mux_file_put(struct mux_file *f)
 {
 	file_put((struct file *)(void *)f);

@@ -3,6 +3,7 @@
 #include "shim/link.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,25 +25,30 @@ static struct link *current;
 static uint64_t retry_at_ns;
 static uint32_t lock_word;
 static sigset_t lock_mask;
+static int lock_cancel;
 
-/* Signals stay out: a handler that opens a socket would wait for itself. */
+/* Signals stay out: a handler that opens a socket would wait for itself. And a thread that is cancelled goes on until it has let go. */
 static void lock(void)
 {
 	sigset_t all, old;
+	int cancel;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	while (__atomic_exchange_n(&lock_word, 1, __ATOMIC_ACQUIRE))
 		sched_yield();
 	lock_mask = old;
+	lock_cancel = cancel;
 }
 
 static void unlock(void)
 {
 	sigset_t old = lock_mask;
-	int saved = errno;
+	int saved = errno, cancel = lock_cancel;
 
 	__atomic_store_n(&lock_word, 0, __ATOMIC_RELEASE);
+	pthread_setcancelstate(cancel, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = saved;
 }

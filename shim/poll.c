@@ -30,6 +30,7 @@
 #define SELECT_EX POLLPRI
 
 struct poll_set {
+	struct wait_hold hold;
 	struct pollfd *fds; /* the program's */
 	nfds_t n;
 	bool select;             /* select() ignores POLLHUP and POLLERR for some of its sets */
@@ -76,6 +77,8 @@ static uint32_t set_accepts(const struct poll_set *ps, nfds_t i)
 		events |= POLLERR;
 	return events | POLLNVAL;
 }
+
+static __thread void *left_memory __attribute__((tls_model("initial-exec"))); /* of a call that was left */
 
 static bool set_memory(struct poll_set *ps)
 {
@@ -140,6 +143,20 @@ static void set_close(struct poll_set *ps)
 			mux_file_put(ps->files[i]);
 	}
 	free(ps->memory);
+}
+
+/* The memory stays until the next call: this one may go on for another look. */
+static void set_give(struct wait_hold *hold)
+{
+	struct poll_set *ps = (struct poll_set *)(void *)hold;
+
+	for (nfds_t i = 0; i < ps->n; i++) {
+		if (ps->files[i])
+			mux_file_put(ps->files[i]);
+		ps->files[i] = NULL;
+	}
+	free(left_memory);
+	left_memory = ps->memory;
 }
 
 /* Looks at the engine's sockets; returns whether one is ready. */
@@ -291,7 +308,10 @@ static int poll_mixed(
 
 		result = result ? result : n_kernel;
 	} else {
+		wait_hold_begin(&ps.hold, set_give);
 		result = set_wait(&ps, timeout_ns, mask);
+		if (!wait_hold_end(&ps.hold)) /* by a handler */
+			return -EINTR;
 	}
 	for (nfds_t i = 0; result >= 0 && i < n; i++)
 		count += fds[i].revents != 0;

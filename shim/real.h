@@ -11,6 +11,7 @@
 #define CULVERT_SHIM_REAL_H
 
 #include <poll.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>

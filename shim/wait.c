@@ -4,6 +4,7 @@
 #include "shim/wait.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -158,18 +159,52 @@ void wait_bell_write(int bell)
 /* --- sleeping -----------------------------------------------------------------------------------
  */
 
+__thread struct wait_hold *wait_holds __attribute__((tls_model("initial-exec")));
+
+void wait_holds_give(void)
+{
+	struct wait_hold *hold = wait_holds;
+
+	wait_holds = NULL;
+	for (; hold; hold = hold->outer) {
+		hold->given = true;
+		hold->give(hold);
+	}
+}
+
+static void cancelled(void *arg)
+{
+	(void)arg;
+	wait_holds_give();
+}
+
 static int sleep_once(struct pollfd *fds, nfds_t n, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct timespec left;
-	int ready = real_ppoll(fds, n, wait_left(deadline_ns, &left), mask);
+	int ready;
 
+	pthread_cleanup_push(cancelled, NULL);
+	ready = real_ppoll(fds, n, wait_left(deadline_ns, &left), mask);
+	pthread_cleanup_pop(0);
 	return ready < 0 ? -errno : ready;
+}
+
+/* The right to sleep for all. */
+struct watch_hold {
+	struct wait_hold hold;
+	const struct cv_inline_engine *inside;
+};
+
+static void watch_give(struct wait_hold *hold)
+{
+	((struct watch_hold *)(void *)hold)->inside->watch_end();
 }
 
 int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint64_t deadline_ns,
 	const sigset_t *mask)
 {
 	const struct cv_inline_engine *inside = link ? LOAD(link->inside) : NULL;
+	struct watch_hold h = {.inside = inside};
 	uint64_t until = WAIT_FOREVER;
 	int watch = inside ? inside->watch_begin(&until) : -1, ready;
 
@@ -182,8 +217,10 @@ int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint6
 	if (watch < 0)
 		return sleep_once(fds, n, deadline_ns, mask);
 	fds[n] = (struct pollfd){.fd = watch, .events = POLLIN};
+	wait_hold_begin(&h.hold, watch_give);
 	ready = sleep_once(fds, n + 1, until < deadline_ns ? until : deadline_ns, mask);
-	inside->watch_end();
+	if (wait_hold_end(&h.hold))
+		inside->watch_end();
 	/* A device, a doorbell, or the engine's time. */
 	if (ready == 0 || (ready > 0 && fds[n].revents))
 		(void)signal_safe_turn(inside);
@@ -308,11 +345,19 @@ static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 	return result;
 }
 
+/* A wait for the engine's answer ends soon, and who waits holds what others need: it is no place to be cancelled in. */
 static int try_wait(struct wait_try *t, uint64_t deadline_ns)
 {
-	int result = t->look(t);
+	int result = t->look(t), cancel;
 
-	return result != 0 ? result : try_slow(t, deadline_ns);
+	if (result != 0)
+		return result;
+	if (t->interruptible)
+		return try_slow(t, deadline_ns);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	result = try_slow(t, deadline_ns);
+	pthread_setcancelstate(cancel, NULL);
+	return result;
 }
 
 static int look_sock(struct wait_try *t)
@@ -327,8 +372,19 @@ static int look_sock(struct wait_try *t)
 	return 0;
 }
 
+struct sock_hold {
+	struct wait_hold hold;
+	struct mux_file *f;
+};
+
+static void sock_give(struct wait_hold *hold)
+{
+	mux_file_put(((struct sock_hold *)(void *)hold)->f);
+}
+
 int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
 {
+	struct sock_hold h = {.f = (struct mux_file *)(uintptr_t)f};
 	struct wait_try t = {.look = look_sock,
 		.link = f->link,
 		.f = f,
@@ -343,7 +399,11 @@ int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t
 	t.w = mux_lane(f->link);
 	if (t.w && !wait_watch(t.w, f))
 		t.w = NULL;
-	return try_slow(&t, deadline_ns);
+	wait_hold_begin(&h.hold, sock_give);
+	result = try_slow(&t, deadline_ns);
+	if (!wait_hold_end(&h.hold))
+		mux_file_hold(h.f);
+	return result;
 }
 
 static int look_reply(struct wait_try *t)

@@ -82,6 +82,8 @@ struct mux_file {
  * NULL. A table look-up, no lock; the file stays valid until mux_file_put. */
 struct mux_file *mux_file_get(int fd);
 void mux_file_put(struct mux_file *f);
+/* One more mux_file_put will follow. */
+void mux_file_hold(struct mux_file *f);
 /* The calling thread's waiting for engine `link` (opens the lane when it has none). NULL: no lane
  * can be had, or the engine is gone. */
 struct wait_lane *mux_lane(struct wait_link *link);
@@ -170,6 +172,30 @@ void wait_lane_init(struct wait_lane *w, struct wait_link *link, struct cv_lane 
 	struct cv_set *set, uint32_t index, uint32_t worker, int bell);
 /* Before the lane is closed or when its thread ends; also in the child for lanes it inherited. */
 void wait_lane_fini(struct wait_lane *w);
+
+/* What a call holds while it waits, in its own frame: given back when a handler leaves the call by longjmp (jump.c), and when the
+ * thread is cancelled in it. */
+struct wait_hold {
+	struct wait_hold *outer;
+	void (*give)(struct wait_hold *hold);
+	bool given;
+};
+extern __thread struct wait_hold *wait_holds __attribute__((tls_model("initial-exec"))); /* of this thread, the innermost */
+static inline void wait_hold_begin(struct wait_hold *hold, void (*give)(struct wait_hold *hold))
+{
+	*hold = (struct wait_hold){.outer = wait_holds, .give = give};
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	wait_holds = hold;
+}
+/* All that this thread holds. */
+void wait_holds_give(void);
+/* False: it was given back, though the call goes on. */
+static inline bool wait_hold_end(struct wait_hold *hold)
+{
+	if (!hold->given)
+		wait_holds = hold->outer;
+	return !hold->given;
+}
 
 /* --- hooks: shim-core calls them -------------------------------------------------------------- */
 

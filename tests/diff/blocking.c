@@ -3,6 +3,9 @@
 #include <setjmp.h>
 #include <sys/time.h>
 
+#include <sys/epoll.h>
+#include <sys/select.h>
+
 #include "tests/diff/diff.h"
 
 static volatile sig_atomic_t alarms;
@@ -244,6 +247,175 @@ CASE(recv__handler_jumps_out__socket_still_works)
 	same(recv(server, &byte, 1, 0), 1);
 	diff_write_all(server, "y", 1);
 	same(recv(client, &byte, 1, 0), 1);
+}
+
+/* The call that a handler left never returns: nothing of it may hold the socket. Twice, as a program does that bounds its calls so. */
+static void
+jumps_out_of(void (*block)(int fd))
+{
+	volatile int client, server, jumps = 0;
+	int pair[2];
+	char byte;
+
+	signal(SIGALRM, jump);
+	diff_pair(&pair[0], &pair[1]);
+	client = pair[0];
+	server = pair[1];
+	sigsetjmp(escape, 1);
+	if (jumps++ < 2) {
+		struct itimerval time = {.it_value.tv_usec = 30000};
+
+		works(setitimer(ITIMER_REAL, &time, NULL));
+		block(server);
+		diff_fail(__FILE__, __LINE__, "the call returned");
+	}
+	works(close(server));
+	is(diff_readable(client, 3000));
+	same(recv(client, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+static void
+in_recv(int fd)
+{
+	char byte;
+
+	recv(fd, &byte, 1, 0);
+}
+
+static void
+in_poll(int fd)
+{
+	struct pollfd entry = {.fd = fd, .events = POLLIN};
+
+	poll(&entry, 1, -1);
+}
+
+static void
+in_poll_of_many(int fd)
+{
+	struct pollfd entry[100];
+
+	for (int i = 0; i < 100; i++)
+		entry[i] = (struct pollfd){.fd = fd, .events = POLLIN};
+	poll(entry, 100, -1);
+}
+
+static void
+in_select(int fd)
+{
+	fd_set in;
+
+	FD_ZERO(&in);
+	FD_SET(fd, &in);
+	select(fd + 1, &in, NULL, NULL, NULL);
+}
+
+static void
+in_epoll_wait(int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	int set = (int)works(epoll_create1(0));
+
+	works(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event));
+	epoll_wait(set, &event, 1, -1);
+}
+
+static void
+in_accept(int fd)
+{
+	int listener = diff_listen(0, 0, 1);
+
+	(void)fd;
+	accept(listener, NULL, NULL);
+}
+
+CASE(recv__handler_jumps_out__close_ends_the_connection)
+{
+	jumps_out_of(in_recv);
+}
+
+CASE(poll__handler_jumps_out__close_ends_the_connection)
+{
+	jumps_out_of(in_poll);
+	jumps_out_of(in_poll_of_many);
+}
+
+CASE(select__handler_jumps_out__close_ends_the_connection)
+{
+	jumps_out_of(in_select);
+}
+
+CASE(epoll_wait__handler_jumps_out__close_ends_the_connection)
+{
+	jumps_out_of(in_epoll_wait);
+}
+
+CASE(accept__handler_jumps_out__others_go_on)
+{
+	jumps_out_of(in_accept);
+}
+
+struct cancelled {
+	int fd;
+	pid_t tid;
+	void (*block)(int fd);
+};
+
+static void *
+blocks(void *arg)
+{
+	struct cancelled *c = arg;
+
+	__atomic_store_n(&c->tid, gettid(), __ATOMIC_RELEASE);
+	c->block(c->fd);
+	return NULL;
+}
+
+static bool
+has_begun(void *arg)
+{
+	return __atomic_load_n(&((struct cancelled *)arg)->tid, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* A thread that is cancelled in a call leaves nothing of it behind. */
+static void
+cancelled_in(void (*block)(int fd))
+{
+	int client, server;
+	char byte;
+	void *result;
+
+	diff_pair(&client, &server);
+	struct cancelled c = {.fd = server, .block = block};
+	pthread_t thread = diff_thread(blocks, &c);
+
+	is(diff_until(has_begun, &c, 3000));
+	diff_wait_blocked(c.tid);
+	same(pthread_cancel(thread), 0);
+	same(pthread_join(thread, &result), 0);
+	is(result == PTHREAD_CANCELED);
+	diff_write_all(client, "x", 1);
+	same(recv(server, &byte, 1, 0), 1);
+	works(close(server));
+	is(diff_readable(client, 3000));
+	same(recv(client, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+CASE(recv__thread_cancelled__close_ends_the_connection)
+{
+	cancelled_in(in_recv);
+}
+
+CASE(poll__thread_cancelled__close_ends_the_connection)
+{
+	cancelled_in(in_poll);
+	cancelled_in(in_poll_of_many);
+	cancelled_in(in_select);
+}
+
+CASE(epoll_wait__thread_cancelled__close_ends_the_connection)
+{
+	cancelled_in(in_epoll_wait);
 }
 
 CASE(connect__signal__eintr_then_completes)
