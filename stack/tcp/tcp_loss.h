@@ -185,6 +185,8 @@ void tcp_xmit_forget(struct tcp_sock *tp);
 void tcp_xmit_drop(struct tcp_sock *tp);
 /* To the flight, in the order of time; off it, to the lost. Bytes are counted. */
 void tcp_xmit_fly(struct tcp_sock *tp, struct tcp_xmit *x);
+/* Puts x, which is on no list, in its place by time among those under way, looked for from near on. Returns the place. */
+struct list *tcp_xmit_place(struct tcp_loss *l, struct list *near, struct tcp_xmit *x);
 void tcp_xmit_lose(struct tcp_sock *tp, struct tcp_xmit *x);
 /* [seq, seq + len) at the beginning of x went out again. False: no record was free, and there are none any more. */
 bool tcp_xmit_again(struct tcp_sock *tp, struct tcp_xmit *x, uint32_t seq, uint32_t len);

@@ -13,12 +13,21 @@
 
 /* --- the life of a tcp_loss ------------------------------------------------------------------------ */
 
+/* By the time: what went once did so by number, and what an earlier recovery sent again lies between. */
 static void records_list(struct tcp_sock *tp, struct tcp_loss *l)
 {
+	struct list *at;
+
+	if (tp->xmit != NULL && seq_lt(tp->xmit->lo, tp->snd_una))
+		tp->xmit->lo = tp->snd_una;
 	for (struct tcp_xmit *x = tp->xmit; x != NULL; x = x->next) {
-		list_add_tail(&l->flight, &x->way);
-		if (seq_lt(x->lo, tp->snd_una))
-			x->lo = tp->snd_una;
+		if (!(x->flags & XMIT_AGAIN))
+			list_add_tail(&l->flight, &x->way);
+	}
+	at = l->flight.prev;
+	for (struct tcp_xmit *x = tp->xmit; x != NULL; x = x->next) {
+		if (x->flags & XMIT_AGAIN)
+			at = tcp_xmit_place(l, at, x);
 	}
 }
 

@@ -57,11 +57,6 @@ bool tcp_undo_is_told(const struct tcp_sock *tp)
 	return tp->loss->undo && tp->loss->again && tp->loss->undo_bytes == 0;
 }
 
-static uint64_t sent_at(struct list *node)
-{
-	return list_entry(node, struct tcp_xmit, way)->sent_ns;
-}
-
 /* What was lost is under way again, in the order in which it was sent: mostly that of its numbers, so that each finds its
  * place beside the one before. */
 static void fly_all(struct tcp_loss *l)
@@ -72,12 +67,7 @@ static void fly_all(struct tcp_loss *l)
 		struct tcp_xmit *x = list_entry(node, struct tcp_xmit, way);
 
 		x->flags &= (uint8_t)~XMIT_LOST;
-		while (at != &l->flight && sent_at(at) > x->sent_ns)
-			at = at->prev;
-		while (at->next != &l->flight && sent_at(at->next) <= x->sent_ns)
-			at = at->next;
-		list_add_head(at, node);
-		at = node;
+		at = tcp_xmit_place(l, at, x);
 	}
 	l->lost_bytes = 0;
 }

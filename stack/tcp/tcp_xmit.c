@@ -120,19 +120,30 @@ void tcp_xmit_forget(struct tcp_sock *tp)
 	tcp_timer_stop(tp, TCP_T_REO);
 }
 
+static uint64_t sent_at(struct list *node)
+{
+	return list_entry(node, struct tcp_xmit, way)->sent_ns;
+}
+
+struct list *tcp_xmit_place(struct tcp_loss *l, struct list *near, struct tcp_xmit *x)
+{
+	while (near != &l->flight && sent_at(near) > x->sent_ns)
+		near = near->prev;
+	while (near->next != &l->flight && sent_at(near->next) <= x->sent_ns)
+		near = near->next;
+	list_add_head(near, &x->way);
+	return &x->way;
+}
+
 void tcp_xmit_fly(struct tcp_sock *tp, struct tcp_xmit *x)
 {
 	struct tcp_loss *l = tp->loss;
-	struct list *at;
 
 	if (x->flags & XMIT_LOST)
 		l->lost_bytes -= x->hi - x->lo;
 	x->flags &= (uint8_t)~XMIT_LOST;
 	list_del(&x->way);
-	at = l->flight.prev;
-	while (at != &l->flight && list_entry(at, struct tcp_xmit, way)->sent_ns > x->sent_ns)
-		at = at->prev;
-	list_add_head(at, &x->way);
+	(void)tcp_xmit_place(l, l->flight.prev, x);
 }
 
 void tcp_xmit_lose(struct tcp_sock *tp, struct tcp_xmit *x)

@@ -89,6 +89,28 @@ T(fast_recovery__dsack_for_all_that_went_again__window_is_back)
 	script_gone(s, sk);
 }
 
+/* An undone recovery leaves what it sent again between what went before it. */
+T(trouble_begins_again__what_was_sent_again_is_under_way_in_its_order)
+{
+	START;
+	struct sock *sk = ten_under_way(s);
+	struct tcp_sock *tp = tcp_of(sk);
+	struct tcp_xmit *first = tp->xmit, *again, *last;
+	const struct list *at;
+
+	again = tcp_xmit_split(tp, first, tp->snd_una + 2 * N);
+	last = tcp_xmit_split(tp, again, tp->snd_una + 3 * N);
+	again->flags |= XMIT_AGAIN;
+	again->sent_ns += 5 * MS;
+	assert_non_null(tcp_loss_get(tp));
+	at = tp->loss->flight.next;
+	assert_ptr_equal(list_entry(at, struct tcp_xmit, way), first);
+	assert_ptr_equal(list_entry(at->next, struct tcp_xmit, way), last);
+	assert_ptr_equal(list_entry(at->next->next, struct tcp_xmit, way), again);
+	told(s, 10, 0, 0);
+	script_gone(s, sk);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -96,6 +118,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(timeout__what_was_never_sent_again_is_acknowledged__f_rto__window_is_back),
 		cmocka_unit_test(timeout__loss_was_real__f_rto_goes_on_with_the_lost),
 		cmocka_unit_test(fast_recovery__dsack_for_all_that_went_again__window_is_back),
+		cmocka_unit_test(trouble_begins_again__what_was_sent_again_is_under_way_in_its_order),
 	};
 
 	world_eal_init("tcp_undo");
