@@ -28,8 +28,11 @@ static void ep_unwatch(struct ep *ep, struct mux_item *item)
 		.len = item->cookie};
 
 	/* A set inherited and not taken over is the parent's to change. */
-	if (ep->set && ep->link == item->file->link && ep->generation == ep_generation)
-		mux_post(ep->link, &command);
+	if (!ep->set || ep->link != item->file->link || ep->generation != ep_generation)
+		return;
+	/* Another thread's "watch" that came after this would stay for good. */
+	mux_await(ep->link, &item->watched);
+	mux_post(ep->link, &command, NULL);
 }
 
 static struct mux_item *item_find(const struct ep *ep, int fd, const struct mux_file *file)
@@ -45,7 +48,7 @@ static bool table_fits(struct ep *ep, int fd)
 {
 	if (ep->slot_free == ep->slots_n) {
 		uint32_t n = ep->slots_n ? 2 * ep->slots_n : 16;
-		struct ep_slot *slots = realloc(ep->slots, n * sizeof(*slots));
+		struct ep_slot *slots = n <= EP_SLOTS_MAX ? realloc(ep->slots, n * sizeof(*slots)) : NULL;
 
 		if (!slots)
 			return false;
@@ -71,6 +74,7 @@ static struct mux_item *item_add(struct ep *ep, int fd, struct mux_file *file, e
 	const struct epoll_event *event)
 {
 	struct mux_item *item = calloc(1, sizeof(*item));
+	struct ep_slot *slot;
 	bool locked;
 
 	if (!item)
@@ -86,7 +90,7 @@ static struct mux_item *item_add(struct ep *ep, int fd, struct mux_file *file, e
 		.fd = fd,
 		.kind = kind,
 		.handle = file->handle,
-		.cookie = ep->slot_free,
+		.cookie = ep->slot_free + ep->slots[ep->slot_free].life * EP_SLOTS_MAX,
 		.events = event->events,
 		.data = event->data,
 		.fresh = true,
@@ -94,8 +98,9 @@ static struct mux_item *item_add(struct ep *ep, int fd, struct mux_file *file, e
 		.file_next = file->items};
 	ep->by_fd[fd] = item;
 	file->items = item;
-	ep->slot_free = ep->slots[item->cookie].next_free;
-	ep->slots[item->cookie].item = item;
+	slot = &ep->slots[ep->slot_free];
+	ep->slot_free = slot->next_free;
+	slot->item = item;
 	ep->items_n++;
 	ep->nested_n += kind == ITEM_NESTED;
 	ep_unlock(&ep->lock, locked);
@@ -106,6 +111,7 @@ static void item_remove(struct mux_item *item)
 {
 	struct ep *ep = item->ep;
 	struct mux_item **link = &item->file->items;
+	struct ep_slot *slot;
 	bool locked;
 
 	while (*link != item)
@@ -118,8 +124,9 @@ static void item_remove(struct mux_item *item)
 		link = &(*link)->fd_next;
 	*link = item->fd_next;
 	ep_unqueue(ep, item);
-	ep->slots[item->cookie] = (struct ep_slot){.next_free = ep->slot_free};
-	ep->slot_free = item->cookie;
+	slot = &ep->slots[EP_SLOT(item->cookie)];
+	*slot = (struct ep_slot){.next_free = ep->slot_free, .life = slot->life + 1};
+	ep->slot_free = EP_SLOT(item->cookie);
 	ep->items_n--;
 	ep->nested_n -= item->kind == ITEM_NESTED;
 	ep->tagged_n -= item->tagged;

@@ -51,7 +51,8 @@ struct mux_item {
 	int fd; /* the number it was added as; with file it is the key, as on Linux */
 	enum item_kind kind;
 	uint32_t handle;
-	uint32_t cookie;   /* index in ep->slots */
+	uint32_t cookie;   /* EP_SLOT(cookie) is the index in ep->slots; the rest is no other item's for long */
+	struct mux_ticket watched; /* ITEM_OURS: the command by which the engine learned of it */
 	uint32_t events;   /* the program's, flags included */
 	epoll_data_t data; /* the program's */
 	bool tagged;       /* in the kernel's half, with this item's address as data */
@@ -67,9 +68,15 @@ struct mux_item {
 	struct mux_item *fd_next;   /* in ep->by_fd[fd] */
 };
 
+/* Items of one instance at a time. What is left of a cookie counts a slot's lives: threads' commands to the engine may overtake
+ * each other, so that an old item's end comes after the next one's beginning. */
+#define EP_SLOTS_MAX (1u << 20)
+#define EP_SLOT(cookie) ((cookie) & (EP_SLOTS_MAX - 1))
+
 struct ep_slot {
 	struct mux_item *item; /* NULL: free */
 	uint32_t next_free;
+	uint32_t life;
 };
 
 struct ep {

@@ -70,9 +70,9 @@ static uint32_t ring_drain(struct ep *ep, struct cv_set *set, uint32_t *head)
 	while (*head != tail) {
 		uint64_t event = LOAD(events[(*head)++ & ep->ring_mask]);
 		uint32_t cookie = (uint32_t)(event >> 32);
-		struct mux_item *item = cookie < ep->slots_n ? ep->slots[cookie].item : NULL;
+		struct mux_item *item = EP_SLOT(cookie) < ep->slots_n ? ep->slots[EP_SLOT(cookie)].item : NULL;
 
-		if (item && item->handle == (uint32_t)event && item->kind == ITEM_OURS)
+		if (item && item->cookie == cookie && item->handle == (uint32_t)event && item->kind == ITEM_OURS)
 			ep_queue(ep, item);
 		n++;
 	}

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,6 +14,7 @@
 #include "shim/real.h"
 #include "shim/handler.h"
 
+#define AWAIT_TRIES 10000
 #define DEPTHS 2 /* the thread, and a signal handler that interrupts it inside a lane */
 
 struct thread_lanes {
@@ -255,7 +257,7 @@ struct wait_lane *mux_lane(struct wait_link *link)
 	return &lane->wait;
 }
 
-int mux_post(struct wait_link *link, const struct cv_command *command)
+int mux_post(struct wait_link *link, const struct cv_command *command, struct mux_ticket *ticket)
 {
 	const struct cv_sock *socks =
 		(const struct cv_sock *)(const void *)((const uint8_t *)link->seg +
@@ -267,6 +269,26 @@ int mux_post(struct wait_link *link, const struct cv_command *command)
 	if (!lane)
 		return LOAD_ACQUIRE(link->dead) ? -ENETDOWN : -ENOBUFS;
 	error = lane_post(lane, command);
+	if (error == 0 && ticket)
+		*ticket = (struct mux_ticket){lane->wait.index, lane->tail};
 	lane_leave(lane);
 	return error;
+}
+
+void mux_await(struct wait_link *link, const struct mux_ticket *ticket)
+{
+	const struct cv_lane *lanes = (const struct cv_lane *)(const void *)((const uint8_t *)link->seg + link->seg->lanes_off +
+									     ticket->lane * link->seg->lane_stride);
+
+	for (uint32_t w = 0; w < link->seg->workers; w++) {
+		if (mine.lane[0][w] && mine.lane[0][w]->wait.link == link && mine.lane[0][w]->wait.index == ticket->lane)
+			return;
+	}
+	/* A lane's cursors go on when another thread is given it. */
+	for (uint32_t tries = 0; (int32_t)(LOAD_ACQUIRE(lanes->cmd_head) - ticket->tail) < 0 && tries < AWAIT_TRIES; tries++) {
+		if (LOAD_ACQUIRE(link->dead))
+			return;
+		if (!wait_turn(link))
+			sched_yield();
+	}
 }

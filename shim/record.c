@@ -35,7 +35,7 @@ int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t 
 int sock_post(struct file *f, struct cv_command *command)
 {
 	command->sock = f->mux.handle;
-	return mux_post(f->mux.link, command);
+	return mux_post(f->mux.link, command, NULL);
 }
 
 bool sock_is_dead(const struct file *f)

@@ -107,7 +107,7 @@ bool wait_watch(struct wait_lane *w, const struct mux_file *f)
 		return false;
 	if (w->watched[index] == f->handle)
 		return true;
-	if (mux_post(w->link, &command) != 0)
+	if (mux_post(w->link, &command, NULL) != 0)
 		return false;
 	w->watched[index] = f->handle;
 	return true;

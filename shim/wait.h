@@ -88,8 +88,14 @@ void mux_file_hold(struct mux_file *f);
  * can be had, or the engine is gone. */
 struct wait_lane *mux_lane(struct wait_link *link);
 /* Posts an asynchronous command on the calling thread's lane to the worker of the command's socket.
- * 0, -ENETDOWN: the engine is gone, -ENOBUFS: no lane can be had for the thread. */
-int mux_post(struct wait_link *link, const struct cv_command *command);
+ * 0 (then *ticket says which it is, unless NULL), -ENETDOWN: the engine is gone, -ENOBUFS: no lane can be had for the thread. */
+struct mux_ticket {
+	uint32_t lane, tail; /* the lane's, behind the command */
+};
+int mux_post(struct wait_link *link, const struct cv_command *command, struct mux_ticket *ticket);
+/* Commands of different threads have no order. Returns when the engine has taken that one, or what the calling thread posts
+ * comes after it anyway, or the engine does not move. */
+void mux_await(struct wait_link *link, const struct mux_ticket *ticket);
 /* The control connection was found closed: says so once, marks the link dead. */
 void mux_link_lost(struct wait_link *link);
 /* A set for an epoll instance: CV_CTL_SET_OPEN with bell. Returns its index or -errno. */

@@ -195,9 +195,12 @@ int user_lane_open(struct user_group *g, int proc, int bell)
 	if (user_txbufs_init(l) != 0)
 		return -CV_ENOMEM;
 	memset(l->shared, 0, sizeof(*l->shared));
+	/* The commands' count goes on, so that a thread can tell whether the last owner's were taken. */
+	SEG_STORE(&l->shared->cmd_head, l->cmd_head);
+	SEG_STORE(&l->shared->cmd_tail, l->cmd_head);
 	l->state = LANE_OPEN;
 	l->proc = (uint32_t)proc;
-	l->cmd_head = l->comp_tail = 0;
+	l->comp_tail = 0;
 	l->close_tail = l->bad_tail = 0;
 	l->blocked = false;
 	l->active_slot = g->active_n;

@@ -698,3 +698,51 @@ CASE(epoll__many_members__only_the_active_cost)
 		mux_expect(active, "x");
 	}
 }
+
+/* --- several threads ------------------------------------------------------------------------------ */
+
+/* A socket that one thread takes out of the set and another puts back at once, as servers do whose listener hands connections to
+ * workers. */
+struct hands {
+	int set, fd;
+	_Atomic int turn; /* odd: the other thread's; < 0: the end */
+};
+
+static void *hands_add(void *arg)
+{
+	struct hands *h = arg;
+	int turn;
+
+	while ((turn = h->turn) >= 0) {
+		if (turn % 2 == 0)
+			continue;
+		mux_add(h->set, h->fd, EPOLLIN, 9);
+		h->turn = turn + 1;
+	}
+	return NULL;
+}
+
+CASE(epoll_ctl__removed_here_added_there__events_still_come)
+{
+	enum { ROUNDS = 300 };
+	struct hands h = {.set = mux_new()};
+	int client;
+	pthread_t other;
+
+	diff_pair(&client, &h.fd);
+	mux_add(h.set, h.fd, EPOLLIN, 9);
+	other = diff_thread(hands_add, &h);
+	for (int round = 0; round < ROUNDS; round++) {
+		int turn = h.turn;
+
+		mux_del(h.set, h.fd);
+		h.turn = turn + 1;
+		while (h.turn != turn + 2)
+			;
+		mux_send(client, "x");
+		same(mux_one(h.set, 9), EPOLLIN);
+		mux_expect(h.fd, "x");
+	}
+	h.turn = -1;
+	same(pthread_join(other, NULL), 0);
+}

@@ -214,12 +214,13 @@ struct wait_lane *mux_lane(struct wait_link *link)
 	return &lane;
 }
 
-int mux_post(struct wait_link *link, const struct cv_command *c)
+int mux_post(struct wait_link *link, const struct cv_command *c, struct mux_ticket *ticket)
 {
 	uint32_t sock = CV_SOCK_INDEX(c->sock);
 	int at = -1;
 
 	(void)link;
+	(void)ticket;
 	pthread_mutex_lock(&world.lock);
 	for (int i = 0; i < WATCHES; i++) {
 		struct watch *w = &world.watches[i];
@@ -237,6 +238,12 @@ int mux_post(struct wait_link *link, const struct cv_command *c)
 	}
 	pthread_mutex_unlock(&world.lock);
 	return 0;
+}
+
+void mux_await(struct wait_link *link, const struct mux_ticket *ticket)
+{
+	(void)link;
+	(void)ticket;
 }
 
 void mux_link_lost(struct wait_link *link)

@@ -128,7 +128,7 @@ static void lane_locate(struct program *p, int lane)
 	p->lane = (uint32_t)lane;
 	p->shared = (void *)(p->group->seg + geo(p->group)->lanes_off +
 		p->lane * geo(p->group)->lane_stride);
-	p->tail = 0;
+	p->tail = p->shared->cmd_tail;
 	p->seq = 0;
 	memset(p->slot_used, 0, sizeof(p->slot_used));
 	p->slots_used = 0;
