@@ -62,6 +62,7 @@ static void drop(struct sock **at, bool abort)
 
 static void user_call(struct script *s, struct ends *e, struct fuzz_input *in)
 {
+	static const uint8_t keys[36] = {[3] = 1, [20] = 2};
 	uint8_t what = fuzz_u8(in);
 	struct sock **at = place(e, what >> 4);
 	struct cv_endpoint to = world_endpoint(1, (uint16_t)(SCRIPT_PEER_PORT + (what >> 6)));
@@ -96,6 +97,8 @@ static void user_call(struct script *s, struct ends *e, struct fuzz_input *in)
 	default:
 		v = what >> 4;
 		(void)sock_setopt(e->listener, v & 1 ? CV_OPT_FASTOPEN : CV_OPT_DEFER_ACCEPT, &v, sizeof(v));
+		if (v & 2) /* one key or two, of few, so that their cookies come again */
+			(void)sock_setopt(e->listener, CV_OPT_FASTOPEN_KEY, keys + (v & 4), v & 8 ? 16 : 32);
 	}
 }
 
