@@ -78,8 +78,8 @@ const struct timespec *wait_left(uint64_t deadline_ns, struct timespec *left)
  * while we sleep. */
 static uint64_t spin_ns(bool inside)
 {
-	static uint64_t value = UINT64_MAX;
-	uint64_t ns = LOAD(value);
+	static uint64_t value[2] = {UINT64_MAX, UINT64_MAX};
+	uint64_t ns = LOAD(value[inside]);
 	const char *text;
 	char *end;
 
@@ -93,7 +93,7 @@ static uint64_t spin_ns(bool inside)
 		if (*end == 0 && us <= SPIN_MAX_US)
 			ns = us * 1000;
 	}
-	STORE(value, ns);
+	STORE(value[inside], ns);
 	return ns;
 }
 
@@ -108,9 +108,12 @@ static uint64_t spin_worth(void)
 
 static void spin_learn(const struct wait_slow *s)
 {
-	uint64_t most = spin_ns(false);
+	uint64_t most;
 
-	if (s->inside || !s->worker || most == 0)
+	if (s->inside || !s->worker)
+		return;
+	most = spin_ns(false);
+	if (most == 0)
 		return;
 	if (!s->blocked || wait_now_ns() - s->begun_ns < SPIN_WORTH * most)
 		spin_misses = 0;
