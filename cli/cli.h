@@ -24,6 +24,8 @@ int cli_doctor(int argc, char **argv);
 const char *engine_choose(const char *name);
 /* A connection to its control socket, or -errno. */
 int engine_connect(const char *name);
+/* 1: it answers and takes programs of this version; 0: it is not there, or just ending; -1: it refuses, and it has been said why. */
+int engine_serves(const char *name);
 /* Asks "ss", "stat", ...: the answer to be decref'ed, or NULL after a line on stderr. */
 json_t *engine_query(const char *name, const char *what);
 

@@ -13,6 +13,7 @@
 
 #include "cli/cli.h"
 #include "stack/api/control.h"
+#include "stack/api/error.h"
 
 #define ANSWER_SECONDS 10
 
@@ -50,8 +51,8 @@ int engine_connect(const char *name)
 	return fd;
 }
 
-/* The reply to the one request on fd, and the descriptor that came with it (-1: none). */
-static int receive(int fd, struct cv_reply *reply)
+/* The reply to the one request on fd, and the descriptor that came with it (-1: none). False: the connection ended before. */
+static bool receive(int fd, struct cv_reply *reply, int *report)
 {
 	union {
 		struct cmsghdr head;
@@ -63,14 +64,50 @@ static int receive(int fd, struct cv_reply *reply)
 		.msg_control = &c,
 		.msg_controllen = sizeof(c.space)};
 	const struct cmsghdr *h;
-	int got = -1;
+	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 
-	if (recvmsg(fd, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*reply))
-		return -1;
+	*report = -1;
+	if (n <= 0)
+		return false;
 	h = CMSG_FIRSTHDR(&msg);
 	if (h != NULL && h->cmsg_type == SCM_RIGHTS)
-		memcpy(&got, CMSG_DATA(h), sizeof(got));
-	return got;
+		memcpy(report, CMSG_DATA(h), sizeof(*report));
+	if (n != (ssize_t)sizeof(*reply) || (msg.msg_flags & MSG_TRUNC)) {
+		reply->result = -CV_EPROTO;
+		snprintf(reply->text, sizeof(reply->text), "it speaks another version than this culvert");
+	}
+	reply->text[sizeof(reply->text) - 1] = '\0';
+	return true;
+}
+
+/* Asks on a connection of its own. The reply is there, or the engine ended before. */
+static bool ask(int fd, const char *what, struct cv_reply *reply, int *report)
+{
+	struct cv_request request = {.op = CV_CTL_QUERY, .version = CV_API_VERSION, .pid = getpid()};
+
+	*report = -1;
+	*reply = (struct cv_reply){.op = CV_CTL_QUERY};
+	request.text_len = (uint32_t)strlen(what);
+	memcpy(request.text, what, request.text_len);
+	return send(fd, &request, sizeof(request), MSG_NOSIGNAL) == (ssize_t)sizeof(request) && receive(fd, reply, report);
+}
+
+int engine_serves(const char *name)
+{
+	struct cv_reply reply;
+	int fd = engine_connect(name), report;
+	bool answered = fd >= 0 && ask(fd, "version", &reply, &report);
+
+	if (fd >= 0)
+		close(fd);
+	if (!answered)
+		return 0;
+	if (report >= 0)
+		close(report);
+	if (reply.result == 0)
+		return 1;
+	fprintf(stderr, "culvert: engine %s does not serve this program: %s\n", name, reply.text);
+	return -1;
 }
 
 static json_t *load(int fd, const char *name)
@@ -85,22 +122,16 @@ static json_t *load(int fd, const char *name)
 
 json_t *engine_query(const char *name, const char *what)
 {
-	struct cv_request request = {
-		.op = CV_CTL_QUERY, .version = CV_API_VERSION, .pid = getpid()};
-	struct cv_reply reply = {0};
+	struct cv_reply reply;
 	json_t *answer = NULL;
-	int fd = engine_connect(name), report = -1;
+	int fd = engine_connect(name), report;
 
 	if (fd < 0) {
 		fprintf(stderr, "culvert: engine %s does not answer: %s\n", name,
 			fd == -ENOENT || fd == -ECONNREFUSED ? "it is not running" : strerror(-fd));
 		return NULL;
 	}
-	request.text_len = (uint32_t)strlen(what);
-	memcpy(request.text, what, request.text_len);
-	if (send(fd, &request, sizeof(request), MSG_NOSIGNAL) == (ssize_t)sizeof(request))
-		report = receive(fd, &reply);
-	if (report >= 0 && reply.result == 0)
+	if (ask(fd, what, &reply, &report) && report >= 0 && reply.result == 0)
 		answer = load(report, name);
 	else
 		fprintf(stderr, "culvert: engine %s gives no answer%s%s\n", name,

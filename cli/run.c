@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -32,6 +33,10 @@ static const char usage[] =
 	"Environment of the program: CULVERT_LOG=off|warn|info|debug, CULVERT_SPIN_US=MICROSECONDS; with --inline\n"
 	"CULVERT_EXIT_MS=MILLISECONDS that the program's end waits for what it sent to be acknowledged.\n"
 	"Exit code: the program's; 1 the engine cannot run, 2 wrong usage, 126 or 127 as a shell's.\n";
+
+/* Of an engine that answers and does not serve. */
+#define LOOK_SECONDS 5
+#define LOOK_US 50000
 
 struct options {
 	const char *engine, *config;
@@ -82,6 +87,26 @@ static bool engine_answers(const char *name)
 	if (fd >= 0)
 		close(fd);
 	return fd >= 0;
+}
+
+/* Whether an engine serves programs; an exit code. One that is just ending answers a little longer than it serves. */
+static int engine_look(const char *name, bool *serves)
+{
+	time_t end = time(NULL) + LOOK_SECONDS;
+
+	while (time(NULL) <= end && engine_answers(name)) {
+		int result = engine_serves(name);
+
+		*serves = result > 0;
+		if (result != 0)
+			return result > 0 ? EXIT_OK : EXIT_FAILED;
+		usleep(LOOK_US);
+	}
+	*serves = false;
+	if (!engine_answers(name))
+		return EXIT_OK;
+	fprintf(stderr, "culvert run: engine %s gives no answer\n", name);
+	return EXIT_FAILED;
 }
 
 /* Runs culvertd; its exit code, what it printed on stdout into text (when not NULL). */
@@ -141,25 +166,18 @@ static int engine_start_default(const char *culvertd, const char *name)
 	return EXIT_FAILED;
 }
 
-/* One that answers, but perhaps to a library of another version, or to no more programs. */
-static int engine_serves(const char *name)
-{
-	json_t *version = engine_query(name, "version");
-
-	json_decref(version);
-	return version != NULL ? EXIT_OK : EXIT_FAILED;
-}
-
 /* Sees to it that an engine runs; its name or socket in *name. */
 static int engine_ready(const struct options *o, const char **name)
 {
 	static char socket_path[256];
 	const char *culvertd = path_culvertd();
+	bool serves = false;
 	int code;
 
 	*name = engine_choose(o->engine);
-	if (o->config == NULL && engine_answers(*name))
-		return engine_serves(*name);
+	code = o->config == NULL ? engine_look(*name, &serves) : EXIT_OK;
+	if (code != EXIT_OK || serves)
+		return code;
 	if (culvertd == NULL) {
 		fprintf(stderr, "culvert run: engine %s is not running, and culvertd is not to be found\n",
 			*name);
@@ -171,7 +189,8 @@ static int engine_ready(const struct options *o, const char **name)
 	if (code != EXIT_OK)
 		return code;
 	*name = socket_path;
-	return engine_answers(*name) ? engine_serves(*name) : engine_start(culvertd, "--config", o->config);
+	code = engine_look(*name, &serves);
+	return code != EXIT_OK || serves ? code : engine_start(culvertd, "--config", o->config);
 }
 
 /* The program starts its engine itself; a mistake in its configuration is told now. */

@@ -201,8 +201,18 @@ assert a.accept()[0].recv(1) == b"x"' 2>"$DIR/err" || fail "$how: the program is
 		status=0
 		"$CULVERT" run --engine "$socket" -- echo ran >"$DIR/out" 2>"$DIR/err" || status=$?
 		[[ $status == 1 && ! -s $DIR/out && $(wc -l <"$DIR/err") == 1 ]] || fail "culvert run, $how: $status, $(<"$DIR/err")"
+		[[ $how == silent ]] || grep -q 'does not serve this program: ' "$DIR/err" || fail "culvert run, $how: $(<"$DIR/err")"
 		[[ $how != refuses ]] || grep -q "$line" "$DIR/err" || fail "culvert run: $(<"$DIR/err")"
 	done
+}
+# One that ends just as we ask is not there: another one is started.
+ending_engine() {
+	python3 "$PROGRAMS/strange_engine.py" "/run/culvert/$private-ending.sock" ends &
+	at_exit stop_process "$!" 1
+	wait_until 5 test -S "/run/culvert/$private-ending.sock"
+	on_kernel timeout 60 "$CULVERT" run --engine "$private-ending" -- python3 -c 'import socket; socket.create_server(("10.88.0.2", 80))'
+	ending_gone() { ! engine_answers "$private-ending"; }
+	wait_until 15 ending_gone || fail "the private engine outlives its program"
 }
 # The module beside the library is of other times.
 strange_module() {
@@ -227,5 +237,6 @@ check 'meson install with DESTDIR, the installed tree works' installed
 check 'no engine: the program runs on the kernel' no_engine
 check 'no engine: a library preloaded by hand says so once' preloaded_by_hand
 check 'an engine of another version: the kernel, and one line that says why' strange_engine
+check 'an engine that is just ending: a private one is started' ending_engine
 check 'inline: a module of another version: the kernel, and one line that says why' strange_module
 checks_done
