@@ -121,7 +121,7 @@ static void memory_last(void)
 		return;
 	if (read(fd, now, sizeof(now) - 1) > 0 && strcmp(now, "0\n") == 0 &&
 		pwrite(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ), 0) < 0)
-		log_line(LOG_DEBUG, "oom_score_adj: %s", strerror(errno));
+		errno = 0; /* as others do */
 	close(fd);
 }
 
