@@ -726,7 +726,7 @@ CASE(sendfile__nonblocking__partial_and_exact)
 /* Whole buffers of any size must not be taken for a beginning that the rest follows. */
 CASE(sendfile__longer_than_the_file__its_end_is_not_held_back)
 {
-	enum { SIZE = 1 << 17 };
+	enum { SIZE = 1 << 16 };
 	int client, server, file = pattern_file(SIZE, 7), size = 1 << 20;
 
 	diff_pair(&client, &server);
