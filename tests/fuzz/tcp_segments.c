@@ -262,6 +262,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input in = {data, size};
 	struct target t = {.s = script_new(1)};
 	const int none = 0;
+	const uint64_t no_bound = UINT64_MAX;
 
 	target_open(&t, &in);
 	while (in.left > 0)
@@ -269,6 +270,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Whatever was asked for, it is over in time. */
 	(void)sock_setopt(t.sk, CV_OPT_USER_TIMEOUT, &none, sizeof(none));
 	(void)sock_setopt(t.sk, CV_OPT_LINGER2, &none, sizeof(none));
+	(void)sock_setopt(t.sk, CV_OPT_MAX_PACING_RATE, &no_bound, sizeof(no_bound)); /* a byte a second takes long */
 	sock_close(t.sk, size > 0 && (data[0] & 128));
 	if (t.listener != NULL)
 		sock_close(t.listener, true);
