@@ -8,7 +8,8 @@
 	exit 0
 }
 
-world_tap
+# So many lanes are 9 GB, of which an attacker can write all in its time.
+world_tap '[limits]' 'lanes=128'
 nginx_prepare "$ENGINE_ADDR" 80
 head -c 512M /dev/urandom >"$NGINX/html/large"
 on_engine nginx -p "$NGINX" -c "$NGINX/nginx.conf"
