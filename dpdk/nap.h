@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define NAP_LEAST_NS 50000ull
+#define NAP_LEAST_NS 10000ull
 #define NAP_MOST_NS 1000000ull
 #define NAP_SHARE 8u
 
