@@ -274,7 +274,7 @@ void user_events_flush(struct user_group *g)
 {
 	if (!g->notify && !g->touched)
 		return;
-	g->u->told++;
+	__atomic_store_n(&g->u->told, g->u->told + 1, __ATOMIC_RELAXED);
 	if (g->notify) {
 		struct user_sock *us = g->notify;
 

@@ -149,7 +149,7 @@ bool user_pending(const struct user *u)
 
 uint32_t user_told(const struct user *u)
 {
-	return u->told;
+	return __atomic_load_n(&u->told, __ATOMIC_RELAXED);
 }
 
 /* --- for ss and stat --------------------------------------------------------------------------- */

@@ -87,7 +87,7 @@ int user_set_close(struct user_group *g, int proc, uint32_t set);
 /* engine.commands, engine.sock_event and engine.events_done are set by user_new to functions of this
  * layer. user_pending tells whether a command waits on any lane (read before the worker sleeps). */
 bool user_pending(const struct user *u);
-/* Goes on whenever a turn has told a program something: a change of a socket, or what came of a command. */
+/* Goes on whenever a turn has told a program something: a change of a socket, or what came of a command. Any thread may ask. */
 uint32_t user_told(const struct user *u);
 
 /* For `culvert ss` and `culvert stat`; worker context. */
