@@ -89,7 +89,9 @@ static void segment_take(struct script *s, const uint8_t *frame, uint32_t len)
 	/* Over all that is there, the checksum included, the sum is complete: its complement is 0. */
 	assert_int_equal((uint16_t)~rte_ipv4_udptcp_cksum(ip, tcp) & 0xffff, 0xffff);
 	assert_true(wire_tcp_parse(&seg->h, tcp, tcp_len));
-	assert_int_equal(s->tail - s->head < SCRIPT_SEGS, 1);
+	if (s->forgets && s->tail - s->head == SCRIPT_SEGS)
+		s->head++;
+	assert_true(s->tail - s->head < SCRIPT_SEGS);
 	seg->at_ns = s->w->now_ns;
 	seg->tos = ip->type_of_service;
 	seg->ttl = ip->time_to_live;

@@ -59,6 +59,7 @@ struct script {
 	const uint8_t *from_ip, *to_ip, *ip_options; /* options: four bytes */
 	struct script_seg segs[SCRIPT_SEGS];
 	unsigned head, tail;
+	bool forgets; /* the oldest makes room for one more; else as many must have been looked at */
 };
 
 struct script *script_new(uint64_t seed);
