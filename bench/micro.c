@@ -177,6 +177,14 @@ static uint32_t rx_ack_spread(struct bed *b)
 	return BURST;
 }
 
+static void out_check(const struct bed *b, uint32_t n)
+{
+	if (b->out_n == n)
+		return;
+	fprintf(stderr, "micro: %u packets instead of %u\n", b->out_n, n);
+	exit(1);
+}
+
 /* Full segments of one send, built and handed to the port. */
 static uint32_t tx_data(struct bed *b)
 {
@@ -184,10 +192,7 @@ static uint32_t tx_data(struct bed *b)
 
 	bed_write(b, c, BURST * BED_MSS);
 	bed_turn_counted(b);
-	if (b->out_n != BURST) {
-		fprintf(stderr, "micro: %u segments instead of %u\n", b->out_n, BURST);
-		exit(1);
-	}
+	out_check(b, BURST);
 	bed_out_free(b);
 	bed_segment(b, c, 0, 0);
 	bed_turn(b);
@@ -288,6 +293,7 @@ static uint32_t udp_tx(struct bed *b)
 	}
 	b->count_end();
 	bed_turn_counted(b);
+	out_check(b, BURST);
 	bed_out_free(b);
 	return BURST;
 }

@@ -181,6 +181,15 @@ void bed_out_free(struct bed *b)
 	b->out_n = 0;
 }
 
+void bed_gateway_meet(struct bed *b)
+{
+	bed_datagram(b, 1);
+	bed_turn(b);
+	gateway_answers(b);
+	bed_turn(b);
+	bed_out_free(b);
+}
+
 /* --- the program --------------------------------------------------------------------------------- */
 
 void bed_read(struct sock *sk)
@@ -262,6 +271,7 @@ void bed_turns_to_idle(struct bed *b)
 	} while (time_waits != 0 && turns-- > 0);
 	if (socks != b->conns_n + 1 || time_waits != 0)
 		die("a connection has not ended");
+	bed_gateway_meet(b);
 }
 
 /* --- set-up -------------------------------------------------------------------------------------- */
@@ -365,12 +375,7 @@ void bed_init(struct bed *b, uint32_t connections)
 	addr_from_v4(b->port.gateway, gateway_ip);
 	if (net_port_add(b->e, &b->port) != 0)
 		die("no port");
-	/* The gateway is asked for when something goes there first. */
-	bed_datagram(b, 1);
-	bed_turn(b);
-	gateway_answers(b);
-	bed_turn(b);
-	bed_out_free(b);
+	bed_gateway_meet(b);
 	sockets_open(b, connections);
 }
 

@@ -58,6 +58,8 @@ struct bed_conn *bed_conn_next(struct bed *b);
 /* Adds a frame of the peer to the next turn's burst: a segment of len bytes at c->seq, which moves on. */
 void bed_segment(struct bed *b, struct bed_conn *c, uint8_t flags, uint32_t len);
 void bed_datagram(struct bed *b, uint32_t len);
+/* The gateway is known afterwards, also where a jump of the clock made the engine forget it. */
+void bed_gateway_meet(struct bed *b);
 
 /* One turn, 10 us later; counted or not. */
 void bed_turn(struct bed *b);

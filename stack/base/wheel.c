@@ -133,9 +133,8 @@ static uint32_t fire_due(struct wheel *w, struct engine *e, uint32_t budget)
 	return fired;
 }
 
-uint32_t wheel_advance(struct wheel *w, struct engine *e, uint64_t now_ns, uint32_t budget)
+uint32_t wheel_turn(struct wheel *w, struct engine *e, uint64_t now, uint32_t budget)
 {
-	uint64_t now = now_ns >> WHEEL_TICK_SHIFT;
 	uint32_t fired = fire_due(w, e, budget);
 
 	while (fired < budget && w->tick < now) {

@@ -63,9 +63,16 @@ void timer_set(struct wheel *w, struct timer *t, uint64_t expires_ns);
 /* Harmless when t is not set. */
 void timer_del(struct wheel *w, struct timer *t);
 
+/* wheel_advance() to a tick. */
+uint32_t wheel_turn(struct wheel *w, struct engine *e, uint64_t tick, uint32_t budget);
 /* Fires what is due at now_ns, at most `budget` timers; the rest fires at the next call. Callbacks may
  * set and delete any timer. Returns how many fired. */
-uint32_t wheel_advance(struct wheel *w, struct engine *e, uint64_t now_ns, uint32_t budget);
+static inline uint32_t wheel_advance(struct wheel *w, struct engine *e, uint64_t now_ns, uint32_t budget)
+{
+	uint64_t tick = now_ns >> WHEEL_TICK_SHIFT;
+
+	return tick <= w->tick && list_empty(&w->due) ? 0 : wheel_turn(w, e, tick, budget);
+}
 
 /* A time not after the earliest expiry, at which to call wheel_advance() again (it may find nothing to
  * fire but a level to sort); UINT64_MAX when no timer is set. */

@@ -572,15 +572,13 @@ void net_crew_input(struct engine *e, const uint64_t *words, uint32_t n)
 		batch_flush(e, batch, i);
 }
 
-uint32_t net_loopback_input(struct engine *e)
+static uint32_t loopback_deliver(struct engine *e)
 {
 	struct l4_batch batch[ENGINE_L4_MAX];
 	struct pktq now = e->net->loopback; /* what these cause goes round in the next turn */
 	struct rte_mbuf *m;
 	uint32_t n = now.n;
 
-	if (n == 0)
-		return 0;
 	pktq_init(&e->net->loopback);
 	for (unsigned i = 0; i < e->l4_n; i++)
 		batch[i].n = 0;
@@ -589,4 +587,9 @@ uint32_t net_loopback_input(struct engine *e)
 	for (unsigned i = 0; i < e->l4_n; i++)
 		batch_flush(e, batch, i);
 	return n;
+}
+
+uint32_t net_loopback_input(struct engine *e)
+{
+	return e->net->loopback.n == 0 ? 0 : loopback_deliver(e);
 }

@@ -27,7 +27,8 @@ static void tx_taken(struct engine *e, struct port *port, uint16_t sent, uint64_
 {
 	uint16_t rest = (uint16_t)(port->tx_n - sent);
 
-	memmove(port->tx, port->tx + sent, rest * sizeof(port->tx[0]));
+	if (cv_unlikely(rest > 0))
+		memmove(port->tx, port->tx + sent, rest * sizeof(port->tx[0]));
 	for (uint16_t i = 0; i < rest; i++)
 		bytes -= rte_pktmbuf_pkt_len(port->tx[i]);
 	e->counters.tx_packets += sent;

@@ -63,7 +63,7 @@ static uint32_t output_retransmit(struct tcp_sock *tp, uint32_t budget)
  * allow; 0: none now. *limited: without cwnd they would be more. */
 static uint32_t new_bytes(struct tcp_sock *tp, uint32_t left, bool *limited)
 {
-	uint32_t mss = tcp_eff_mss(tp), end = tp->snd_una + tp->snd_wnd, most = tcp_segment_max(tp);
+	uint32_t mss = tcp_eff_mss(tp), end = tp->snd_una + tp->snd_wnd, most = left > mss ? tcp_segment_max(tp) : mss;
 	uint32_t pipe = tcp_pipe(tp), cwnd = tp->cwnd, len = left, room, tail;
 
 	/* Limited transmit (RFC3042); with SACK the pipe is less by what has left already. */
@@ -100,6 +100,8 @@ static uint32_t output_new(struct tcp_sock *tp, uint32_t budget)
 		uint32_t left = tp->snd_end - tp->snd_nxt, len;
 		bool fin;
 
+		if (left == 0 && !tp->fin_queued)
+			break;
 		len = new_bytes(tp, left, &limited);
 		fin = tp->fin_queued && len == left && seq_lt(tp->snd_nxt + len, tp->snd_una + tp->snd_wnd);
 		if (len == 0 && !fin)

@@ -26,7 +26,7 @@ uint32_t tcp_receive_window(const struct tcp_sock *tp)
 		 * anything back (RFC7323:2.4). */
 		uint32_t unit = 1u << tp->rcv_wscale;
 
-		return (promised + unit - 1) / unit * unit;
+		return (promised + unit - 1) & ~(unit - 1);
 	}
 	return room;
 }

@@ -128,10 +128,9 @@ uint32_t tcp_segment_fit(struct tcp_sock *tp, uint32_t seq, uint32_t len)
 	return have > mss ? have / mss * mss : mss;
 }
 
-static bool payload_copy(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, uint32_t len)
+/* From b, which holds seq, on. */
+static bool payload_copy(struct txbuf *b, struct rte_mbuf *m, uint32_t seq, uint32_t len)
 {
-	struct txbuf *b = locate(tp, seq);
-
 	while (len > 0) {
 		uint32_t off = seq - b->seq, n = b->len - off;
 		char *to;
@@ -150,14 +149,13 @@ static bool payload_copy(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, 
 	return true;
 }
 
-static bool payload_attach(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, uint32_t len)
+static bool payload_attach(struct txbuf *b, struct rte_mempool *pool, struct rte_mbuf *m, uint32_t seq, uint32_t len)
 {
-	struct txbuf *b = locate(tp, seq);
 	struct rte_mbuf *last = m;
 
 	while (len > 0) {
 		uint32_t off = seq - b->seq, n = b->len - off;
-		struct rte_mbuf *x = rte_pktmbuf_alloc(tp->sk.engine->pkt_pool);
+		struct rte_mbuf *x = rte_pktmbuf_alloc(pool);
 
 		if (x == NULL)
 			return false;
@@ -184,7 +182,7 @@ static bool payload_attach(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq
 /* Few large pieces are attached, anything else is copied behind the header. */
 static bool payload_add(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, uint32_t len)
 {
-	struct txbuf *b = locate(tp, seq);
+	struct txbuf *first = locate(tp, seq), *b = first;
 	uint32_t have = b->seq + b->len - seq, pieces = 1;
 
 	while (have < len && pieces <= TCP_PIECES_MAX) {
@@ -193,8 +191,8 @@ static bool payload_add(struct tcp_sock *tp, struct rte_mbuf *m, uint32_t seq, u
 		pieces++;
 	}
 	if ((len <= TCP_COPY_MAX || pieces > TCP_PIECES_MAX) && len <= rte_pktmbuf_tailroom(m))
-		return payload_copy(tp, m, seq, len);
-	return payload_attach(tp, m, seq, len);
+		return payload_copy(first, m, seq, len);
+	return payload_attach(first, tp->sk.engine->pkt_pool, m, seq, len);
 }
 
 static void header_fill(struct tcp_sock *tp, struct wire_tcp *h, uint32_t seq, uint8_t flags)
