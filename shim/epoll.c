@@ -107,6 +107,23 @@ static struct mux_item *item_add(struct ep *ep, int fd, struct mux_file *file, e
 	return item;
 }
 
+void ep_item_tag(struct mux_item *item, bool tagged)
+{
+	struct mux_item **link = &item->ep->tagged;
+
+	if (item->tagged == tagged)
+		return;
+	item->tagged = tagged;
+	if (tagged) {
+		item->tagged_next = *link;
+		*link = item;
+		return;
+	}
+	while (*link != item)
+		link = &(*link)->tagged_next;
+	*link = item->tagged_next;
+}
+
 static void item_remove(struct mux_item *item)
 {
 	struct ep *ep = item->ep;
@@ -129,7 +146,7 @@ static void item_remove(struct mux_item *item)
 	ep->slot_free = EP_SLOT(item->cookie);
 	ep->items_n--;
 	ep->nested_n -= item->kind == ITEM_NESTED;
-	ep->tagged_n -= item->tagged;
+	ep_item_tag(item, false);
 	ep_unlock(&ep->lock, locked);
 	free(item);
 }
@@ -146,8 +163,7 @@ int ep_tag_ctl(int epfd, int op, struct mux_item *item)
 	if (op != EPOLL_CTL_MOD) {
 		bool locked = ep_lock(&ep->lock), tagged = op == EPOLL_CTL_ADD;
 
-		ep->tagged_n += (uint32_t)tagged - (uint32_t)item->tagged;
-		item->tagged = tagged;
+		ep_item_tag(item, tagged);
 		ep_unlock(&ep->lock, locked);
 		__atomic_fetch_add(&ep->kernel_n, tagged ? 1 : -1, __ATOMIC_RELAXED);
 	}

@@ -66,6 +66,7 @@ struct mux_item {
 	struct mux_item *ready_next, *ready_prev;
 	struct mux_item *file_next; /* in file->items */
 	struct mux_item *fd_next;   /* in ep->by_fd[fd] */
+	struct mux_item *tagged_next;
 };
 
 /* Items of one instance at a time. What is left of a cookie counts a slot's lives: threads' commands to the engine may overtake
@@ -102,7 +103,8 @@ struct ep {
 	/* members */
 	struct ep_slot *slots;       /* by cookie */
 	uint32_t slots_n, slot_free; /* slot_free: first free one, slots_n when there is none */
-	uint32_t items_n, tagged_n, nested_n;
+	uint32_t items_n, nested_n;
+	struct mux_item *tagged; /* few: listeners and such that the kernel serves as well, other instances */
 	struct mux_item **by_fd;
 	uint32_t by_fd_n;
 	int32_t kernel_n; /* members of the kernel's half, ours not counted; never too small */
@@ -148,6 +150,8 @@ bool ep_sync(struct ep *ep, int epfd);
 /* Called with ep->lock held. */
 void ep_queue(struct ep *ep, struct mux_item *item);
 void ep_unqueue(struct ep *ep, struct mux_item *item);
+/* Whether the kernel's half has it: keeps ep->tagged. */
+void ep_item_tag(struct mux_item *item, bool tagged);
 /* Drops what is not ready from the ready list; returns whether anything is. */
 bool ep_any_ready(struct ep *ep);
 void ep_rearm(struct ep *ep);

@@ -85,10 +85,8 @@ static bool is_ours(const struct ep *ep, int fd, uint64_t data)
 
 	if (tag == EP_BELL_TAG(ep) || tag == EP_CONTROL_TAG(ep))
 		return true;
-	for (uint32_t i = 0; i < ep->slots_n; i++) {
-		const struct mux_item *item = ep->slots[i].item;
-
-		if (item && item->tagged && item == tag && item->fd == fd)
+	for (const struct mux_item *item = ep->tagged; item; item = item->tagged_next) {
+		if (item == tag && item->fd == fd)
 			return true;
 	}
 	return false;
@@ -166,8 +164,7 @@ static void watch_again(struct ep *ep, int epfd)
 		if (item->tagged) {
 			/* Counted already. */
 			__atomic_fetch_sub(&ep->kernel_n, 1, __ATOMIC_RELAXED);
-			ep->tagged_n--;
-			item->tagged = false;
+			ep_item_tag(item, false);
 			ep_tag_ctl(epfd, EPOLL_CTL_ADD, item);
 		}
 	}

@@ -181,7 +181,7 @@ void ep_leave(struct ep *ep, struct mux_file *file)
 
 bool ep_has_members(const struct ep *ep)
 {
-	return ep->set != NULL || ep->tagged_n != 0;
+	return ep->set != NULL || ep->tagged != NULL;
 }
 
 static void take_fd(int fd, void *arg)

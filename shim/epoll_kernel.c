@@ -16,10 +16,8 @@ static bool fd_is_readable(int fd)
 
 void ep_sync_nested(struct ep *ep)
 {
-	for (uint32_t i = 0; i < ep->slots_n; i++) {
-		struct mux_item *item = ep->slots[i].item;
-
-		if (item && item->kind == ITEM_NESTED && item->file->ep)
+	for (const struct mux_item *item = ep->tagged; item; item = item->tagged_next) {
+		if (item->kind == ITEM_NESTED && item->file->ep)
 			ep_sync(item->file->ep, item->fd);
 	}
 }
@@ -60,13 +58,11 @@ bool ep_sync(struct ep *ep, int epfd)
 
 static struct mux_item *tagged_find(const struct ep *ep, const void *tag)
 {
-	for (uint32_t i = 0; i < ep->slots_n; i++) {
-		struct mux_item *item = ep->slots[i].item;
+	struct mux_item *item = ep->tagged;
 
-		if (item == tag && item->tagged)
-			return item;
-	}
-	return NULL;
+	while (item && item != tag)
+		item = item->tagged_next;
+	return item;
 }
 
 /* An event of the kernel's half that carries an item of ours. Fills in what the program gets;
@@ -118,7 +114,7 @@ int ep_filter(struct ep *ep, int epfd, struct epoll_event *out, int n, uint32_t 
 	int kept = 0;
 	bool locked;
 
-	if (n <= 0 || (!ep->set && !ep->tagged_n))
+	if (n <= 0 || (!ep->set && !ep->tagged))
 		return n;
 	locked = ep_lock(&ep->lock);
 	for (int i = 0; i < n; i++) {
@@ -136,7 +132,7 @@ int ep_filter(struct ep *ep, int epfd, struct epoll_event *out, int n, uint32_t 
 			control_event(ep, epfd, &out[i]);
 			continue;
 		}
-		item = ep->tagged_n ? tagged_find(ep, out[i].data.ptr) : NULL;
+		item = tagged_find(ep, out[i].data.ptr);
 		if (item && !tagged_event(epfd, item, &out[i], batch))
 			continue;
 		out[kept++] = out[i];

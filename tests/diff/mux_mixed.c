@@ -426,3 +426,22 @@ CASE(epoll__socket_beside_nested_set__each_reports)
 	mux_expect(server[0], "z");
 	mux_none(outer);
 }
+
+/* The number that a program gives a member is its own: 0 means nothing to anybody else. */
+CASE(epoll__data_of_zero__beside_a_wildcard_listener)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET};
+	int set = mux_new(), event = (int)works(eventfd(0, EFD_NONBLOCK));
+	int listener = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	uint64_t one = 1;
+
+	works(bind(listener, SA(any), sizeof(any)));
+	works(listen(listener, 1));
+	mux_add(set, listener, EPOLLIN, 1);
+	mux_add(set, event, EPOLLIN, 0);
+	mux_none(set);
+	same(write(event, &one, 8), 8);
+	same(mux_one(set, 0), EPOLLIN);
+	same(read(event, &one, 8), 8);
+	mux_none(set);
+}
