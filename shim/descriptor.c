@@ -111,7 +111,7 @@ int shim_dup3(int fd, int to, int flags)
 {
 	struct file *f;
 
-	if (fd == to || real_fcntl(fd, F_GETFD) < 0)
+	if (fd == to || (flags & ~O_CLOEXEC) || real_fcntl(fd, F_GETFD) < 0)
 		return real_dup3(fd, to, flags);
 	if (fd_is_internal(to)) {
 		errno = EBUSY;

@@ -269,21 +269,22 @@ static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 	char *const argv[], char *const envp[])
 {
 	char *const *env = envp ? envp : environ;
-	struct link *l = link_now();
+	const struct link *l = link_now();
 	struct heirloom h;
-	int result;
+	uint32_t proc;
+	int control, result;
 
 	if (!l || !is_preloaded(env))
 		return real(pid, path, actions, attr, argv, envp);
-	link_fork_prepare();
-	if (!heirloom_make(&h, l->child_fd, env)) {
+	control = link_child(l, &proc);
+	if (!heirloom_make(&h, control, env)) {
 		result = real(pid, path, actions, attr, argv, envp);
 	} else {
-		keep_over_exec(l->child_fd, true);
+		keep_over_exec(control, true);
 		result = real(pid, path, actions, attr, argv, h.env);
 		heirloom_free(&h);
 	}
-	link_fork_parent();
+	mux_internal_close(control);
 	return result;
 }
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,6 +15,7 @@
 /* Address space only: pages that no descriptor uses are never touched. */
 #define FDS_MAX (1u << 20)
 #define FILES_A_TIME 64
+#define ADDRESS_BITS 48 /* of memory that was not asked for above them */
 #define INTERNAL_ROOM 256 /* numbers that we want above INTERNAL_LOWEST */
 #define INTERNAL_LOWEST 1000
 
@@ -24,23 +24,41 @@
 
 static struct file **table; /* NULL until the first file */
 static uint32_t table_end;  /* numbers from here on are not ours */
-static struct file *free_files;
-static struct ep_lock_word {
-	uint32_t held;
-} files_lock;
+static uint64_t free_files; /* the first one's address, and above it how often that changed */
 static uint64_t internal[FDS_MAX / 64]; /* a bit a number: ours, hidden from the program */
 
-/* Held for a few instructions; signals are not blocked, so nothing in it may be called twice by a
- * handler: files are made and freed only in socket, accept, epoll_create and close. */
-static void lock(void)
+/* A stack without a lock, which a fork's child would find held for ever, and a handler by its own thread. Who finds the count
+ * changed between its steps begins again; a file that is taken meanwhile stays readable. */
+static struct file *files_first(uint64_t word)
 {
-	while (__atomic_exchange_n(&files_lock.held, 1, __ATOMIC_ACQUIRE))
-		sched_yield();
+	return (struct file *)(uintptr_t)(word & ((UINT64_C(1) << ADDRESS_BITS) - 1));
 }
 
-static void unlock(void)
+static bool files_set(uint64_t *word, const struct file *first)
 {
-	__atomic_store_n(&files_lock.held, 0, __ATOMIC_RELEASE);
+	uint64_t next = ((*word >> ADDRESS_BITS) + 1) << ADDRESS_BITS | (uintptr_t)first;
+
+	return __atomic_compare_exchange_n(&free_files, word, next, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static void file_push(struct file *f)
+{
+	uint64_t word = LOAD(free_files);
+
+	do
+		STORE(f->next_free, files_first(word));
+	while (!files_set(&word, f));
+}
+
+static struct file *file_pop(void)
+{
+	uint64_t word = LOAD(free_files);
+	struct file *f;
+
+	do
+		f = files_first(word);
+	while (f && !files_set(&word, LOAD(f->next_free)));
+	return f;
 }
 
 static bool table_open(void)
@@ -61,22 +79,13 @@ static bool table_open(void)
 
 static struct file *file_new(void)
 {
-	struct file *f;
+	struct file *f = file_pop();
 
-	lock();
-	f = free_files;
-	if (!f) {
-		struct file *more = calloc(FILES_A_TIME, sizeof(*more));
-
-		for (int i = 0; more && i < FILES_A_TIME; i++) {
-			more[i].next_free = free_files;
-			free_files = &more[i];
-		}
-		f = free_files;
-	}
 	if (f)
-		free_files = f->next_free;
-	unlock();
+		return f;
+	f = calloc(FILES_A_TIME, sizeof(*f));
+	for (int i = 1; f && i < FILES_A_TIME; i++)
+		file_push(&f[i]);
 	return f;
 }
 
@@ -84,10 +93,7 @@ static void file_free(struct file *f)
 {
 	free(f->mcast);
 	f->mcast = NULL;
-	lock();
-	f->next_free = free_files;
-	free_files = f;
-	unlock();
+	file_push(f);
 }
 
 struct file *fd_look(int fd)

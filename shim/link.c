@@ -472,48 +472,54 @@ void link_end(void)
 
 /* --- fork ------------------------------------------------------------------------------------- */
 
-void link_fork_prepare(void)
+int link_child(const struct link *l, uint32_t *proc)
 {
-	struct cv_request request = {.op = CV_CTL_FORK};
-	struct link *l = link_now();
+	struct cv_request request = {.op = CV_CTL_FORK, .arg = l->proc};
+	int fd = connect_engine(engine_name());
 	struct cv_reply reply;
-	int fd;
 
-	if (!l)
-		return;
-	fd = connect_engine(engine_name());
-	request.arg = l->proc;
 	memcpy(request.token, l->token, sizeof(request.token));
-	if (fd >= 0 && (send_request(fd, &request, -1) != 0 ||
-			       receive_reply(fd, &reply, NULL, NULL) != 0)) {
+	if (fd >= 0 && (send_request(fd, &request, -1) != 0 || receive_reply(fd, &reply, NULL, NULL) != 0)) {
 		mux_internal_close(fd);
 		fd = -1;
 	}
 	if (fd >= 0)
-		l->child_proc = reply.proc;
-	l->child_fd = fd;
+		*proc = reply.proc;
+	return fd;
+}
+
+static struct link *forking; /* the link that a fork under way shares, NULL: none */
+
+/* The lock is held over the fork, linked or not: another thread may be just about to link. */
+void link_fork_prepare(void)
+{
 	lock();
+	forking = link_now();
+	if (forking)
+		forking->child_fd = link_child(forking, &forking->child_proc);
 }
 
 void link_fork_parent(void)
 {
-	struct link *l = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+	struct link *l = forking;
 
-	if (!lock_word || !l)
-		return;
+	forking = NULL;
+	if (l) {
+		mux_internal_close(l->child_fd);
+		l->child_fd = -1;
+	}
 	unlock();
-	mux_internal_close(l->child_fd);
-	l->child_fd = -1;
 }
 
 void link_fork_child(void)
 {
-	struct link *l = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+	struct link *l = forking;
 
-	if (!lock_word || !l)
-		return;
+	forking = NULL;
 	unlock();
 	inline_fork_child();
+	if (!l)
+		return;
 	l->wait.inside = NULL;
 	mux_internal_close(l->wait.control_fd);
 	l->wait.control_fd = l->child_fd;

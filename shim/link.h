@@ -53,6 +53,9 @@ int64_t link_request(struct link *l, struct cv_request *request, int fd);
 struct link *link_attach(int control);
 /* The process ends: the engine may close what only it held. */
 void link_end(void);
+/* The control connection of a child to be; proc: how the engine knows it. -1: none can be had. */
+int link_child(const struct link *l, uint32_t *proc);
+/* Around fork, in the child before any other call. */
 void link_fork_prepare(void);
 void link_fork_parent(void);
 void link_fork_child(void);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/select.h>
 
+#include "shim/call.h"
 #include "shim/epoll.h"
 #include "shim/real.h"
 #include "shim/wait.h"
@@ -336,6 +337,8 @@ static bool timeout_is_bad(const struct timespec *timeout)
 
 static bool fds_are_special(const struct pollfd *fds, nfds_t n)
 {
+	if (call_bad_pointer(fds))
+		return false;
 	for (nfds_t i = 0; i < n; i++) {
 		if (fd_is_special(fds[i].fd))
 			return true;

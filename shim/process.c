@@ -12,31 +12,30 @@
 #include "shim/lane.h"
 #include "shim/real.h"
 #include "shim/sock.h"
+#include "shim/stream.h"
 
 pid_t shim_fork(void)
 {
-	bool linked = link_now() != NULL;
 	pid_t pid;
 
 	sock_fork_prepare();
 	inline_fork_prepare();
-	if (linked)
-		link_fork_prepare();
+	/* Locks in the order in which they are taken elsewhere. */
 	mux_fork_prepare();
+	link_fork_prepare();
+	stream_fork_prepare();
 	pid = real_fork();
-	if (pid == 0 && linked) {
+	stream_fork_done();
+	if (pid == 0) {
 		link_fork_child();
 		lane_fork_child();
-	}
-	if (pid == 0) {
 		sock_fork_child();
 		fd_fork_child();
 		mux_fork_child();
 		return pid;
 	}
+	link_fork_parent();
 	mux_fork_parent();
-	if (linked)
-		link_fork_parent();
 	return pid;
 }
 

@@ -8,6 +8,7 @@
  * Owns: which stream stands for which descriptor. Called by: the program, exec.c.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,12 +30,22 @@ static uint32_t cookies_lock;
 static void lock(void)
 {
 	while (__atomic_exchange_n(&cookies_lock, 1, __ATOMIC_ACQUIRE))
-		;
+		sched_yield();
 }
 
 static void unlock(void)
 {
 	__atomic_store_n(&cookies_lock, 0, __ATOMIC_RELEASE);
+}
+
+void stream_fork_prepare(void)
+{
+	lock();
+}
+
+void stream_fork_done(void)
+{
+	unlock();
 }
 
 static ssize_t cookie_read(void *cookie, char *buf, size_t n)
@@ -114,6 +125,8 @@ int shim_fileno(FILE *stream)
 {
 	int fd = -1;
 
+	if (!__atomic_load_n(&cookies, __ATOMIC_ACQUIRE))
+		return real_fileno(stream);
 	lock();
 	for (const struct cookie *c = cookies; c && fd < 0; c = c->next) {
 		if (c->stream == stream)

@@ -5,5 +5,8 @@
 
 /* Before main, when the program's first three descriptors may be engine sockets. */
 void stream_standard(void);
+/* Around fork: the child finds nothing half done. */
+void stream_fork_prepare(void);
+void stream_fork_done(void);
 
 #endif

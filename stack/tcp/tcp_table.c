@@ -6,6 +6,8 @@
 #include "stack/core/crew.h"
 #include "stack/tcp/tcp.h"
 
+#define PORTS_UNUSED_LOOKS 1024u /* for a port that no connection holds */
+
 /* 4 bytes say all there is to say of a mapped address. */
 static inline uint64_t v4_pair(const struct cv_endpoint *local, const struct cv_endpoint *peer)
 {
@@ -206,8 +208,9 @@ static bool addrs_overlap(
 		addr_equal(a->local.addr, local->addr);
 }
 
-/* Linux: SO_REUSEADDR on both lets them share unless one listens; SO_REUSEPORT on both always. */
-static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
+/* Linux: SO_REUSEADDR on both lets them share unless one listens; SO_REUSEPORT on both always. But a port that nobody asked
+ * for is one of its own (may_share: it was asked for). */
+static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local, bool may_share)
 {
 	struct list *bucket = bind_bucket(tp->sk.engine->tcp, local->port);
 
@@ -217,9 +220,9 @@ static bool port_conflict(struct tcp_sock *tp, const struct cv_endpoint *local)
 
 		if (o == tp || o->sk.local.port != local->port || !addrs_overlap(&o->sk, &tp->sk, local))
 			continue;
-		if (o->sk.reuseport && tp->sk.reuseport)
+		if (may_share && o->sk.reuseport && tp->sk.reuseport)
 			continue;
-		if (o->sk.reuseaddr && tp->sk.reuseaddr && o->state != TCP_LISTEN)
+		if (may_share && o->sk.reuseaddr && tp->sk.reuseaddr && o->state != TCP_LISTEN)
 			continue;
 		return true;
 	}
@@ -294,21 +297,31 @@ static uint32_t range_of(const struct tcp_sock *tp, uint32_t *first)
 	return hi >= lo ? hi - lo + 1 : 1;
 }
 
-int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local)
+/* One of our choice: of no other socket, and of no connection either where one is soon found. What connections left behind
+ * holds ports for a minute; it keeps nobody from listening. */
+static bool port_find(struct tcp_sock *tp, struct cv_endpoint *want)
 {
 	struct engine *e = tp->sk.engine;
-	struct cv_endpoint want = *local;
-	uint32_t first, n = range_of(tp, &first), from;
+	uint32_t first, n = range_of(tp, &first), from = (uint32_t)e->env.random64(e->env.ctx) % n; /* RFC6056:3.3.2 */
 
-	if (want.port == 0) { /* RFC6056:3.3.2 */
-		from = (uint32_t)e->env.random64(e->env.ctx) % n;
-		for (uint32_t i = 0; want.port == 0 && i < n; i++) {
-			want.port = (uint16_t)(first + (from + i) % n);
-			if (port_conflict(tp, &want) || port_is_used(tp, &want))
-				want.port = 0;
-		}
+	for (uint32_t i = 0; i < PORTS_UNUSED_LOOKS + n; i++) {
+		want->port = (uint16_t)(first + (from + i) % n);
+		if (!port_conflict(tp, want, false) && (i >= PORTS_UNUSED_LOOKS || !port_is_used(tp, want)))
+			return true;
 	}
-	if (want.port == 0 || port_conflict(tp, &want) || port_is_used(tp, &want))
+	return false;
+}
+
+int tcp_port_bind(struct tcp_sock *tp, const struct cv_endpoint *local)
+{
+	struct cv_endpoint want = *local;
+	bool found;
+
+	if (want.port == 0)
+		found = port_find(tp, &want);
+	else
+		found = !port_conflict(tp, &want, true) && !port_is_used(tp, &want);
+	if (!found)
 		return -CV_EADDRINUSE;
 	tcp_port_keep(tp, &want);
 	return 0;
@@ -345,7 +358,7 @@ uint16_t tcp_port_choose(struct tcp_sock *tp, const struct cv_endpoint *peer)
 	next = &e->tcp->next_port[(hash >> 32) % TCP_NEXT_PORTS];
 	for (uint32_t i = 0; i < n; i++) {
 		local.port = (uint16_t)(first + ((uint32_t)hash + (*next)++) % n);
-		if (crew_is_mine(e, &local, peer) && !port_conflict(tp, &local) && port_is_free(e, &local, peer))
+		if (crew_is_mine(e, &local, peer) && !port_conflict(tp, &local, true) && port_is_free(e, &local, peer))
 			return local.port;
 	}
 	return 0;

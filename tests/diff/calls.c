@@ -6,6 +6,10 @@
 
 #include "tests/diff/diff.h"
 
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51 /* Linux 6.3 */
+#endif
+
 CASE(listener__connect_accept__data_both_ways)
 {
 	char text[8];
@@ -188,6 +192,29 @@ CASE(bind__both_reuseaddr_none_listens__works_then_listen_decides)
 	works(bind(two, SA(address), sizeof(address)));
 	works(listen(one, 1));
 	fails(listen(two, 1), EADDRINUSE);
+}
+
+/* Or who listens first takes it from the other, who never named it. */
+CASE(bind__port_zero_and_reuseaddr__never_a_port_of_somebody_else)
+{
+	const int reuse[] = {SO_REUSEADDR, SO_REUSEPORT};
+
+	for (int i = 0; i < 2; i++) {
+		struct sockaddr_in address = diff_addr(0);
+		int first = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+		int second = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+		uint32_t port;
+
+		diff_set_int(first, SOL_SOCKET, reuse[i], 1);
+		diff_set_int(second, SOL_SOCKET, reuse[i], 1);
+		works(bind(first, SA(address), sizeof(address)));
+		port = diff_port(first);
+		diff_set_int(second, IPPROTO_IP, IP_LOCAL_PORT_RANGE, (int)(port << 16 | port));
+		fails(bind(second, SA(address), sizeof(address)), EADDRINUSE);
+		address = diff_addr((uint16_t)port);
+		works(bind(second, SA(address), sizeof(address)));
+		works(listen(second, 1));
+	}
 }
 
 CASE(bind__without_reuseaddr__eaddrinuse)

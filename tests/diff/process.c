@@ -431,6 +431,21 @@ CASE(posix_spawn__file_actions__connection_as_standard_streams)
 	diff_join(child);
 }
 
+CASE(posix_spawn__signal_mask__the_callers)
+{
+	char *words[] = {"grep", "-q", "^SigBlk:\t0000000000000000$", "/proc/self/status", NULL};
+	int client, server, status;
+	sigset_t none;
+	pid_t child;
+
+	diff_pair(&client, &server);
+	sigemptyset(&none);
+	same(pthread_sigmask(SIG_SETMASK, &none, NULL), 0);
+	same(posix_spawnp(&child, "grep", NULL, NULL, words, environ), 0);
+	same(waitpid(child, &status, 0), child);
+	same(status, 0);
+}
+
 CASE(system_and_popen__with_sockets_open__nothing_happens_to_them)
 {
 	int client, server;

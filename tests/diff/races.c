@@ -2,6 +2,7 @@
 /* Two threads that do the same to one socket at the same time, where the first of them decides what the socket is (socket(7)):
  * there is one socket, as if one thread had come after the other. And a signal handler in the midst of that. */
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/time.h>
 
 #include "tests/diff/diff.h"
@@ -20,22 +21,19 @@ struct race {
 	int result[THREADS];
 };
 
-static unsigned
-seen(const unsigned *counter)
+static unsigned seen(const unsigned *counter)
 {
 	return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
 }
 
-static void
-until(const unsigned *counter, unsigned value)
+static void until(const unsigned *counter, unsigned value)
 {
 	for (unsigned looks = 0; seen(counter) < value; looks++)
 		if (looks > 200)
 			sched_yield();
 }
 
-static void
-race_once(struct race *r, unsigned round, unsigned who)
+static void race_once(struct race *r, unsigned round, unsigned who)
 {
 	__atomic_add_fetch(&r->begun, 1, __ATOMIC_ACQ_REL);
 	until(&r->begun, (round + 1) * THREADS);
@@ -43,8 +41,7 @@ race_once(struct race *r, unsigned round, unsigned who)
 	__atomic_add_fetch(&r->done, 1, __ATOMIC_ACQ_REL);
 }
 
-static void *
-race_second(void *arg)
+static void *race_second(void *arg)
 {
 	struct race *r = arg;
 
@@ -55,8 +52,7 @@ race_second(void *arg)
 	return NULL;
 }
 
-static void
-race_round(struct race *r, unsigned round)
+static void race_round(struct race *r, unsigned round)
 {
 	__atomic_store_n(&r->round, round + 1, __ATOMIC_RELEASE);
 	race_once(r, round, 0);
@@ -64,33 +60,28 @@ race_round(struct race *r, unsigned round)
 }
 
 /* 0, or the negative errno. */
-static int
-connect_now(const struct race *r)
+static int connect_now(const struct race *r)
 {
 	return connect(r->fd, CSA(r->to), sizeof(r->to)) == 0 ? 0 : -errno;
 }
 
-static int
-send_now(const struct race *r)
+static int send_now(const struct race *r)
 {
 	return sendto(r->fd, "x", 1, 0, CSA(r->to), sizeof(r->to)) == 1 ? 0 : -errno;
 }
 
-static int
-bind_now(const struct race *r)
+static int bind_now(const struct race *r)
 {
 	return bind(r->fd, CSA(r->to), sizeof(r->to)) == 0 ? 0 : -errno;
 }
 
-static int
-listen_now(const struct race *r)
+static int listen_now(const struct race *r)
 {
 	return listen(r->fd, 4) == 0 ? 0 : -errno;
 }
 
 /* Connections that wait at the listener, all taken and closed. */
-static unsigned
-waiting(int listener)
+static unsigned waiting(int listener)
 {
 	unsigned n = 0;
 
@@ -101,8 +92,7 @@ waiting(int listener)
 }
 
 /* Each round's socket is connected once: one call says so, the other one the same or that it was connected already. */
-static void
-connect_race(void (*prepare)(int fd), int type)
+static void connect_race(void (*prepare)(int fd), int type)
 {
 	int listener = diff_listen(SOCK_NONBLOCK, 0, 64);
 	struct race r = {.call = connect_now, .to = diff_addr(diff_port(listener))};
@@ -138,8 +128,7 @@ CASE(connect__two_threads_at_once_without_waiting__one_connection)
 }
 
 /* An option, so that there is something to be told before. */
-static void
-with_option(int fd)
+static void with_option(int fd)
 {
 	diff_set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 70);
 }
@@ -177,8 +166,7 @@ CASE(sendto__two_threads_at_once_on_a_new_socket__one_port)
 }
 
 /* One bind counts, and the port is free again when the socket is closed. */
-static void
-bind_race(int type, const char *address)
+static void bind_race(int type, const char *address)
 {
 	struct race r = {.call = bind_now, .to = diff_addr(0)};
 	pthread_t second = diff_thread(race_second, &r);
@@ -232,8 +220,7 @@ static volatile int handled_fd = -1;
 static volatile unsigned handled;
 
 /* Whatever the interrupted call was doing, the answer is one that Linux gives, and it comes. */
-static void
-handler(int sig)
+static void handler(int sig)
 {
 	struct sockaddr_in own;
 	socklen_t len = sizeof(own);
@@ -271,4 +258,104 @@ CASE(connect__handlers_use_the_socket_meanwhile__one_connection)
 	}
 	works(setitimer(ITIMER_REAL, &never, NULL));
 	is(rounds > 0);
+}
+
+/* --- fork ---------------------------------------------------------------------------------------- */
+
+#define FORKS 200
+#define FORKS_USED 40
+#define CHURNERS 2
+
+static void make_and_close(void)
+{
+	int fd[16];
+
+	for (int i = 0; i < 16; i++)
+		fd[i] = socket(AF_INET, SOCK_STREAM, 0);
+	for (int i = 0; i < 16; i++) {
+		if (fd[i] >= 0)
+			close(fd[i]);
+	}
+}
+
+/* Whatever comes of it: where a child was the first to have an engine inside, that ends with it. */
+static void bind_and_close(void)
+{
+	struct sockaddr_in address = diff_addr(0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	(void)bind(fd, SA(address), sizeof(address));
+	close(fd);
+}
+
+/* A connection, waited for and used. */
+static void use(void)
+{
+	int client, server, set = (int)works(epoll_create1(EPOLL_CLOEXEC));
+	struct epoll_event event = {.events = EPOLLIN};
+	char byte;
+
+	diff_pair(&client, &server);
+	works(epoll_ctl(set, EPOLL_CTL_ADD, server, &event));
+	same(send(client, "x", 1, 0), 1);
+	same(epoll_wait(set, &event, 1, 5000), 1);
+	same(recv(server, &byte, 1, 0), 1);
+	works(close(client));
+	works(close(server));
+	works(close(set));
+}
+
+struct churn {
+	void (*once)(void);
+	unsigned over;
+};
+
+static void *churn(void *arg)
+{
+	const struct churn *c = arg;
+
+	while (!seen(&c->over))
+		c->once();
+	return NULL;
+}
+
+/* A child has one thread, and nobody in it ends what the others were just doing. */
+static void fork_while(void (*once)(void), int forks)
+{
+	struct churn c = {.once = once};
+	pthread_t thread[CHURNERS];
+
+	for (int i = 0; i < CHURNERS; i++)
+		thread[i] = diff_thread(churn, &c);
+	for (int i = 0; i < forks; i++) {
+		int status;
+		pid_t child = (pid_t)works(fork());
+
+		if (child == 0) {
+			alarm(10);
+			once();
+			_exit(0);
+		}
+		same(waitpid(child, &status, 0), child);
+		same(status, 0);
+	}
+	__atomic_store_n(&c.over, 1, __ATOMIC_RELEASE);
+	for (int i = 0; i < CHURNERS; i++)
+		same(pthread_join(thread[i], NULL), 0);
+}
+
+CASE(fork__while_threads_make_and_close_sockets__the_child_can_too)
+{
+	fork_while(make_and_close, FORKS);
+}
+
+CASE(fork__while_threads_bind_their_first_sockets__the_child_can_too)
+{
+	fork_while(bind_and_close, FORKS_USED);
+}
+
+CASE(fork__while_threads_use_sockets__the_child_can_too)
+{
+	use();
+	fork_while(use, FORKS_USED);
 }
