@@ -60,7 +60,7 @@ void user_geometry(const struct user_limits *limits, struct cv_segment *geo)
 	geo->socks_max = pick(l->socks_max, SOCKS_DEFAULT, 2, 1u << CV_SOCK_INDEX_BITS);
 	geo->rxds_max = pick(l->rxds_max, RXDS_DEFAULT, 4, 1u << 24);
 	geo->lanes_max = pick(l->lanes_max, LANES_DEFAULT, 1, LANES_MAX) * geo->workers; /* so many threads */
-	geo->sets_max = pick(l->sets_max, SETS_DEFAULT, geo->lanes_max, 1u << 16);
+	geo->sets_max = geo->lanes_max + pick(l->sets_max, SETS_DEFAULT, 1, 1u << 16);
 	geo->cmd_entries = pick_pow2(l->cmd_entries, CMD_ENTRIES_DEFAULT);
 	geo->comp_entries = pick_pow2(l->comp_entries, COMP_ENTRIES_DEFAULT);
 	geo->set_entries = pick_pow2(l->set_entries, SET_ENTRIES_DEFAULT);

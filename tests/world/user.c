@@ -129,6 +129,31 @@ static void stream__receive_memory_smaller_than_the_window__nothing_is_lost(void
 	pair_end(&t);
 }
 
+/* What epoll instances may have is besides what lanes take of the same numbers. */
+static void limits__many_lanes__as_many_sets_as_configured(void **state)
+{
+	static const uint32_t lanes[] = {2, 4, 5000};
+	struct pair t;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct user_limits limits = program_limits;
+		int first;
+
+		limits.lanes_max = lanes[i];
+		limits.sets_max = 4;
+		pair_start(&t, i, &limits);
+		first = program_set_open(&t.a, 1);
+		assert_true(first >= 0);
+		for (int k = 1; k < 4; k++)
+			assert_true(program_set_open(&t.a, 1) >= 0);
+		assert_int_equal(user_set_open(t.ga->g, t.a.proc, 1), -CV_EMFILE);
+		assert_int_equal(user_set_close(t.ga->g, t.a.proc, (uint32_t)first), 0);
+		assert_int_equal(program_set_open(&t.a, 1), first);
+		pair_end(&t);
+	}
+}
+
 /* Bytes of the receive arena that hold what the group's sockets have not read. */
 static uint64_t arena_used(const struct program_group *g)
 {
@@ -749,6 +774,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream__both_ways__every_byte_and_all_buffers_back),
 		cmocka_unit_test(stream__receive_memory_smaller_than_the_window__nothing_is_lost),
+		cmocka_unit_test(limits__many_lanes__as_many_sets_as_configured),
 		cmocka_unit_test(inside__large_pieces__are_read_from_packet_buffers),
 		cmocka_unit_test(inside__fork__what_is_unread_moves_into_the_segment),
 		cmocka_unit_test(datagram__to_another_program__arrives_with_its_sender),
