@@ -398,6 +398,19 @@ void mux_sock_decided(int fd, struct mux_file *f)
 	mux_unlock(locked);
 }
 
+void mux_sock_both(struct mux_file *f)
+{
+	bool locked = mux_lock();
+
+	for (struct mux_item *item = f->items; item; item = item->file_next) {
+		int epfd = item->kind == ITEM_OURS && item->tagged != f->both ? ep_any_fd(item->ep) : -1;
+
+		if (epfd >= 0)
+			ep_tag_ctl(epfd, f->both ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, item);
+	}
+	mux_unlock(locked);
+}
+
 void mux_sock_undecided_gone(struct mux_file *f)
 {
 	bool locked = mux_lock();

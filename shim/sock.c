@@ -188,7 +188,22 @@ static int stream_begun(struct file *f)
 	return sock_waits(f, 0) ? wait_connected(f) : -EINPROGRESS;
 }
 
-static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t family)
+/* Of a wildcard socket that is connected to where the engine serves nobody hears the kernel's half: it keeps the port, until
+ * the socket is disconnected. What came meanwhile was for nobody. */
+static void half_follow(int fd, struct file *f, bool connected)
+{
+	char byte;
+
+	if (connected ? !f->mux.both : !f->half_asleep)
+		return;
+	while (!connected && f->type == SOCK_DGRAM && real_recv(fd, &byte, 1, MSG_DONTWAIT) >= 0)
+		;
+	f->half_asleep = connected;
+	f->mux.both = !connected;
+	mux_sock_both(&f->mux);
+}
+
+static int engine_connect(int fd, struct file *f, const struct cv_endpoint *end, uint8_t family)
 {
 	struct cv_command c = {.op = CV_CMD_CONNECT, .peer = *end, .family = family};
 	uint32_t status = f->mux.rec->status;
@@ -208,6 +223,7 @@ static int engine_connect(struct file *f, const struct cv_endpoint *end, uint8_t
 		return wait_connected(f);
 	if (result < 0)
 		return result;
+	half_follow(fd, f, family != CV_AF_NONE);
 	f->mux.rec->rx_shut = f->mux.rec->tx_shut = 0;
 	return f->type == SOCK_DGRAM || family == CV_AF_NONE ? result : stream_begun(f);
 }
@@ -232,7 +248,7 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 	struct cv_endpoint end;
 	int family, result = address_in(addr, len, &end, &family);
 	if (result && f->mux.rec)
-		return family == AF_UNSPEC ? engine_connect(f, &end, CV_AF_NONE) : result;
+		return family == AF_UNSPEC ? engine_connect(fd, f, &end, CV_AF_NONE) : result;
 	if (result || family != f->family) {
 		sock_make_whole(fd, f);
 		return f->mux.rec ? -EAFNOSUPPORT : kernel_connect(fd, addr, len);
@@ -242,11 +258,11 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 		return result;
 	if (result == CONNECT_BEGUN)
 		return stream_begun(f);
-	if (result == CONNECT_ENGINE && f->mux.both && link_side_of(sock_link(f), &end, false) == LINK_KERNEL) {
+	if (result == CONNECT_ENGINE && (f->mux.both || f->half_asleep) && link_side_of(sock_link(f), &end, false) == LINK_KERNEL) {
 		both_to_kernel(fd, f);
 		result = CONNECT_KERNEL;
 	}
-	return result == CONNECT_KERNEL ? kernel_connect(fd, addr, len) : engine_connect(f, &end, address_family(&end));
+	return result == CONNECT_KERNEL ? kernel_connect(fd, addr, len) : engine_connect(fd, f, &end, address_family(&end));
 }
 
 int shim_connect(int fd, const struct sockaddr *addr, socklen_t len)

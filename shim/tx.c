@@ -312,7 +312,7 @@ static int datagram_target(
 		return -EAFNOSUPPORT;
 	if (to->port == 0)
 		return -EINVAL;
-	*kernel = f->mux.both && link_side_of(sock_link(f), to, false) == LINK_KERNEL && !mcast_to_engine(f, to);
+	*kernel = (f->mux.both || f->half_asleep) && link_side_of(sock_link(f), to, false) == LINK_KERNEL && !mcast_to_engine(f, to);
 	return 0;
 }
 

@@ -208,6 +208,8 @@ static inline bool wait_hold_end(struct wait_hold *hold)
 /* The undecided socket fd (all its descriptors) was given to the engine: f->rec is set now. Moves
  * it from the kernel's sets to ours. Call it for a wildcard socket too (f->both). */
 void mux_sock_decided(int fd, struct mux_file *f);
+/* f->both has changed. */
+void mux_sock_both(struct mux_file *f);
 /* It went to the kernel instead. */
 void mux_sock_undecided_gone(struct mux_file *f);
 /* The last descriptor of the file in this process is being closed; before CV_CMD_CLOSE is posted

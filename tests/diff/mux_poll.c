@@ -433,3 +433,51 @@ CASE(wildcard_listener__poll_sees_both_stacks)
 		same(diff_poll(fd, POLLIN | POLLOUT, MUX_QUIET), 0);
 	}
 }
+
+/* Bound to the wildcard, it could have become anything; connected, it is one stack's. */
+CASE(wildcard_stream__connected__ready_for_what_its_connection_is)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET}, address;
+	int listener = diff_listen(0, 0, 1), set = mux_new(), server;
+	int client = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+
+	works(bind(client, SA(any), sizeof(any)));
+	mux_add(set, client, EPOLLIN, 1);
+	address = diff_addr(diff_port(listener));
+	works(connect(client, SA(address), sizeof(address)));
+	server = (int)works(accept(listener, NULL, NULL));
+	same(diff_poll(client, POLLIN, MUX_QUIET), 0);
+	mux_none(set);
+	mux_send(server, "x");
+	same(diff_poll(client, POLLIN, MUX_SOON), POLLIN);
+	same(mux_one(set, 1), EPOLLIN);
+}
+
+/* Nobody but its peer reaches it until it is disconnected. */
+CASE(wildcard_udp__connected_and_disconnected__hears_its_peer_then_everybody)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET}, address, local = {.sin_family = AF_INET};
+	int peer = diff_udp(), set = mux_new(), stranger = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	int fd = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+
+	/* A port that was asked for is kept when the socket is disconnected. */
+	works(bind(fd, SA(any), sizeof(any)));
+	any.sin_port = htons(diff_port(fd));
+	works(close(fd));
+	fd = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	works(bind(fd, SA(any), sizeof(any)));
+	mux_add(set, fd, EPOLLIN, 1);
+	local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	works(bind(stranger, SA(local), sizeof(local)));
+	local.sin_port = htons(diff_port(fd));
+	address = diff_addr(diff_port(peer));
+	works(connect(fd, SA(address), sizeof(address)));
+	same(sendto(stranger, "a", 1, 0, SA(local), sizeof(local)), 1);
+	same(diff_poll(fd, POLLIN, MUX_QUIET), 0);
+	mux_none(set);
+	any.sin_family = AF_UNSPEC;
+	works(connect(fd, SA(any), sizeof(any)));
+	same(sendto(stranger, "b", 1, 0, SA(local), sizeof(local)), 1);
+	same(mux_one(set, 1), EPOLLIN);
+	mux_expect(fd, "b");
+}
