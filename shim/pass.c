@@ -123,6 +123,20 @@ static bool tag_resolve(const struct link *l, uint64_t tag, struct file *content
 	return true;
 }
 
+/* Of a wildcard socket the shadow is bound as well: the kernel serves it, too, unless it is connected. */
+static void half_take(int fd, struct file *content)
+{
+	struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(name);
+	bool connected = content->mux.rec->status & (CV_ST_CONNECTED | CV_ST_CONNECTING);
+
+	/* The port is at one place in both families. */
+	if (real_getsockname(fd, (struct sockaddr *)&name, &len) != 0 || ((const struct sockaddr_in *)&name)->sin_port == 0)
+		return;
+	content->mux.both = !connected;
+	content->half_asleep = connected;
+}
+
 static void receive_one(int fd)
 {
 	struct cv_command c = {.op = CV_CMD_TAKE};
@@ -134,8 +148,10 @@ static void receive_one(int fd)
 	if (!l || real_getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, &len) != 0 ||
 		len != sizeof(tag) || !tag_resolve(l, tag, &content))
 		return;
-	if (sock_call(&content, &c, NULL, NULL) == 0)
-		fd_add(fd, &content);
+	if (sock_call(&content, &c, NULL, NULL) != 0)
+		return;
+	half_take(fd, &content);
+	fd_add(fd, &content);
 }
 
 void pass_received(const struct msghdr *msg)

@@ -419,3 +419,35 @@ CASE(scm_rights__connection_to_a_child__both_hold_it)
 	diff_join(child);
 	ended(client);
 }
+
+CASE(scm_rights__wildcard_listener__whoever_has_it_serves_both_stacks)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET}, address;
+	int channel[2], client, server, listener;
+
+	diff_pair(&client, &server);
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		int got = take(channel[1]);
+
+		for (int i = 0; i < 2; i++)
+			diff_write_all((int)works(accept(got, NULL, NULL)), "y", 1);
+		exit(0);
+	}
+	listener = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	works(bind(listener, SA(any), sizeof(any)));
+	works(listen(listener, 8));
+	address = diff_addr(diff_port(listener));
+	pass(channel[0], listener);
+	for (int i = 0; i < 2; i++) {
+		char byte;
+
+		if (i == 1)
+			address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		client = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+		works(connect(client, SA(address), sizeof(address)));
+		diff_read_all(client, &byte, 1);
+	}
+	diff_join(child);
+}
