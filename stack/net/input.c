@@ -88,14 +88,23 @@ bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *
 							  rte_pktmbuf_pkt_len(m))) == 0xffff;
 }
 
+/* Who has no address may speak to everybody and, as Linux has it, to the groups of the link and of groups: switches ask
+ * so who has joined what (RFC4541:2.1.1). dst: network order. */
+static bool ipv4_nobody_may_send(uint32_t dst, uint8_t proto)
+{
+	uint32_t to = rte_be_to_cpu_32(dst);
+
+	return to == UINT32_MAX || to >> 8 == 0xe00000 || (to >> 28 == 0xe && proto == IPPROTO_IGMP);
+}
+
 /* Loopback addresses never come by a wire (RFC1122:3.2.1.3 (g)), nor do our own as a source. Both
  * in network order. */
-static inline bool ipv4_source_ok(const struct net *net, uint32_t src, uint32_t dst)
+static inline bool ipv4_source_ok(const struct net *net, uint32_t src, uint32_t dst, uint8_t proto)
 {
 	uint8_t first = (uint8_t)src;
 
 	if (cv_unlikely(first == 0 || first == 127 || first >= 0xe0))
-		return src == 0 && dst == UINT32_MAX;
+		return src == 0 && ipv4_nobody_may_send(dst, proto);
 	for (unsigned i = 0; i < net->locals4_n; i++) {
 		if (net->locals4[i] == src || net->broadcasts4[i] == src)
 			return false;
@@ -118,8 +127,7 @@ static bool ipv4_is_group_of_ours(const struct port *port, uint32_t dst)
 	uint8_t group[16];
 
 	addr_from_v4(group, &dst);
-	return addr_is_multicast(group) &&
-		(dst == rte_cpu_to_be_32(0xe0000001) /* 224.0.0.1 */ || mcast_is_member(port, group));
+	return addr_is_multicast(group) && mcast_is_member(port, group);
 }
 
 /* Of a header of any length; nearly all have 20 bytes. A sum that is 0 in ones' complement is a multiple of
@@ -218,7 +226,7 @@ static inline struct rte_mbuf *ipv4_parse(
 		DROP(drop_ip_checksum);
 	if (!ipv4_is_for_us(e->net, h->dst_addr) && !ipv4_is_group_of_ours(port, h->dst_addr))
 		DROP(drop_not_for_us);
-	if (!ipv4_source_ok(e->net, h->src_addr, h->dst_addr))
+	if (!ipv4_source_ok(e->net, h->src_addr, h->dst_addr, h->next_proto_id))
 		DROP(drop_ip_source);
 	ipv4_describe(port, pkt_of(m), h);
 	frag = rte_be_to_cpu_16(h->fragment_offset) & 0x3fff;
@@ -551,6 +559,13 @@ static void crew_frame_input(
 	frame_input(e, port->device, batch, &model, m); /* the tag says again which of its VLANs */
 }
 
+/* What another worker sends to a group comes to the first one, parsed: only that knows whether anybody here has joined
+ * (output.c, group_loop()). */
+static bool group_is_left(const struct port *port, const struct pkt *p)
+{
+	return cv_unlikely(addr_is_multicast(p->dst.addr)) && (port == NULL || !mcast_is_member(port, p->dst.addr));
+}
+
 void net_crew_input(struct engine *e, const uint64_t *words, uint32_t n)
 {
 	struct l4_batch batch[ENGINE_L4_MAX];
@@ -560,10 +575,11 @@ void net_crew_input(struct engine *e, const uint64_t *words, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = (void *)(uintptr_t)(words[i] & ~(uint64_t)CREW_KINDS_MASK);
 		struct port *port = net_port_by_id(e, pkt_of(m)->port);
+		bool parsed = (words[i] & CREW_KINDS_MASK) == CREW_PARSED;
 
-		if ((words[i] & CREW_KINDS_MASK) == CREW_PARSED)
+		if (parsed && !(e->worker == 0 && group_is_left(port, pkt_of(m))))
 			(void)l4_deliver_here(e, port, batch, m);
-		else if (port != NULL)
+		else if (!parsed && port != NULL)
 			crew_frame_input(e, port, batch, m);
 		else
 			rte_pktmbuf_free(m);

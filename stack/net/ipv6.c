@@ -44,14 +44,6 @@ static void complain(struct engine *e, struct rte_mbuf *m, const struct ext_walk
 		icmp_error_send(e, m, true, ICMP6_PARAMETER, code, pointer);
 }
 
-static bool is_group_of_ours(const struct port *port, const uint8_t dst[16])
-{
-	uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
-
-	addr_scope_set(all_nodes, port->ifindex);
-	return addr_equal(dst, all_nodes) || mcast_is_member(port, dst);
-}
-
 /* From the wire: with its scope (addr.h). */
 static void endpoint_set(struct cv_endpoint *end, const uint8_t addr[16], const struct port *port)
 {
@@ -69,7 +61,7 @@ static bool ipv6_is_for_us(const struct engine *e, const struct port *port, cons
 	if (addr_is_v4(dst) || addr_is_loopback(dst))
 		return false;
 	if (dst[0] == 0xff)
-		return is_group_of_ours(port, dst);
+		return mcast_is_member(port, dst);
 	return ip_is_local(e, dst);
 }
 

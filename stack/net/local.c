@@ -126,6 +126,9 @@ static void probe6(struct net_addr *a)
 {
 	if (a->sent == DAD_SOLICITS) {
 		become_usable(a);
+		/* What was said of groups until now came from ::, and no router has heeded it (RFC3590:4). */
+		if (addr_is_link_local(a->addr))
+			mcast_report_up(&a->port->iface->mcast[1]);
 		return;
 	}
 	nd_probe(a);

@@ -70,10 +70,22 @@ struct mcast_group *mcast_group_find(const struct iface *i, const uint8_t addr[1
 	return NULL;
 }
 
+/* 224.0.0.1, ff02::1 */
+static bool is_all_hosts(const struct port *port, const uint8_t group[16])
+{
+	uint8_t hosts[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 224, 0, 0, 1}, nodes[16] = {0xff, 2, [15] = 1};
+
+	addr_scope_set(nodes, port->ifindex);
+	return addr_equal(group, addr_is_v4(group) ? hosts : nodes);
+}
+
 bool mcast_is_member(const struct port *port, const uint8_t group[16])
 {
-	const struct mcast_group *g = mcast_group_find(port->iface, group);
+	const struct mcast_group *g;
 
+	if (is_all_hosts(port, group))
+		return true;
+	g = mcast_group_find(port->iface, group);
 	return g != NULL && (g->internal > 0 || !list_empty(&g->members));
 }
 
@@ -432,9 +444,24 @@ static int request(struct engine *e, struct mcast_sock *ms, struct port *port, e
 	}
 }
 
+/* Without an interface, any membership of the group is left (Linux). */
+static struct mcast_member *member_any(const struct mcast_sock *ms, const struct cv_mreq *r)
+{
+	list_for_each (node, &ms->members) {
+		struct mcast_member *m = list_entry(node, struct mcast_member, node);
+		uint8_t group[16];
+
+		group_on(group, r, m->group->iface->port);
+		if (addr_equal(group, m->group->addr))
+			return m;
+	}
+	return NULL;
+}
+
 static int membership(
 	struct engine *e, struct mcast_sock *ms, uint8_t family, enum cv_option opt, const struct cv_mreq *r)
 {
+	struct mcast_member *m;
 	struct port *port;
 	uint8_t group[16];
 
@@ -444,6 +471,10 @@ static int membership(
 		return opt == CV_OPT_MCAST_LEAVE && addr_is_v4(r->group) ? -CV_EADDRNOTAVAIL : -CV_EINVAL;
 	if (opt == CV_OPT_MCAST_FILTER && r->source[CV_MCAST_MODE_AT] > MCAST_MODE_EXCLUDE)
 		return -CV_EINVAL;
+	if (opt == CV_OPT_MCAST_LEAVE && r->ifindex == 0 && (m = member_any(ms, r)) != NULL) {
+		member_end(e, ms, m);
+		return 0;
+	}
 	port = port_meant(e, r);
 	if (port == NULL)
 		return -CV_ENODEV;

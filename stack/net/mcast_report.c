@@ -53,6 +53,12 @@ static void timer_within(struct engine *e, struct timer *t, uint64_t ns)
 	timer_set(&e->wheel, t, e->now_ns + (ns > 0 ? e->env.random64(e->env.ctx) % ns : 0));
 }
 
+/* Whether an answer that waits comes soon enough. */
+static bool comes_within(const struct engine *e, const struct timer *t, uint64_t ns)
+{
+	return timer_is_set(t) && t->expires <= (e->now_ns + ns) >> WHEEL_TICK_SHIFT;
+}
+
 /* All hosts and all nodes are never spoken of (RFC3376:6, RFC3810:6), nor is what stays inside. */
 static bool is_silent(const struct mcast_group *g)
 {
@@ -298,8 +304,8 @@ static void group_query(struct mcast_group *g, const struct mcast_query *q)
 				memcpy(to, q->src + 16 * i, 16);
 		}
 	}
-	if (pending && g->answer.expires <= (e->now_ns + q->max_ns) >> WHEEL_TICK_SHIFT)
-		return; /* comes soon enough */
+	if (comes_within(e, &g->answer, q->max_ns))
+		return;
 	timer_within(e, &g->answer, q->max_ns);
 }
 
@@ -314,7 +320,7 @@ void mcast_report_query(struct mcast_iface *mi, const struct mcast_query *q)
 		mi->old_until_ns[q->age - 1] = e->now_ns + mi->robustness * q->interval_ns + q->max_ns;
 	if (!q->general) {
 		g = mcast_group_find(mi->iface, q->group);
-		if (g != NULL && !timer_is_set(&mi->answer))
+		if (g != NULL && !comes_within(e, &mi->answer, q->max_ns))
 			group_query(g, q);
 		return;
 	}

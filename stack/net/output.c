@@ -325,6 +325,25 @@ static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, 
 	return 0;
 }
 
+/* Whether anybody here may have joined the group on the port: a worker other than the first one knows of its own
+ * members only, and lets the first one decide (input.c, net_crew_input()) when sockets of others are on the datagram's
+ * port. */
+static bool may_have_members(const struct engine *e, const struct port *port, const uint8_t group[16],
+	const struct rte_mbuf *m, uint8_t proto)
+{
+	const uint8_t *l4 = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	if (mcast_is_member(port, group))
+		return true;
+	return e->worker != 0 && proto == IPPROTO_UDP && crew_udp_workers(e, (uint16_t)(l4[2] << 8 | l4[3])) != 0;
+}
+
+/* With TTL 0, or by its scope, what goes to a group does not leave this host (RFC1112:6.1, RFC4291:2.7). */
+static bool group_stays(const struct ip_emit *how)
+{
+	return addr_is_multicast(how->dst) && (how->ttl == 0 || (!addr_is_v4(how->dst) && (how->dst[1] & 0xf) <= 1));
+}
+
 /* What goes to a group that this engine has joined on the port, or to everybody, comes back to it, too. */
 static void group_loop(struct engine *e, const struct ip_emit *how, struct rte_mbuf *m)
 {
@@ -335,7 +354,7 @@ static void group_loop(struct engine *e, const struct ip_emit *how, struct rte_m
 	memcpy(group, how->dst, 16);
 	if (addr_is_scoped(group))
 		addr_scope_set(group, port->ifindex);
-	if (addr_is_multicast(group) && !mcast_is_member(port, group))
+	if (addr_is_multicast(group) && !may_have_members(e, port, group, m, how->next))
 		return;
 	copy = rte_pktmbuf_copy(m, e->pkt_pool, 0, UINT32_MAX);
 	if (copy == NULL) {
@@ -380,6 +399,10 @@ static int output_any(struct engine *e, struct ip_emit *how, struct rte_mbuf *m,
 		return loopback_output(e, m, how->next, how->tos, how->ttl, how->src, how->dst);
 	if (cv_unlikely(path->neigh == NULL) && !path->no_loop)
 		group_loop(e, how, m);
+	if (cv_unlikely(path->neigh == NULL) && group_stays(how)) {
+		rte_pktmbuf_free(m);
+		return 0;
+	}
 	whole = super || len + header <= (path->may_fragment ? path->pmtu : path->mtu);
 	if (len > (v4 ? IP_PAYLOAD_MAX_V4 : IP_PAYLOAD_MAX_V6) || (!whole && !path->may_fragment) ||
 		(super && !super_segment_prepare(path->port, m, how->src, how->dst, cksum_off))) {

@@ -298,7 +298,8 @@ void mcast_fini(struct net *net);
 /* The stack's own memberships; each ends with one leave. */
 void mcast_join_internal(struct port *port, const uint8_t group[16]);
 void mcast_leave_internal(struct port *port, const uint8_t group[16]);
-/* Whether anybody on the port has joined. */
+/* Whether anybody on the port has joined; every host is in the group of all hosts. Of several workers the first one knows of
+ * all members, the others of their own. */
 bool mcast_is_member(const struct port *port, const uint8_t group[16]);
 
 /* igmp.c, mld.c */

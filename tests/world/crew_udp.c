@@ -305,6 +305,7 @@ static void loopback__between_workers__arrives(void **state)
 {
 	struct world *w = world_new_crew(6, &perfect, WORKERS, WORLD_RSS_ONE);
 	struct sock *a = bound_on(w, 0, 0, "10.0.0.1", 5000, false), *b = bound_on(w, 0, 1, "0.0.0.0", PORT, false);
+	struct sock *c = bound_on(w, 0, 0, "0.0.0.0", 5001, false);
 	struct cv_mreq r = {.ifindex = 1};
 
 	(void)state;
@@ -320,7 +321,16 @@ static void loopback__between_workers__arrives(void **state)
 	send_at(b, "239.1.2.3", PORT, "x", 1);
 	world_run(w, SECOND, NULL, NULL);
 	assert_int_equal(receive_all(b), 1);
+	/* To a member on another worker, the sender's own having none; and to a group that nobody has joined. */
+	assert_int_equal(sock_setopt(b, CV_OPT_MCAST_LEAVE, &r, sizeof(r)), 0);
+	assert_int_equal(sock_setopt(c, CV_OPT_MCAST_JOIN, &r, sizeof(r)), 0);
+	world_run(w, SECOND, NULL, NULL);
+	send_at(b, "239.1.2.3", 5001, "x", 1);
+	send_at(b, "239.1.2.4", 5001, "x", 1);
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(receive_all(c), 1);
 	sock_close(a, false);
+	sock_close(c, false);
 	sock_close(b, false);
 	world_free(w);
 }

@@ -81,8 +81,10 @@ static const uint8_t *record(struct world *w, uint64_t within, bool v6, const ch
 		assert_int_equal(r_[3], n);                                                                   \
 	} while (0)
 
-/* A query of a router; version: 3 and 2 of IGMP are MLD's 2 and 1. group NULL: general. ms: max response time. */
-static void query(struct world *w, bool v6, unsigned version, const char *group, const char *source, unsigned ms)
+/* A query of a router, of IGMP's from `src`; version: 3 and 2 of IGMP are MLD's 2 and 1. group NULL: general. ms: max
+ * response time. */
+static void query_from(
+	struct world *w, bool v6, const char *src, unsigned version, const char *group, const char *source, unsigned ms)
 {
 	uint8_t msg[64] = {v6 ? 130 : 0x11}, frame[128];
 	size_t size = v6 ? 16 : 4, from = v6 ? 8 : 4;
@@ -109,11 +111,16 @@ static void query(struct world *w, bool v6, unsigned version, const char *group,
 		len = frame6(frame, w, 0, "fe80::99", "ff02::1", IPPROTO_ICMPV6, 1, msg, len);
 	} else {
 		put16(msg + 2, fold16(sum16(msg, len, 0)));
-		len = frame4(frame, w, 0, "10.0.0.254", "224.0.0.1", IPPROTO_IGMP, 1, 0, msg, len);
+		len = frame4(frame, w, 0, src, "224.0.0.1", IPPROTO_IGMP, 1, 0, msg, len);
 	}
 	memcpy(frame, (const uint8_t[]){1, 0, 0x5e, 0, 0, 1}, 6);
 	world_inject(w, 0, frame, len);
 	wire_wait(w, 0);
+}
+
+static void query(struct world *w, bool v6, unsigned version, const char *group, const char *source, unsigned ms)
+{
+	query_from(w, v6, "10.0.0.254", version, group, source, ms);
 }
 
 static struct world *mcast_new(uint64_t seed, bool v6)
@@ -330,6 +337,83 @@ static void query__is_answered_within_its_time(void **state)
 		mcast_sock_end(w->host[0].e, &some);
 		world_free(w);
 	}
+}
+
+/* A switch that has no address of its own asks all the same, and passes on only what it got answers for. */
+static void query__from_0_0_0_0__is_answered(void **state)
+{
+	struct world *w = mcast_new(13, false);
+	struct mcast_sock *ms = NULL;
+	uint8_t frame[128], udp[16];
+	uint16_t n;
+
+	(void)state;
+	assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, groups[0], NULL, 0), 0);
+	wire_wait(w, 5 * SECOND);
+	wire_forget(w);
+	query_from(w, false, "0.0.0.0", 3, NULL, NULL, 1000);
+	expect_record(w, SECOND + 10 * MS, false, IS_EX, 0);
+	/* Nothing else comes from nobody. */
+	n = udp_bytes(udp, "0.0.0.0", 9, groups[0], 9, "x", 1);
+	world_inject(w, 0, frame, frame4(frame, w, 0, "0.0.0.0", groups[0], IPPROTO_UDP, 1, 0, udp, n));
+	wire_wait(w, 0);
+	assert_int_equal(COUNT(w, 0, drop_ip_source), 1);
+	mcast_sock_end(w->host[0].e, &ms);
+	world_free(w);
+}
+
+/* Somebody has left, and the router wants to know within a second whether he was the last: the answer to a general
+ * query that was asked before may come too late. */
+static void query__of_a_group__does_not_wait_for_the_general_answer(void **state)
+{
+	(void)state;
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct world *w = mcast_new(18, v6);
+		struct mcast_sock *ms = NULL;
+		const struct timer *general = &w->host[0].e->net->ifaces[0].mcast[v6].answer;
+
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, groups[v6], NULL, 0), 0);
+		wire_wait(w, 5 * SECOND);
+		wire_forget(w);
+		query(w, v6, 3, NULL, NULL, 12700);
+		assert_true(general->expires > (w->now_ns + 2 * SECOND) >> WHEEL_TICK_SHIFT); /* by the seed */
+		query(w, v6, 3, groups[v6], NULL, 1000);
+		expect_record(w, SECOND + 10 * MS, v6, IS_EX, 0);
+		expect_record(w, 12 * SECOND, v6, IS_EX, 0);
+		/* One that comes soon enough is enough. */
+		query(w, v6, 3, NULL, NULL, 1000);
+		query(w, v6, 3, groups[v6], NULL, 1000);
+		expect_record(w, SECOND + 10 * MS, v6, IS_EX, 0);
+		assert_null(record(w, 5 * SECOND, v6, groups[v6]));
+		mcast_sock_end(w->host[0].e, &ms);
+		world_free(w);
+	}
+}
+
+/* Reports from :: are for switches: no router heeds them (RFC3810:5.2.13). */
+static void link_local__found_to_be_ours__groups_are_told_from_it(void **state)
+{
+	struct world *w = mcast_new(15, true);
+	struct port *port = &w->host[0].port;
+	struct mcast_sock *ms = NULL;
+	const uint8_t *m;
+
+	(void)state;
+	assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, "ff15::77", NULL, 1), 0);
+	port->dad6 = true;
+	net_port_down(w->host[0].e, port);
+	wire_forget(w);
+	net_port_up(w->host[0].e, port);
+	do {
+		m = record(w, 5 * SECOND, true, "ff15::77");
+		assert_non_null(m);
+		m = wire_frames[(wire_head - 1) % WIRE_FRAMES].f;
+	} while (memcmp(m + 22, at("::", 0).addr, 16) == 0);
+	assert_memory_equal(m + 22, at(LL0, 0).addr, 16);
+	assert_non_null(record(w, SECOND + 10 * MS, true, "ff15::77"));
+	assert_null(record(w, 20 * SECOND, true, "ff15::77"));
+	mcast_sock_end(w->host[0].e, &ms);
+	world_free(w);
 }
 
 static void old_querier__is_answered_in_its_words(void **state)
@@ -582,6 +666,57 @@ static void datagram__to_our_own_group__comes_round_and_goes_out(void **state)
 	}
 }
 
+/* With TTL 0, and to a group of the interface itself, a datagram does not leave the host; its members get it. */
+static void datagram__with_ttl_0__stays_here(void **state)
+{
+	static const struct {
+		const char *group;
+		int ttl;
+		bool leaves;
+	} table[] = {{"239.1.2.3", 0, false}, {"239.1.2.3", 1, true}, {"ff15::77", 0, false}, {"ff15::77", 1, true},
+		{"ff11::77", 1, false}, {"224.0.0.1", 0, false}};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		bool v6 = !addr_is_v4(at(table[i].group, 0).addr), all = i == 5; /* joined by every host */
+		struct world *w = mcast_new(16, true);
+		struct sock *sk = udp_at(w, 0, v6 ? "::" : "0.0.0.0", 9);
+		struct mcast_sock *ms = NULL;
+
+		if (!all)
+			assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, table[i].group, NULL, 1), 0);
+		assert_int_equal(
+			sock_setopt(sk, v6 ? CV_OPT_MULTICAST_HOPS : CV_OPT_MULTICAST_TTL, &table[i].ttl, 4), 0);
+		wire_forget(w);
+		send_at(sk, table[i].group, 9, "x", 1);
+		wire_wait(w, MS);
+		assert_int_equal(sk->rxq.n, 1);
+		assert_int_equal((v6 ? wire_udp6(w, 0) : wire_udp4(w, 0)) != NULL, table[i].leaves);
+		mcast_sock_end(w->host[0].e, &ms);
+		sock_close(sk, false);
+		world_free(w);
+	}
+}
+
+/* Without an interface any membership of the group is meant, wherever packets to the group would go now. */
+static void leave__without_an_interface__finds_it(void **state)
+{
+	(void)state;
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct world *w = mcast_new(17, v6);
+		struct port vlan = {.name = "vlan", .id = 7, .vlan = 5, .mtu = 1500};
+		struct mcast_sock *ms = NULL;
+
+		assert_int_equal(net_vlan_add(w->host[0].e, &w->host[0].port, &vlan), 0);
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, groups[v6], NULL, vlan.ifindex), 0);
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_LEAVE, groups[v6], NULL, 1), -CV_EADDRNOTAVAIL);
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_LEAVE, groups[v6], NULL, 0), 0);
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_LEAVE, groups[v6], NULL, 0), -CV_EADDRNOTAVAIL);
+		mcast_sock_end(w->host[0].e, &ms);
+		world_free(w);
+	}
+}
+
 static void nonsense__is_dropped_and_counted(void **state)
 {
 	struct world *w = mcast_new(12, true);
@@ -618,6 +753,9 @@ int main(void)
 		cmocka_unit_test(filter__set_whole__is_told_as_what_changes),
 		cmocka_unit_test(filter__all_sources_change__each_record_fits_the_link),
 		cmocka_unit_test(query__is_answered_within_its_time),
+		cmocka_unit_test(query__from_0_0_0_0__is_answered),
+		cmocka_unit_test(query__of_a_group__does_not_wait_for_the_general_answer),
+		cmocka_unit_test(link_local__found_to_be_ours__groups_are_told_from_it),
 		cmocka_unit_test(old_querier__is_answered_in_its_words),
 		cmocka_unit_test(oldest_querier__hears_no_leave),
 		cmocka_unit_test(own_addresses__their_groups_are_told_and_left),
@@ -626,6 +764,8 @@ int main(void)
 		cmocka_unit_test(requests__fail_as_on_linux),
 		cmocka_unit_test(settings__are_kept_and_checked),
 		cmocka_unit_test(datagram__to_our_own_group__comes_round_and_goes_out),
+		cmocka_unit_test(datagram__with_ttl_0__stays_here),
+		cmocka_unit_test(leave__without_an_interface__finds_it),
 		cmocka_unit_test(nonsense__is_dropped_and_counted),
 	};
 
