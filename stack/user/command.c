@@ -289,6 +289,8 @@ static enum progress held(struct user_lane *l, struct user_sock *us, const struc
 	if (us->mirrored && !(us->sk->status & CV_ST_LISTENING))
 		user_replicas_end(us); /* by connect(AF_UNSPEC) */
 	user_sock_refresh(us);         /* the record says it before the reply does */
+	if (cmd->op == CV_CMD_CONNECT || cmd->op == CV_CMD_BIND)
+		user_sock_publish_names(us); /* of a datagram socket that was connected already */
 	if (cmd->op == CV_CMD_LISTEN && us->replies_due > 0)
 		return CMD_WAIT;
 	reply(l, cmd, result, len);

@@ -78,6 +78,7 @@ struct user_lane {
 	enum lane_state state;
 	uint32_t cmd_head, comp_tail;
 	uint32_t close_tail; /* LANE_DRAINING */
+	uint32_t dry_left;   /* commands that lanes_run_dry() still takes */
 	uint32_t bad_tail;   /* cmd_tail was this, which cannot be: counted once. 0: none */
 	/* The head command waits. Looked at again only when one of these has changed, so that a
 	 * lane that waits for ever does not keep the engine awake. */
@@ -313,6 +314,8 @@ struct user_sock *user_sock_find(struct user_group *g, uint32_t handle);
 /* Looks at what the protocol's side says and publishes what changed. */
 void user_sock_refresh(struct user_sock *us);
 void user_sock_publish_tx(struct user_sock *us);
+/* The names may have changed, and the status with it or not. */
+void user_sock_publish_names(struct user_sock *us);
 
 /* rx.c */
 /* Moves what waits in the protocol's queue to the program, as far as memory goes. */

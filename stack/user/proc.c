@@ -76,17 +76,23 @@ static void drop_quietly(struct user_group *g, uint32_t proc, struct user_sock *
 	user_proc_drop(g, proc, us, false);
 }
 
-/* All lanes of the group: a command waits for those that carry the bytes before its own, and they may be on
- * another process's lane. */
+/* What was posted before on all lanes of the group: a command waits for those that carry the bytes before its own, and
+ * they may be on another process's lane. No more than fits a lane, for a program may post as fast as we take. */
 static void lanes_run_dry(struct user_group *g)
 {
 	uint32_t done;
 
+	for (uint32_t i = 0; i < g->active_n; i++)
+		g->lanes[g->active[i]].dry_left = g->geo.cmd_entries;
 	do {
 		done = 0;
 		for (uint32_t i = g->active_n; i-- > 0;) {
-			if (i < g->active_n)
-				done += user_lane_run(&g->lanes[g->active[i]], g->geo.cmd_entries);
+			struct user_lane *l = i < g->active_n ? &g->lanes[g->active[i]] : NULL;
+			uint32_t n = l != NULL && l->dry_left > 0 ? user_lane_run(l, l->dry_left) : 0;
+
+			if (n > 0)
+				l->dry_left -= n;
+			done += n;
 		}
 	} while (done > 0);
 }

@@ -126,8 +126,9 @@ void user_sock_publish_tx(struct user_sock *us)
 	user_notify(us, US_TX_MOVED);
 }
 
-static void publish_endpoints(const struct user_sock *us, struct cv_sock *rec)
+void user_sock_publish_names(struct user_sock *us)
 {
+	struct cv_sock *rec = &us->g->records[us->index];
 	struct cv_endpoint local, peer; /* whole before they are seen: mostly they are what stands there */
 
 	sock_endpoint_out(&local, &us->sk->local);
@@ -200,7 +201,7 @@ void user_sock_refresh(struct user_sock *us)
 	}
 	if (status == us->status)
 		return;
-	publish_endpoints(us, rec);
+	user_sock_publish_names(us);
 	if (status & ~us->status & CV_ST_CONNECTED)
 		publish_connected(us, rec);
 	us->status = status;

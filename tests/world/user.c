@@ -129,6 +129,70 @@ static void stream__receive_memory_smaller_than_the_window__nothing_is_lost(void
 	pair_end(&t);
 }
 
+static void datagram__connected_again__has_the_new_names(void **state)
+{
+	struct pair t;
+	uint32_t sock;
+
+	(void)state;
+	pair_start(&t, 6, &program_limits);
+	sock = program_bound(&t.a, 0, 5000);
+	for (uint16_t port = 7; port < 9; port++) {
+		assert_int_equal(program_call(&t.a, (struct cv_command){.op = CV_CMD_CONNECT,
+							    .sock = sock,
+							    .family = CV_AF_INET,
+							    .peer = world_endpoint(1, port)}),
+			0);
+		assert_int_equal(program_record(&t.a, sock)->peer.port, port);
+	}
+	assert_int_equal(program_call(&t.a, (struct cv_command){.op = CV_CMD_CONNECT, .sock = sock}), 0);
+	assert_int_equal(program_record(&t.a, sock)->peer.port, 0);
+	pair_end(&t);
+}
+
+/* A program that posts one command more whenever the engine takes one: a bind that chooses a port asks for a random
+ * number. */
+static struct {
+	struct program *p;
+	uint32_t sock[200];
+	unsigned posted;
+	uint64_t (*random64)(void *ctx);
+} poster;
+
+static uint64_t post_another(void *ctx)
+{
+	if (poster.posted < 200 && poster.p->tail - poster.p->shared->cmd_head < program_limits.cmd_entries)
+		program_post(poster.p, (struct cv_command){.op = CV_CMD_BIND,
+					       .sock = poster.sock[poster.posted++],
+					       .family = CV_AF_INET,
+					       .peer = world_endpoint(0, 0)});
+	return poster.random64(ctx);
+}
+
+/* The engine serves others meanwhile: it must come back. */
+static void fork__lane_that_is_never_empty__takes_no_more_than_was_posted_before(void **state)
+{
+	struct pair t;
+	struct engine_env *env;
+
+	(void)state;
+	pair_start(&t, 8, &program_limits);
+	poster.p = &t.a;
+	poster.posted = 0;
+	for (unsigned i = 0; i < 200; i++)
+		poster.sock[i] = program_open(&t.a, CV_STREAM);
+	env = &t.w->host[0].e->env;
+	poster.random64 = env->random64;
+	env->random64 = post_another;
+	(void)post_another(env->ctx);
+	assert_true(user_proc_open(t.ga->g, t.a.proc, 1000) > 0);
+	assert_in_range(poster.posted, 2, program_limits.cmd_entries + 1);
+	run_ms(&t, 10); /* the rest in turns, as ever */
+	assert_true(poster.posted > program_limits.cmd_entries + 1);
+	env->random64 = poster.random64;
+	pair_end(&t);
+}
+
 /* What epoll instances may have is besides what lanes take of the same numbers. */
 static void limits__many_lanes__as_many_sets_as_configured(void **state)
 {
@@ -774,6 +838,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream__both_ways__every_byte_and_all_buffers_back),
 		cmocka_unit_test(stream__receive_memory_smaller_than_the_window__nothing_is_lost),
+		cmocka_unit_test(datagram__connected_again__has_the_new_names),
+		cmocka_unit_test(fork__lane_that_is_never_empty__takes_no_more_than_was_posted_before),
 		cmocka_unit_test(limits__many_lanes__as_many_sets_as_configured),
 		cmocka_unit_test(inside__large_pieces__are_read_from_packet_buffers),
 		cmocka_unit_test(inside__fork__what_is_unread_moves_into_the_segment),
