@@ -30,6 +30,8 @@ ssize_t shim_read(int fd, void *buf, size_t n)
 {
 	struct file *f = call_engine_file(fd);
 
+	if (f && n == 0) /* unlike recv() it looks at nothing (read(2)) */
+		return call_end(f, 0);
 	return f ? receive(fd, f, buf, n, 0) : real_read(fd, buf, n);
 }
 
@@ -48,7 +50,7 @@ static ssize_t vectors(int fd, struct file *f, const struct iovec *iov, int n, i
 
 	if (n < 0 || n > IOV_MAX)
 		return call_end(f, -EINVAL);
-	if (n == 0)
+	if (!msg_is_bad(&msg) && msg_bytes(&msg) == 0) /* nor is an empty datagram sent or received */
 		return call_end(f, 0);
 	return call_end_size(f, message(fd, f, &msg, flags));
 }

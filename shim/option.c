@@ -92,8 +92,14 @@ static int engine_set(struct file *f, unsigned i, const void *value, socklen_t l
 	return is_never_refused(f, i) ? sock_post(f, &c) : sock_call(f, &c, NULL, NULL);
 }
 
+/* As Linux: none and beyond all measure are for ever (0 in the record), less than none does not wait, and reads back as
+ * none. */
 static uint64_t timeout_ns(const struct timeval *tv)
 {
+	if (tv->tv_sec < 0)
+		return 1;
+	if ((uint64_t)tv->tv_sec >= WAIT_FOREVER / 2 / 1000000000u)
+		return 0;
 	return (uint64_t)tv->tv_sec * 1000000000u + (uint64_t)tv->tv_usec * 1000u;
 }
 

@@ -111,7 +111,7 @@ size_t rx_scatter(const struct msghdr *msg, const void *from, size_t n)
 	return scatter(msg, 0, from, n);
 }
 
-static size_t msg_bytes(const struct msghdr *msg)
+size_t msg_bytes(const struct msghdr *msg)
 {
 	size_t n = 0;
 
@@ -274,22 +274,23 @@ static int stream_empty(struct file *f)
 static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
-	size_t want = msg_bytes(msg), target = flags & MSG_WAITALL ? want : 1, done = 0;
-	uint64_t deadline = 0;
+	size_t want = msg_bytes(msg), target = (flags & MSG_WAITALL) || want == 0 ? want : 1, done = 0;
+	uint64_t deadline = 0, seen;
 	bool turned = false;
 	int state;
 
-	if (want == 0)
-		return 0;
 	if (target == 1 && rec->rcvlowat > 1)
 		target = rec->rcvlowat < want ? rec->rcvlowat : want;
 	for (;;) {
-		ssize_t n = stream_take(f, msg, done, flags & MSG_PEEK ? want : want - done, flags);
+		ssize_t n;
 
+		seen = produced(f);
+		n = stream_take(f, msg, done, flags & MSG_PEEK ? want : want - done, flags);
 		if (n < 0)
 			return done ? (ssize_t)done : n;
 		done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
-		if (done >= target)
+		/* Who asks for nothing is told that something is there. */
+		if (done >= target && (want > 0 || seen != rec->rx_consumed))
 			return (ssize_t)done;
 		if (done != 0 && !sock_waits(f, flags))
 			return (ssize_t)done;
@@ -310,7 +311,8 @@ static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
 		}
 		if (deadline == 0)
 			deadline = wait_deadline(rec->rcvtimeo_ns);
-		state = wait_sock(&f->mux, POLLIN | POLLRDHUP, -1, deadline);
+		state = done ? wait_more(&f->mux, seen, deadline)
+			     : wait_sock(&f->mux, POLLIN | POLLRDHUP, -1, deadline);
 		if (state <= 0)
 			return done ? (ssize_t)done : state == 0 ? -EAGAIN : state;
 	}
@@ -395,13 +397,11 @@ ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags)
 	wait_link_check(f->mux.link);
 	if (flags & MSG_ERRQUEUE)
 		return ancillary_error(fd, f, msg, flags);
-	if (flags & MSG_OOB)
-		return f->type == SOCK_STREAM ? urgent_receive(f, msg, flags) : -EOPNOTSUPP;
 	if (f->type == SOCK_DGRAM)
-		return datagram_receive(fd, f, msg, flags);
-	n = stream_receive(f, msg, flags);
+		return flags & MSG_OOB ? -EOPNOTSUPP : datagram_receive(fd, f, msg, flags);
+	n = flags & MSG_OOB ? urgent_receive(f, msg, flags) : stream_receive(f, msg, flags);
 	if (n >= 0) {
-		msg->msg_flags = 0;
+		msg->msg_flags = flags & MSG_OOB;
 		msg->msg_namelen = 0;
 		msg->msg_controllen = 0;
 	}

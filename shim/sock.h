@@ -72,6 +72,7 @@ void sock_fork_prepare(void);
 /* --- rx.c, tx.c --- */
 /* A part of it cannot be memory of the program's. */
 bool msg_is_bad(const struct msghdr *msg);
+size_t msg_bytes(const struct msghdr *msg);
 /* Copies n bytes to msg's vectors; returns how many fitted. */
 size_t rx_scatter(const struct msghdr *msg, const void *from, size_t n);
 ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags);

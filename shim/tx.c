@@ -52,12 +52,17 @@ static uint64_t room(const struct cv_sock *rec)
 	return sndbuf - queued;
 }
 
-/* 0: may send; 1: not yet (connecting); -errno. */
-static int stream_state(struct file *f, int flags)
+/* 0: may send; 1: not yet (connecting); -errno. When a part of the message has gone, the call will return how much,
+ * without a signal, and the error that ended it is the next call's. */
+static int stream_state(struct file *f, int flags, bool begun)
 {
 	uint32_t status = __atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE);
-	int error = sock_take_error(f);
+	int error = 0;
 
+	if (!begun)
+		error = sock_take_error(f);
+	else if (sock_is_dead(f))
+		error = EPIPE;
 	if (error)
 		return -error;
 	if ((status & (CV_ST_CONNECTING | CV_ST_DEAD)) == CV_ST_CONNECTING)
@@ -65,7 +70,7 @@ static int stream_state(struct file *f, int flags)
 	if ((status & (CV_ST_TX_SHUT | CV_ST_DEAD)) || !(status & CV_ST_CONNECTED) ||
 		__atomic_load_n(&f->mux.rec->tx_shut, __ATOMIC_ACQUIRE)) {
 		inline_pass();
-		if (!(flags & MSG_NOSIGNAL))
+		if (!begun && !(flags & MSG_NOSIGNAL))
 			raise(SIGPIPE);
 		return -EPIPE;
 	}
@@ -191,7 +196,7 @@ static ssize_t stream_send(struct file *f, const struct source *src, int flags)
 	size_t done = 0;
 
 	for (;;) {
-		int state = stream_state(f, done ? flags | MSG_NOSIGNAL : flags), waited;
+		int state = stream_state(f, flags, done > 0), waited;
 		ssize_t n = -EAGAIN;
 
 		if (state < 0)
@@ -325,8 +330,7 @@ static int datagram_prepare(
 	int error;
 
 	d->family = address_family(d->to ? d->to : &rec->peer);
-	for (size_t i = 0; i < msg->msg_iovlen; i++)
-		d->bytes += msg->msg_iov[i].iov_len;
+	d->bytes = msg_bytes(msg);
 	error = ancillary_take(f, msg, d->family, with);
 	if (error < 0)
 		return error;
@@ -399,8 +403,7 @@ ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags)
 		return datagram_send(fd, f, msg, flags);
 	if (msg_is_bad(msg))
 		return -EFAULT;
-	for (size_t i = 0; i < msg->msg_iovlen; i++)
-		src.bytes += msg->msg_iov[i].iov_len;
+	src.bytes = msg_bytes(msg);
 	return stream_send(f, &src, flags);
 }
 

@@ -260,6 +260,7 @@ struct wait_try {
 	int kernel_fd; /* -1: none */
 	uint32_t events;
 	const struct mux_file *f;
+	uint64_t seen; /* look_more() */
 	uint32_t value;
 	uint32_t kernel_looks;
 };
@@ -382,28 +383,59 @@ static void sock_give(struct wait_hold *hold)
 	mux_file_put(((struct sock_hold *)(void *)hold)->f);
 }
 
+static int look_more(struct wait_try *t)
+{
+	uint32_t ready = wait_ready(t->f);
+
+	if (LOAD_ACQUIRE(t->f->rec->rx_produced) == t->seen)
+		ready &= POLLRDHUP | POLLERR | POLLHUP;
+	return (int)ready & (POLLIN | POLLRDHUP | POLLERR | POLLHUP);
+}
+
+/* A wait in which the caller's reference to the file goes when the call ends by a jump or with its thread. */
+static int try_held(struct wait_try *t, uint64_t deadline_ns)
+{
+	struct sock_hold h = {.f = (struct mux_file *)(uintptr_t)t->f};
+	int result;
+
+	wait_hold_begin(&h.hold, sock_give);
+	result = try_slow(t, deadline_ns);
+	if (!wait_hold_end(&h.hold))
+		mux_file_hold(h.f);
+	return result;
+}
+
+static int sock_wait(struct wait_try *t, uint64_t deadline_ns)
+{
+	int result = t->look(t);
+
+	if (result != 0)
+		return result;
+	/* Without a lane or a watch the bell will not ring for us: then the wait naps. */
+	t->w = mux_lane(t->link);
+	if (t->w && !wait_watch(t->w, t->f))
+		t->w = NULL;
+	return try_held(t, deadline_ns);
+}
+
 int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
 {
-	struct sock_hold h = {.f = (struct mux_file *)(uintptr_t)f};
 	struct wait_try t = {.look = look_sock,
 		.link = f->link,
 		.f = f,
 		.events = events,
 		.kernel_fd = kernel_fd,
 		.interruptible = true};
-	int result = look_sock(&t);
 
-	if (result != 0)
-		return result;
-	/* Without a lane or a watch the bell will not ring for us: then the wait naps. */
-	t.w = mux_lane(f->link);
-	if (t.w && !wait_watch(t.w, f))
-		t.w = NULL;
-	wait_hold_begin(&h.hold, sock_give);
-	result = try_slow(&t, deadline_ns);
-	if (!wait_hold_end(&h.hold))
-		mux_file_hold(h.f);
-	return result;
+	return sock_wait(&t, deadline_ns);
+}
+
+int wait_more(const struct mux_file *f, uint64_t seen, uint64_t deadline_ns)
+{
+	struct wait_try t = {
+		.look = look_more, .link = f->link, .f = f, .seen = seen, .kernel_fd = -1, .interruptible = true};
+
+	return sock_wait(&t, deadline_ns);
 }
 
 static int look_reply(struct wait_try *t)

@@ -467,3 +467,83 @@ CASE(ioctl_fionbio__as_fcntl)
 	works(ioctl(server, FIONBIO, &off));
 	same(works(fcntl(server, F_GETFL)), O_RDWR);
 }
+
+CASE(peek_of_all__less_than_that__waits_until_its_time)
+{
+	struct timeval time = {.tv_usec = 100000};
+	int client, server;
+	char text[8];
+
+	diff_pair(&client, &server);
+	works(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)));
+	diff_write_all(client, "abc", 3);
+	is(diff_readable(server, 3000));
+	same(recv(server, text, sizeof(text), MSG_PEEK | MSG_WAITALL), 3);
+	same(recv(server, text, sizeof(text), MSG_WAITALL), 3);
+}
+
+static void *send_the_rest(void *arg)
+{
+	const struct waiting_peer {
+		int fd;
+		pid_t reader;
+	} *peer = arg;
+
+	diff_wait_blocked(peer->reader);
+	diff_write_all(peer->fd, "de", 2);
+	diff_wait_blocked(peer->reader);
+	diff_write_all(peer->fd, "fgh", 3);
+	return NULL;
+}
+
+CASE(peek_of_all__the_rest_comes__all_of_it)
+{
+	struct {
+		int fd;
+		pid_t reader;
+	} peer = {.reader = getpid()};
+	char text[8];
+	int server;
+
+	diff_pair(&peer.fd, &server);
+	diff_write_all(peer.fd, "abc", 3);
+	is(diff_readable(server, 3000));
+	pthread_t thread = diff_thread(send_the_rest, &peer);
+	same(recv(server, text, sizeof(text), MSG_PEEK | MSG_WAITALL), 8);
+	same_bytes(text, "abcdefgh", 8);
+	same(pthread_join(thread, NULL), 0);
+}
+
+CASE(receive_time__less_than_none__does_not_wait)
+{
+	struct timeval time = {.tv_sec = -1, .tv_usec = 5};
+	socklen_t length = sizeof(time);
+	int client, server;
+	char byte;
+
+	diff_pair(&client, &server);
+	works(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)));
+	fails(recv(server, &byte, 1, 0), EAGAIN);
+	works(getsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, &length));
+	same(time.tv_sec, 0);
+	same(time.tv_usec, 0);
+}
+
+/* As nanoseconds in 64 bits it would be a fifth of a second. */
+CASE(receive_time__more_than_any_clock_has__waits)
+{
+	struct timeval time = {.tv_sec = 18446744074};
+	int client, server;
+	char byte;
+
+	diff_pair(&client, &server);
+	works(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		poll(NULL, 0, 400);
+		diff_write_all(client, "x", 1);
+		exit(0);
+	}
+	same(recv(server, &byte, 1, 0), 1);
+	diff_join(child);
+}

@@ -438,3 +438,42 @@ CASE(epoll__peer_closes__in_rdhup_and_hup_only_when_both)
 	same(epoll_wait(set, &event, 1, 3000), 1);
 	same(event.events, EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLHUP);
 }
+
+struct resetting {
+	int fd;
+	pid_t sender;
+};
+
+static void *reset_when_it_sleeps(void *arg)
+{
+	const struct resetting *r = arg;
+
+	diff_wait_blocked(r->sender);
+	reset_on_close(r->fd);
+	works(close(r->fd));
+	return NULL;
+}
+
+/* Two sends that wait for room; the peer resets in the middle. What the part did not say, the next call does: a program
+ * that is told EPIPE instead is ended by SIGPIPE. */
+CASE(send_of_much__reset_in_the_middle__a_part_then_ECONNRESET_then_EPIPE)
+{
+	static char much[16 << 20];
+
+	for (int i = 0; i < 2; i++) {
+		struct resetting r = {.sender = getpid()};
+		int client;
+
+		diff_pair(&client, &r.fd);
+		pthread_t thread = diff_thread(reset_when_it_sleeps, &r);
+		ssize_t part = works(send(client, much, sizeof(much), 0));
+		is(part > 0 && part < (ssize_t)sizeof(much));
+		same(pthread_join(thread, NULL), 0);
+		if (i == 0)
+			fails(send(client, much, 10, 0), ECONNRESET);
+		else
+			same(diff_int_option(client, SOL_SOCKET, SO_ERROR), ECONNRESET);
+		fails(send(client, much, 10, MSG_NOSIGNAL), EPIPE);
+		works(close(client));
+	}
+}

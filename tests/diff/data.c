@@ -863,3 +863,63 @@ CASE(siocoutq__all_acknowledged__zero)
 		poll(NULL, 0, 1);
 	same(left, 0);
 }
+
+/* recv() of nothing tells whether there is something; read() of nothing looks at nothing. */
+CASE(receive_of_no_bytes__nothing_there__waits_as_for_some)
+{
+	int client, server;
+	char text[8];
+
+	diff_pair(&client, &server);
+	fails(recv(server, text, 0, MSG_DONTWAIT), EAGAIN);
+	same(read(server, text, 0), 0);
+	diff_write_all(client, "abc", 3);
+	arrived(server, 3);
+	same(recv(server, text, 0, MSG_DONTWAIT), 0);
+	same(recv(server, text, 0, 0), 0);
+	same(recv(server, text, sizeof(text), 0), 3);
+	works(close(client));
+	is(diff_readable(server, 3000));
+	same(recv(server, text, 0, 0), 0);
+}
+
+CASE(datagram__read_and_write_of_no_bytes__only_write_is_one)
+{
+	char text[8];
+	struct iovec none = {text, 0};
+	int a, b;
+
+	diff_udp_pair(&a, &b);
+	same(read(b, text, 0), 0);
+	same(send(a, "abc", 3, 0), 3);
+	is(diff_readable(b, 3000));
+	same(read(b, text, 0), 0);
+	same(readv(b, &none, 1), 0);
+	same(recv(b, text, sizeof(text), MSG_DONTWAIT), 3);
+	same(writev(a, &none, 1), 0);
+	same(send(a, "abcd", 4, 0), 4);
+	is(diff_readable(b, 3000));
+	same(recv(b, text, sizeof(text), 0), 4);
+	same(write(a, text, 0), 0);
+	is(diff_readable(b, 3000));
+	same(recv(b, text, sizeof(text), MSG_DONTWAIT), 0);
+}
+
+CASE(urgent_byte__recvmsg__says_so_and_nothing_else)
+{
+	char text[8], control[64];
+	struct iovec v = {text, sizeof(text)};
+	struct msghdr m = {.msg_iov = &v,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+		.msg_flags = MSG_CTRUNC};
+	int client, server;
+
+	diff_pair(&client, &server);
+	same(send(client, "u", 1, MSG_OOB), 1);
+	same(diff_poll(server, POLLPRI, 3000), POLLPRI);
+	same(recvmsg(server, &m, MSG_OOB), 1);
+	same(m.msg_flags, MSG_OOB);
+	same(m.msg_controllen, 0);
+}
