@@ -190,7 +190,7 @@ struct tcp_sock {
 	uint32_t dup_lo, dup_hi; /* received twice, not yet told (RFC2883); none: the same */
 	uint64_t bytes_retrans;
 	uint32_t total_retrans;
-	uint32_t iss, irs, rcv_up;
+	uint32_t iss, irs;
 	uint16_t peer_mss;
 	uint8_t reo_persist;
 

@@ -82,6 +82,8 @@ void tcp_ecn_ack(struct tcp_sock *tp, const struct wire_tcp *h)
 {
 	bool echo = (h->flags & TCP_ECE) != 0;
 
+	if (seq_lt(tp->ecn_until, tp->snd_una - 1)) /* or it would be ahead again 2 GiB later */
+		tp->ecn_until = tp->snd_una - 1;
 	if (tp->cc->delivered != NULL)
 		tp->cc->delivered(tp, h->ack - tp->snd_una, echo);
 	/* Once for a window of data, and not for one of which some was lost (6.1.2). */

@@ -53,11 +53,13 @@ static bool is_news(const struct tcp_sock *tp, const struct wire_tcp *h, const s
 static bool sack_input(struct tcp_sock *tp, const struct wire_tcp *h, int64_t *told)
 {
 	struct tcp_loss *l = tp->loss;
-	uint32_t before = 0, after;
+	uint32_t before = 0, after, una = seq_max(h->ack, tp->snd_una);
 
 	if (l != NULL) {
 		*told = -(int64_t)ranges_count(&l->sacked);
-		ranges_drop_below(&l->sacked, seq_max(h->ack, tp->snd_una));
+		ranges_drop_below(&l->sacked, una);
+		if (l->sacked.n > 0 && l->sacked.r[0].lo == una) /* the peer has thrown it away (RFC2018:8) */
+			ranges_drop_below(&l->sacked, l->sacked.r[0].hi);
 		before = ranges_count(&l->sacked);
 		*told += before;
 	}

@@ -72,7 +72,7 @@ static void numbers_begin(struct tcp_sock *tp, const struct tcp_embryo *r)
 	tcp_connection_begin(tp, (struct tcp_numbers){r->iss, r->ts_offset});
 	tp->snd_nxt = tp->snd_max = r->iss + 1;
 	tp->irs = r->irs;
-	tp->rcv_nxt = tp->rcv_up = tp->last_ack_sent = r->irs + 1;
+	tp->rcv_nxt = tp->last_ack_sent = r->irs + 1;
 	tp->rcv_wnd = r->rcv_wnd;
 	tp->rcv_adv = tp->rcv_nxt + r->rcv_wnd;
 	tp->rtt_start = r->since_ns;

@@ -27,7 +27,7 @@ void tcp_syn_options(struct tcp_sock *tp, const struct wire_tcp *h)
 static void receive_begin(struct tcp_sock *tp, uint32_t irs)
 {
 	tp->irs = irs;
-	tp->rcv_nxt = tp->rcv_up = irs + 1;
+	tp->rcv_nxt = irs + 1;
 	tp->rcv_adv = tp->rcv_nxt + tp->rcv_wnd;
 	tp->last_ack_sent = tp->rcv_nxt;
 }
@@ -229,12 +229,12 @@ static enum tcp_verdict step_ack(struct tcp_sock *tp, struct tcp_seg *s)
 static void step_urg(struct tcp_sock *tp, const struct tcp_seg *s)
 {
 	uint32_t up = s->h.seq + s->h.urg;
+	uint64_t pos = tp->rx_total + (up - 1 - tp->rcv_nxt);
 
-	if (!(s->h.flags & TCP_URG) || s->h.urg == 0 || tp->fin_received ||
-		!seq_gt(up, tp->rcv_up) || !seq_gt(up, tp->rcv_nxt))
+	if (!(s->h.flags & TCP_URG) || s->h.urg == 0 || tp->fin_received || !seq_gt(up, tp->rcv_nxt) ||
+		((tp->sk.status & CV_ST_URGENT) && pos <= tp->sk.rx_urgent_pos))
 		return;
-	tp->rcv_up = up;
-	tp->sk.rx_urgent_pos = tp->rx_total + (up - 1 - tp->rcv_nxt);
+	tp->sk.rx_urgent_pos = pos;
 	tp->sk.status |= CV_ST_URGENT;
 	sock_event(&tp->sk);
 }

@@ -108,12 +108,14 @@ static void to_holes(struct tcp_sock *tp, struct tcp_loss *l)
 	}
 	l->cwr = l->undo = l->tlp_out = l->reneged = l->frto = l->probe = false;
 	l->sacked_bytes = l->lost_bytes = 0;
+	l->holes = true;
+	l->hint = NULL;
+	list_init(&l->flight);
+	list_init(&l->lost);
 }
 
 void tcp_xmit_forget(struct tcp_sock *tp)
 {
-	if (tp->xmit == NULL)
-		return;
 	if (tp->loss != NULL)
 		to_holes(tp, tp->loss);
 	tcp_xmit_drop(tp);

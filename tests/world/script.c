@@ -348,6 +348,28 @@ struct sock *script_established_active(struct script *s)
 	return sk;
 }
 
+void script_much_later(struct script *s, struct sock *sk, uint32_t came, uint32_t went)
+{
+	struct tcp_sock *tp = tcp_of(sk);
+
+	assert_int_equal(tp->snd_end, tp->snd_una);
+	s->iss += came;
+	tp->rcv_nxt += came;
+	tp->rcv_adv += came;
+	tp->last_ack_sent += came;
+	tp->snd_wl1 += came;
+	tp->rx_total += came;
+	s->irs += went;
+	tp->snd_una += went;
+	tp->snd_nxt += went;
+	tp->snd_max += went;
+	tp->snd_end += went;
+	tp->snd_wl2 += went;
+	sk->tx_taken += went;
+	sk->tx_acked += went;
+	tp->bytes_acked += went;
+}
+
 uint8_t script_byte(uint32_t at)
 {
 	return (uint8_t)(at * 31 + (at >> 8));

@@ -98,6 +98,10 @@ void script_quiet_at(struct script *s, uint64_t ns, const char *file, int line);
 struct sock *script_established_passive(struct script *s, struct sock **listener);
 struct sock *script_established_active(struct script *s);
 
+/* As if so many more bytes had come, been read and acknowledged, and so many gone; nothing may be under way. Numbers of
+ * the script stay as they are. */
+void script_much_later(struct script *s, struct sock *sk, uint32_t came, uint32_t went);
+
 /* The user writes n pattern bytes. */
 void script_write(struct script *s, struct sock *sk, uint32_t n);
 uint8_t script_byte(uint32_t at);

@@ -238,6 +238,30 @@ static void byte_comes(struct script *s, uint32_t at, uint8_t tos, uint8_t answe
 	script_expect(s, answer, 1, at + 1, 0);
 }
 
+/* Numbers come round: where the last reduction was is not ahead again 2 GiB later. */
+T(sender__first_echo_after_3_gib__slows_down)
+{
+	START;
+	struct sock *sk = accepted(s, NULL);
+	struct tcp_sock *tp = tcp_of(sk);
+	uint32_t before;
+
+	for (int i = 0; i < 3; i++) {
+		script_much_later(s, sk, 0, 1u << 30);
+		script_write(s, sk, 1000);
+		script_expect(s, TCP_ACK, 1 + (uint32_t)i * 1000, 1, 1000);
+		script_send(s, TCP_ACK, 1, 1001 + (uint32_t)i * 1000, NULL, 0);
+	}
+	before = tp->cwnd;
+	script_write(s, sk, 60000);
+	script_wait(s, MS);
+	s->head = s->tail;
+	script_send(s, TCP_ACK | TCP_ECE, 1, 4001, NULL, 0);
+	assert_true(tp->ssthresh < before);
+	script_wait(s, MS);
+	script_gone(s, sk);
+}
+
 T(receiver__mark__echoed_until_cwr)
 {
 	START;
@@ -345,6 +369,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(sender__bits_of_ecn_in_ip_tos__are_not_the_users),
 		cmocka_unit_test(sender__echo__slows_down_once_in_a_window_and_says_cwr_once),
 		cmocka_unit_test(sender__loss__says_cwr_and_marks_of_that_window_do_not_count),
+		cmocka_unit_test(sender__first_echo_after_3_gib__slows_down),
 		cmocka_unit_test(receiver__mark__echoed_until_cwr),
 		cmocka_unit_test(receiver__mark_within_a_burst__is_not_merged_away),
 		cmocka_unit_test(receiver__mark_out_of_order__is_echoed),

@@ -594,6 +594,22 @@ T(urgent__received__the_mark_is_at_the_byte)
 	script_gone(s, sk);
 }
 
+/* Numbers come round: what was urgent long ago, or never was, is not ahead again 2 GiB later. */
+T(urgent__received_after_3_gib__the_mark_is_at_the_byte)
+{
+	START;
+	struct sock *sk = script_established_active(s);
+
+	script_much_later(s, sk, 3u << 30, 0);
+	s->urg = 3;
+	script_send(s, TCP_ACK | TCP_URG, 1, 1, "ab!cd", 5);
+	s->urg = 0;
+	script_expect(s, TCP_ACK, 1, 6, 0);
+	assert_true(sk->status & CV_ST_URGENT);
+	assert_int_equal(sk->rx_urgent_pos, (3ull << 30) + 2);
+	script_gone(s, sk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -624,6 +640,7 @@ int main(void)
 		cmocka_unit_test(request_and_answer__the_ack_waits_40_ms_for_the_answer),
 		cmocka_unit_test(urgent__sent__the_pointer_is_behind_the_byte),
 		cmocka_unit_test(urgent__received__the_mark_is_at_the_byte),
+		cmocka_unit_test(urgent__received_after_3_gib__the_mark_is_at_the_byte),
 	};
 
 	world_eal_init("tcp_life");

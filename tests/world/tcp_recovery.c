@@ -10,6 +10,7 @@
 
 #include "stack/tcp/tcp_loss.h"
 #include "tests/world/flight.h"
+#include "tests/world/transfer.h"
 
 /* --- limited transmit (RFC3042) ------------------------------------------------------------------------ */
 
@@ -222,6 +223,69 @@ T(sender__no_records_left__holes_are_mended_without_them)
 	script_gone(s, sk);
 }
 
+/* The same in the middle of a recovery: what is sacked is not forgotten, and the timeout finds no trace of the records.
+ */
+T(sender__no_records_left_in_a_recovery__holes_and_the_timeout_mend_it)
+{
+	START;
+	struct sock *sk = ten_under_way(s);
+	struct pool *p = &s->e->tcp->xmits;
+	void *free_list;
+	uint32_t max = p->max;
+
+	script_wait(s, RTT);
+	told(s, 0, 1, 10);
+	script_expect_in(s, 0, TCP_ACK, 1, 1, N);
+	assert_int_equal(tcp_of(sk)->in_recovery, 1);
+	script_write(s, sk, 4 * N);
+	script_wait(s, 0);
+	s->head = s->tail;
+	free_list = p->free_list;
+	p->free_list = NULL;
+	p->max = p->fresh;
+	told(s, 1, 11, 12); /* cuts what went now in a row */
+	assert_null(tcp_of(sk)->xmit);
+	script_wait(s, MS);
+	s->head = s->tail;
+	script_next(s, 2 * SEC); /* at the timeout the first that is missing */
+	assert_true(s->e->counters.tcp_timeouts > 0);
+	p->max = max;
+	p->free_list = free_list;
+	told(s, 14, 0, 0);
+	script_quiet(s, SEC);
+	assert_null(tcp_of(sk)->loss);
+	assert_int_equal(sk->tx_acked, 14 * N);
+	script_gone(s, sk);
+}
+
+static uint32_t pool_most;
+
+static void pools_shrink(struct world *w)
+{
+	for (int i = 0; i < 2; i++) {
+		struct tcp *t = w->host[i].e->tcp;
+
+		t->xmits.max = 1 + pool_most;
+		t->losses.max = t->ooos.max = 1 + pool_most / 4;
+		t->runs.max = 1 + pool_most / 2;
+	}
+}
+
+/* Records run out at any step of a recovery, again and again: everything arrives. */
+static void pools_of_a_few__everything_arrives(void **state)
+{
+	struct plan plan = {.prepare = pools_shrink,
+		.link = {.delay_ns = 5 * MS, .loss = 60, .reorder = 60, .reorder_ns = 3 * MS, .spares_arp = true},
+		.bytes = 200000,
+		.bound_s = 3600};
+
+	(void)state;
+	for (pool_most = 0; pool_most < 24; pool_most++) {
+		plan.write_most = pool_most % 2 ? 3000 : 0;
+		transfers(&plan, 1 + 10 * pool_most, 10);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +299,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(sacked_and_thrown_away__all_of_it_goes_again),
 		cmocka_unit_test(sender__no_room_for_recovery__mended_by_timeouts),
 		cmocka_unit_test(sender__no_records_left__holes_are_mended_without_them),
+		cmocka_unit_test(sender__no_records_left_in_a_recovery__holes_and_the_timeout_mend_it),
+		cmocka_unit_test(pools_of_a_few__everything_arrives),
 	};
 
 	world_eal_init("tcp_recovery");
