@@ -15,7 +15,7 @@ struct pkt {
 	struct rte_mbuf *next; /* in a pktq */
 	uint16_t port;         /* number of the port it came by; PORT_LOOPBACK: from ourselves */
 	uint8_t proto, tos, ttl;
-	uint8_t l4_checked;    /* non-zero: its L4 checksum is known to be right */
+	uint8_t to_all;        /* non-zero: its frame went to a group or to everybody on the link */
 	uint8_t fin;           /* TCP: a FIN follows the payload */
 	uint8_t again;         /* non-zero: from and to the same addresses as the packet before it in its burst */
 	struct cv_endpoint src, dst; /* ports filled by the L4 protocol */

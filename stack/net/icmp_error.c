@@ -244,7 +244,7 @@ static bool is_icmp_error(uint8_t proto, uint8_t type)
 	return proto == IPPROTO_ICMPV6 && type < 128;
 }
 
-/* Never about an error, nor about what many got, nor to nobody in particular: RFC1122:3.2.2,
+/* Never about an error, nor about what many got, be it by their frame only, nor to nobody in particular: RFC1122:3.2.2,
  * RFC4443:2.4 (e). Two ICMPv6 errors may answer a group's packet. */
 static bool may_complain(
 	struct engine *e, struct rte_mbuf *m, bool whole, uint8_t type, uint8_t code)
@@ -257,8 +257,8 @@ static bool may_complain(
 		ip_is_broadcast(e, p->src.addr) ||
 		(p->port != PORT_LOOPBACK && ip_is_local(e, p->src.addr)))
 		return false;
-	if (!ip_is_local(e, p->dst.addr) &&
-		(v4 || type != ICMP6_PARAMETER || code != 2 || !addr_is_multicast(p->dst.addr)))
+	if ((p->to_all || !ip_is_local(e, p->dst.addr)) &&
+		(v4 || type != ICMP6_PARAMETER || code != 2 || !(p->to_all || addr_is_multicast(p->dst.addr))))
 		return false;
 	if (!whole && rte_pktmbuf_data_len(m) >= 1) {
 		first = *rte_pktmbuf_mtod(m, const uint8_t *);

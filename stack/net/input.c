@@ -67,6 +67,16 @@ static inline int eth_parse(struct engine *e, struct port **port, struct rte_mbu
 	return type;
 }
 
+/* A datagram may be shorter than its packet: the rest is not its own (RFC768), and in no checksum. */
+static void udp_expose(struct rte_mbuf *m)
+{
+	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint16_t len = (uint16_t)(h[4] << 8 | h[5]);
+
+	if (cv_unlikely(len >= 8 && len < rte_pktmbuf_pkt_len(m)))
+		pkt_cut_back(m, rte_pktmbuf_pkt_len(m) - len);
+}
+
 bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *p)
 {
 	uint64_t verdict = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
@@ -82,6 +92,8 @@ bool l4_cksum_ok(const struct port *port, struct rte_mbuf *m, const struct pkt *
 		return true;
 	if (port->rx_cksum && verdict == RTE_MBUF_F_RX_L4_CKSUM_BAD)
 		return false;
+	if (p->proto == IPPROTO_UDP && rte_pktmbuf_data_len(m) >= 8)
+		udp_expose(m);
 	return mbuf_cksum(m, 0,
 		       p->proto == IPPROTO_ICMP ? 0
 						: pseudo_cksum(p->src.addr, p->dst.addr, p->proto,
@@ -185,7 +197,6 @@ static inline void ipv4_describe(
 	p->proto = h->next_proto_id;
 	p->tos = h->type_of_service;
 	p->ttl = h->time_to_live;
-	p->l4_checked = 1;
 }
 
 /* Takes off what is not payload: `head` bytes before it, and what Ethernet padded short frames with. */
@@ -487,6 +498,7 @@ static void frame_input(struct engine *e, struct port *port, struct l4_batch *ba
 	model->frame = NULL;
 	if (type == -1)
 		return;
+	pkt_of(m)->to_all = frame[0] & 1;
 	if (cv_unlikely(e->crew != NULL) && is_first_workers(m, type, bytes) && steer_frame(e, port, m))
 		return;
 	if (cv_likely(type == RTE_ETHER_TYPE_IPV4)) {

@@ -131,7 +131,8 @@ bool ip_is_broadcast(const struct engine *e, const uint8_t addr[16]);
 /* What the wildcard address means as a destination: ourselves, in addr's family. Left as it is when
  * we have no address of that family. */
 void ip_self(const struct engine *e, uint8_t addr[16]);
-/* Makes path valid for dst. src (16 bytes): chosen when it is the wildcard address, else kept.
+/* Makes path valid for dst. src (16 bytes): chosen when it is the wildcard address, else kept; groups and 255.255.255.255
+ * are then sent to by its port.
  * -CV_ENETUNREACH without a route, -CV_EADDRNOTAVAIL when a source of that family is missing,
  * -CV_EINVAL when src is a loopback address and dst is not ours. */
 int ip_path_resolve(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16]);

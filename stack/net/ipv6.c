@@ -288,6 +288,5 @@ struct rte_mbuf *ipv6_parse(struct engine *e, const struct port *port, struct rt
 		DROP(drop_ip_source);
 	if (!l4_cksum_ok(port, m, p))
 		DROP(drop_l4_checksum);
-	p->l4_checked = 1;
 	return m;
 }

@@ -316,7 +316,7 @@ static int loopback_output(struct engine *e, struct rte_mbuf *m, uint8_t proto, 
 	p->proto = proto;
 	p->tos = tos;
 	p->ttl = ttl;
-	p->l4_checked = 1;
+	p->to_all = 0;
 	memcpy(p->src.addr, src, 16);
 	memcpy(p->dst.addr, dst, 16);
 	p->src.scope = p->dst.scope = 0;

@@ -416,6 +416,14 @@ bool ip_path_is_valid(const struct engine *e, const struct ip_path *path)
 	return path->gen == e->net->gen;
 }
 
+/* The port of an address of ours; 0: it is none. */
+static uint32_t ifindex_of(struct net *net, const uint8_t addr[16])
+{
+	const struct net_addr *a = net_addr_find(net, addr);
+
+	return a != NULL ? a->port->ifindex : 0;
+}
+
 int ip_path_resolve_via(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint8_t src[16],
 	uint32_t ifindex)
 {
@@ -436,6 +444,9 @@ int ip_path_resolve_via(struct engine *e, struct ip_path *path, const uint8_t ds
 		return -CV_EINVAL;
 	if (ifindex != 0 && net_port_by_ifindex(e, ifindex) == NULL)
 		return -CV_ENODEV;
+	/* Groups and everybody are on every link: the source says which is meant (Linux). */
+	if (!any && ifindex == 0 && (addr_is_multicast(dst) || addr_is_broadcast(dst)))
+		ifindex = ifindex_of(e->net, src);
 	r = route_find(e, dst, ifindex);
 	if (r.port == NULL)
 		return r.error != 0 ? r.error : -CV_ENETUNREACH;

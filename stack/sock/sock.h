@@ -223,11 +223,17 @@ static inline void sock_rx_queue(struct sock *sk, struct rte_mbuf *m)
 	pktq_push(&sk->rxq, m);
 	sock_event(sk);
 }
-/* True when unread packets hold too much of the packet pool and this socket more than its share:
- * what is new must be dropped, so that one user who does not read cannot stop the others. */
+/* True when unread packets hold too much of the packet pool and this socket more than its share, which is the less the
+ * more they hold, and nothing from one and a half times that much on: what is new must be dropped, so that one user who
+ * does not read, however many sockets he has, cannot stop the others. */
 static inline bool sock_rx_refuse(const struct sock *sk)
 {
-	return sk->engine->rx_held > sk->engine->rx_held_max && sk->rxq.n > SOCK_RX_FAIR_SHARE;
+	uint32_t held = sk->engine->rx_held, max = sk->engine->rx_held_max, rest;
+
+	if (held <= max)
+		return false;
+	rest = held - max < max / 2 ? max / 2 - (held - max) : 0;
+	return rest == 0 || sk->rxq.n > (uint64_t)SOCK_RX_FAIR_SHARE * rest / (max / 2);
 }
 /* Takes it off the engine's lists; call before the object is freed. */
 void sock_fini(struct sock *sk);

@@ -57,8 +57,8 @@ static void no_connection(struct engine *e, const struct pkt *p, struct tcp_seg 
 {
 	struct tcp_sock *lp = NULL;
 
-	/* Segments to groups are nobody's business (RFC9293 MUST-57). */
-	if (!ip_is_local(e, p->dst.addr))
+	/* Segments to groups are nobody's business (RFC9293 MUST-57), nor are those in frames to everybody (Linux). */
+	if (p->to_all || !ip_is_local(e, p->dst.addr))
 		return;
 	lp = tcp_listener_find(e, &p->dst, &p->src);
 	if (lp != NULL) {

@@ -74,6 +74,8 @@ bool udp_rx_extra(const struct sock *sk, const struct rte_mbuf *m, struct cv_rxd
 /* udp_error.c */
 /* An error of our own about a datagram to `to`: for the error queue, if the user reads it. */
 void udp_error_local(struct udp_sock *us, enum cv_error error, const struct cv_endpoint *to, uint32_t info);
+/* Forgets all errors that wait to be read. */
+void udp_errors_drop(struct udp_sock *us);
 /* Takes the oldest error: struct cv_error_report, then what was quoted. -CV_EAGAIN: there is none. */
 int udp_error_take(struct udp_sock *us, void *value, uint32_t *len);
 

@@ -106,7 +106,7 @@ static void udp_close(struct sock *sk, bool abort)
 	list_del(&us->port_node);
 	if (sk->status & CV_ST_BOUND)
 		udp_port_tell(e, sk->local.port);
-	pktq_free_all(&us->errors);
+	udp_errors_drop(us);
 	sock_fini(sk);
 	pool_put(&e->udp->socks, us);
 }

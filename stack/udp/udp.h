@@ -73,7 +73,9 @@ struct udp_sock {
 	/* UDP_CORK, MSG_MORE: a datagram that is not complete yet, and how it will leave. */
 	struct list corked; /* txbuf.node */
 	uint32_t corked_bytes;
-	struct udp_how corked_how;
+	struct udp_how corked_how; /* its path is asked for anew when it leaves: by this port, */
+	uint16_t corked_ifindex;
+	bool corked_no_loop; /* and as the first part's was (struct ip_path) */
 	struct pktq errors; /* struct cv_error_report and what was quoted, oldest first */
 };
 

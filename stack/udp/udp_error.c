@@ -15,10 +15,25 @@ static bool wants_queue(const struct udp_sock *us, bool v4)
 	return us->flags & (v4 ? UDP_RECVERR4 : UDP_RECVERR6);
 }
 
+/* Errors that nobody reads hold buffers as datagrams do, and are counted with them. */
+static bool queue_has_room(const struct udp_sock *us)
+{
+	const struct engine *e = us->sk.engine;
+
+	return us->errors.n < UDP_ERRORS_MAX && e->rx_held <= e->rx_held_max;
+}
+
+void udp_errors_drop(struct udp_sock *us)
+{
+	us->sk.engine->rx_held -= us->errors.n;
+	pktq_free_all(&us->errors);
+	us->sk.status &= ~(uint32_t)CV_ST_ERRQUEUE;
+}
+
 static void error_queue(struct udp_sock *us, const struct cv_error_report *r, const void *quote)
 {
 	struct sock *sk = &us->sk;
-	struct rte_mbuf *m = us->errors.n < UDP_ERRORS_MAX ? rte_pktmbuf_alloc(sk->engine->pkt_pool) : NULL;
+	struct rte_mbuf *m = queue_has_room(us) ? rte_pktmbuf_alloc(sk->engine->pkt_pool) : NULL;
 	uint8_t *to = m ? (void *)rte_pktmbuf_append(m, (uint16_t)(sizeof(*r) + r->quoted)) : NULL;
 
 	if (to == NULL) {
@@ -29,6 +44,7 @@ static void error_queue(struct udp_sock *us, const struct cv_error_report *r, co
 	if (r->quoted > 0)
 		memcpy(to + sizeof(*r), quote, r->quoted);
 	pktq_push(&us->errors, m);
+	sk->engine->rx_held++;
 	sk->status |= CV_ST_ERRQUEUE;
 }
 
@@ -55,6 +71,7 @@ int udp_error_take(struct udp_sock *us, void *value, uint32_t *len)
 
 	if (m == NULL)
 		return -CV_EAGAIN;
+	us->sk.engine->rx_held--;
 	memcpy(&r, report_of(m), sizeof(r));
 	if (next == NULL)
 		us->sk.status &= ~(uint32_t)CV_ST_ERRQUEUE;

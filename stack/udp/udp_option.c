@@ -36,8 +36,7 @@ static int flag_set(struct udp_sock *us, uint32_t flag, bool on)
 	else
 		us->flags &= ~flag;
 	if (!on && (flag & (UDP_RECVERR4 | UDP_RECVERR6))) {
-		pktq_free_all(&us->errors);
-		us->sk.status &= ~(uint32_t)CV_ST_ERRQUEUE;
+		udp_errors_drop(us);
 		sock_event(&us->sk);
 	}
 	if (!on && flag == UDP_CORK)

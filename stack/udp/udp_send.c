@@ -348,23 +348,25 @@ void udp_cork_drop(struct udp_sock *us)
 
 int udp_uncork(struct udp_sock *us)
 {
-	struct udp_how *how = &us->corked_how;
+	struct udp_how how = us->corked_how;
+	struct udp_path by = {0}; /* the socket's may lead to another peer by now */
 	uint32_t total = us->corked_bytes;
 	int ret;
 
-	if (how->by == NULL)
+	if (how.by == NULL)
 		return 0;
-	ret = ip_path_resolve_via(us->sk.engine, &how->by->path, how->to.addr, how->src, us->device);
+	how.by = &by;
+	ret = ip_path_resolve_via(us->sk.engine, &by.path, how.to.addr, how.src, us->corked_ifindex);
+	by.path.no_loop = us->corked_no_loop;
 	if (ret == 0)
-		ret = path_prepare(us, how, NULL, total);
+		ret = path_prepare(us, &how, NULL, total);
 	if (ret == 0)
-		ret = pieces_out(us, how, &us->corked, total);
+		ret = pieces_out(us, &how, &us->corked, total);
 	udp_cork_drop(us);
 	sock_event(&us->sk);
 	return ret;
 }
 
-/* The first part says where all go, as on Linux. */
 static int cork_append(struct udp_sock *us, struct txbuf *b)
 {
 	bool v4 = addr_is_v4(us->corked_how.to.addr), last = !(b->flags & CV_F_MORE) && !(us->flags & UDP_CORK);
@@ -388,6 +390,17 @@ static int cork_append(struct udp_sock *us, struct txbuf *b)
 			sock_set_error(&us->sk, (enum cv_error)-ret);
 	}
 	return 0;
+}
+
+/* The first part says where all go, as on Linux. */
+static int cork_begin(struct udp_sock *us, const struct udp_how *how, struct txbuf *b)
+{
+	const struct ip_path *path = &how->by->path;
+
+	us->corked_how = *how;
+	us->corked_ifindex = path->port != NULL ? path->port->ifindex : 0;
+	us->corked_no_loop = path->no_loop;
+	return cork_append(us, b);
 }
 
 /* --- one buffer, one datagram: nearly all -------------------------------------------------------- */
@@ -457,8 +470,7 @@ static int send_asking(struct udp_sock *us, struct txbuf *b)
 		return ret;
 	how.by->plain = false;
 	if ((us->flags & UDP_CORK) || (b->flags & CV_F_MORE)) {
-		us->corked_how = how;
-		return cork_append(us, b);
+		return cork_begin(us, &how, b);
 	}
 	ret = path_prepare(us, &how, b, b->len);
 	if (ret != 0)

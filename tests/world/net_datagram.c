@@ -294,6 +294,25 @@ static void corked__large__leaves_as_one_in_fragments(void **state)
 	world_free(w);
 }
 
+/* What is corked goes where its first part was sent, though the socket has another peer by then. */
+static void corked__another_peer_meanwhile__goes_to_the_first(void **state)
+{
+	struct sock *sk[2];
+	struct world *w = two(14, sk);
+	struct cv_endpoint first = at(UDP_PLACE, 9), second = at("10.0.0.1", 7);
+
+	(void)state;
+	assert_int_equal(sock_connect(sk[0], &first), 0);
+	set(sk[0], CV_OPT_UDP_CORK, 1);
+	assert_int_equal(try_send(sk[0], NULL, "one", 3), 0);
+	assert_int_equal(sock_connect(sk[0], &second), 0);
+	set(sk[0], CV_OPT_UDP_CORK, 0);
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sock_recv_copy(sk[1], got, sizeof(got)), 3);
+	close_all(sk, 2);
+	world_free(w);
+}
+
 /* Every wrong byte of header or payload is seen; IPv4 without a checksum is taken (RFC768). */
 static void checksum__wrong_or_none(void **state)
 {
@@ -351,6 +370,120 @@ static void error_about_an_error__or_a_group__is_not_sent(void **state)
 	world_free(w);
 }
 
+/* A frame to everybody on the link with a packet for us in it: a datagram is taken (as Linux), but nobody is complained
+ * to, since all hosts of the link would do the same (RFC1122:3.2.2, RFC4443:2.4 (e.4)), and TCP does not answer. */
+static void frame_to_everybody__with_a_packet_for_one__is_not_complained_about(void **state)
+{
+	static const uint8_t all[2][6] = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {0x33, 0x33, 0, 0, 0, 1}};
+	static const char *const src[] = {"10.0.0.1", "2001:db8::1"}, *const dst[] = {UDP_PLACE, "2001:db8::2"};
+
+	(void)state;
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct world *w = world6_new(11, &perfect);
+		struct sock *sk = udp_at(w, 1, dst[v6], 9);
+		uint8_t udp[16], tcp[20] = {0, 9, 0, 99, [12] = 0x50, [13] = 2, [14] = 0xff};
+		uint8_t frame[128];
+		uint16_t n;
+
+		world_run(w, SECOND, NULL, NULL);
+		put16(tcp + 16, l4_sum(src[v6], dst[v6], IPPROTO_TCP, tcp, 20));
+		for (unsigned i = 0; i < 6; i++) {
+			uint64_t sent = COUNT(w, 1, icmp_errors_out) + COUNT(w, 1, tcp_rst_out);
+			uint16_t port = i / 2 == 0 ? 9 : 99, len;
+
+			len = udp_bytes(udp, src[v6], 5, dst[v6], port, "x", 1);
+			if (v6)
+				n = frame6(frame, w, 1, src[1], dst[1], i / 2 == 2 ? IPPROTO_TCP : IPPROTO_UDP, 64,
+					i / 2 == 2 ? tcp : udp, i / 2 == 2 ? 20 : len);
+			else
+				n = frame4(frame, w, 1, src[0], dst[0], i / 2 == 2 ? IPPROTO_TCP : IPPROTO_UDP, 1, 0,
+					i / 2 == 2 ? tcp : udp, i / 2 == 2 ? 20 : len);
+			if (i % 2 == 0)
+				memcpy(frame, all[v6], 6);
+			world_inject(w, 1, frame, n);
+			world_run(w, 0, NULL, NULL);
+			assert_int_equal(sk->rxq.n, i < 2 ? i + 1 : 2);
+			assert_int_equal(
+				COUNT(w, 1, icmp_errors_out) + COUNT(w, 1, tcp_rst_out) - sent, i % 2 == 1 && i > 1);
+		}
+		sock_close(sk, false);
+		world_free(w);
+	}
+}
+
+/* What follows the datagram in its packet is none of its business, nor of its checksum's (RFC768: Length). */
+static void bytes_behind_the_datagram__are_left_out(void **state)
+{
+	static const char *const src[] = {"10.0.0.1", "2001:db8::1"}, *const dst[] = {UDP_PLACE, "2001:db8::2"};
+
+	(void)state;
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct world *w = world6_new(12, &perfect);
+		struct sock *sk = udp_at(w, 1, dst[v6], 9);
+		uint8_t udp[32] = {0}, frame[128];
+		uint16_t n = udp_bytes(udp, src[v6], 5, dst[v6], 9, "abc", 3);
+
+		memcpy(udp + n, "tail", 4);
+		n = (uint16_t)(n + 4);
+		world_inject(w, 1, frame,
+			v6 ? frame6(frame, w, 1, src[1], dst[1], IPPROTO_UDP, 64, udp, n)
+			   : frame4(frame, w, 1, src[0], dst[0], IPPROTO_UDP, 1, 0, udp, n));
+		world_run(w, 0, NULL, NULL);
+		assert_int_equal(sock_recv_copy(sk, got, sizeof(got)), 3);
+		assert_memory_equal(got, "abc", 3);
+		udp[9] ^= 1;
+		world_inject(w, 1, frame,
+			v6 ? frame6(frame, w, 1, src[1], dst[1], IPPROTO_UDP, 64, udp, n)
+			   : frame4(frame, w, 1, src[0], dst[0], IPPROTO_UDP, 1, 0, udp, n));
+		world_run(w, 0, NULL, NULL);
+		assert_int_equal(COUNT(w, 1, drop_l4_checksum), 1);
+		sock_close(sk, false);
+		world_free(w);
+	}
+}
+
+/* One program's many sockets, whose errors and datagrams nobody reads, leave buffers for the others. */
+static void unread__of_many_sockets__leaves_buffers(void **state)
+{
+	enum { MANY = 400 };
+	static struct sock *sk[MANY];
+
+	(void)state;
+	for (unsigned errors = 0; errors < 2; errors++) {
+		struct world *w = world_new(13, &perfect);
+		struct sock *other[2] = {udp_at(w, 0, "10.0.0.1", 5), udp_at(w, 1, UDP_PLACE, 9)};
+
+		send_at(other[0], UDP_PLACE, 9, "x", 1);
+		world_run(w, SECOND, NULL, NULL);
+		for (unsigned i = 0; i < MANY; i++) {
+			struct cv_endpoint to = at("10.0.0.1", (uint16_t)(1000 + i));
+
+			sk[i] = udp_at(w, 0, "10.0.0.1", (uint16_t)(1000 + i));
+			set(sk[i], CV_OPT_RECVERR, 1);
+			set(sk[i], CV_OPT_MTU_DISCOVER, 2);
+			for (unsigned k = 0; k < 64; k++) {
+				if (errors)
+					(void)try_send(sk[i],
+						&(struct cv_endpoint){
+							.port = 9, .addr = {[10] = 0xff, 0xff, 10, 0, 0, 2}},
+						data, 4000);
+				else
+					(void)try_send(sk[i], &to, data, 100);
+			}
+			world_run(w, 0, NULL, NULL);
+		}
+		assert_true(rte_mempool_avail_count(w->pool) > 1000);
+		assert_int_equal(sock_recv_copy(other[1], got, 1), 1);
+		send_at(other[0], UDP_PLACE, 9, "y", 1);
+		world_run(w, SECOND, NULL, NULL);
+		assert_int_equal(sock_recv_copy(other[1], got, 1), 1);
+		close_all(sk, MANY);
+		assert_int_equal(w->host[0].e->rx_held, 0);
+		close_all(other, 2);
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,8 +495,12 @@ int main(void)
 		cmocka_unit_test(group__every_member_gets_it__and_who_asks_for_all),
 		cmocka_unit_test(queue__takes_one_however_large__and_counts_the_rest),
 		cmocka_unit_test(corked__large__leaves_as_one_in_fragments),
+		cmocka_unit_test(corked__another_peer_meanwhile__goes_to_the_first),
 		cmocka_unit_test(checksum__wrong_or_none),
 		cmocka_unit_test(error_about_an_error__or_a_group__is_not_sent),
+		cmocka_unit_test(frame_to_everybody__with_a_packet_for_one__is_not_complained_about),
+		cmocka_unit_test(bytes_behind_the_datagram__are_left_out),
+		cmocka_unit_test(unread__of_many_sockets__leaves_buffers),
 	};
 
 	world_eal_init("world-net-datagram");

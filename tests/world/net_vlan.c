@@ -241,6 +241,37 @@ static void device__down_and_up__takes_its_vlans_along(void **state)
 	world_free(w);
 }
 
+/* Who is bound to an address of a port's sends to groups and to everybody by that port, unless he says otherwise
+ * (Linux). */
+static void group_and_everybody__from_a_bound_address__by_its_port(void **state)
+{
+	static const char *const table[][2] = {
+		{"10.5.0.1", "239.1.2.3"}, {"10.5.0.1", "255.255.255.255"}, {"fd00:5::1", "ff15::77"}};
+	struct world *w = wire_new(9, true);
+	int on = 1;
+
+	(void)state;
+	vlan_make(w, 0, &vlan5[0], 5, 100);
+	wire_wait(w, 5 * SECOND);
+	for (unsigned i = 0; i < 3; i++) {
+		bool v4 = addr_is_v4(at(table[i][0], 0).addr);
+		struct sock *sk = udp_at(w, 0, table[i][0], 5);
+
+		assert_int_equal(sock_setopt(sk, CV_OPT_BROADCAST, &on, sizeof(on)), 0);
+		wire_forget(w);
+		send_at(sk, table[i][1], 9, "x", 1);
+		assert_non_null(wire_next(w, 0, RTE_ETHER_TYPE_VLAN, 0, -1));
+		if (v4 && addr_is_multicast(at(table[i][1], 0).addr)) {
+			on = 1; /* the first port */
+			assert_int_equal(sock_setopt(sk, CV_OPT_MULTICAST_IF, &on, sizeof(on)), 0);
+			send_at(sk, table[i][1], 9, "x", 1);
+			assert_non_null(wire_udp4(w, 0));
+		}
+		sock_close(sk, false);
+	}
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +283,7 @@ int main(void)
 		cmocka_unit_test(mtu__of_a_vlan__is_its_own),
 		cmocka_unit_test(link_local__of_two_vlans__are_told_apart),
 		cmocka_unit_test(device__down_and_up__takes_its_vlans_along),
+		cmocka_unit_test(group_and_everybody__from_a_bound_address__by_its_port),
 	};
 
 	world_eal_init("world-net-vlan");
