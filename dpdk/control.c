@@ -18,6 +18,7 @@
 
 #include "dpdk/control_priv.h"
 #include "dpdk/log.h"
+#include "stack/api/error.h"
 #include "stack/tcp/tcp.h"
 
 #define EVENTS 64
@@ -69,7 +70,7 @@ static void conn_end(struct control *c, struct conn *conn)
 /* An event of it may still be in hand when it has ended. */
 static void conn_ready(struct control *c, struct conn *conn)
 {
-	if (conn->fd >= 0 && !request_answer(c->s, &c->groups, conn))
+	if (conn->fd >= 0 && !request_answer(c, c->s, &c->groups, conn))
 		conn_end(c, conn);
 }
 
@@ -95,47 +96,72 @@ static uint32_t conns_of(const struct control *c, uid_t uid)
 	return n;
 }
 
-/* A connection for the process at the other end; NULL with the limit that says no in *why. */
-static struct conn *conn_new(struct control *c, int fd, const char **why)
+/* A connection for a user's process at the other end; NULL with the limit that says no in *why. */
+static struct conn *conn_new(struct control *c, int fd, uid_t uid, const char **why)
 {
 	const struct config_limits *l = &c->s->config.limits;
-	struct ucred who;
 	struct conn *conn;
+	struct epoll_event ev = {.events = EPOLLIN};
 
 	*why = "processes";
-	if (c->conns_n >= l->processes || !control_peer(fd, &who))
+	if (c->conns_n >= l->processes)
 		return NULL;
 	*why = "user_processes";
-	if (!control_may_have(who.uid, conns_of(c, who.uid), l->user_processes, l->processes))
+	if (!control_may_have(uid, conns_of(c, uid), l->user_processes, l->processes))
 		return NULL;
 	conn = calloc(1, sizeof(*conn));
-	if (conn != NULL)
-		*conn = (struct conn){.fd = fd, .uid = who.uid};
+	if (conn == NULL)
+		return NULL;
+	*conn = (struct conn){.fd = fd, .uid = uid};
+	ev.data.ptr = conn;
+	if (epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
+		free(conn);
+		return NULL;
+	}
+	list_add_tail(&c->conns, &conn->node);
+	c->conns_n++;
 	return conn;
+}
+
+int control_fork(struct control *c, const struct conn *parent, int proc, int *child)
+{
+	const char *why;
+	struct conn *conn;
+	int end[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, end) != 0)
+		return -CV_EMFILE;
+	conn = conn_new(c, end[0], parent->uid, &why);
+	if (conn == NULL) {
+		log_line(LOG_WARNING, "a program's child is not served: as many as [limits] %s= allows", why);
+		close(end[0]);
+		close(end[1]);
+		return -CV_EMFILE;
+	}
+	conn->group = parent->group;
+	conn->proc = proc;
+	conn->pid = parent->pid;
+	*child = end[1];
+	return 0;
 }
 
 static void accept_one(struct control *c)
 {
 	int fd = accept4(c->s->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct conn *conn;
+	struct ucred who;
 	const char *why;
-	struct epoll_event ev = {.events = EPOLLIN};
 
 	if (fd < 0) {
 		if ((errno == EMFILE || errno == ENFILE) && c->spare >= 0)
 			turn_away(c);
 		return;
 	}
-	conn = conn_new(c, fd, &why);
-	ev.data.ptr = conn;
-	if (!conn || epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
-		log_line(LOG_WARNING, "a program is turned away: as many as [limits] %s= allows", why);
-		free(conn);
+	if (!control_peer(fd, &who)) {
 		close(fd);
-		return;
+	} else if (conn_new(c, fd, who.uid, &why) == NULL) {
+		log_line(LOG_WARNING, "a program is turned away: as many as [limits] %s= allows", why);
+		close(fd);
 	}
-	list_add_tail(&c->conns, &conn->node);
-	c->conns_n++;
 }
 
 /* --- memory ------------------------------------------------------------------------------------- */
@@ -330,6 +356,9 @@ int control_start(struct service *s)
 {
 	if (!s->inside)
 		descriptors_raise();
+	s->own_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s->own_fds < 0)
+		return -1;
 	s->control_kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return s->control_kick < 0 ? -1 : -pthread_create(&s->control, NULL, control_main, s);
 }

@@ -7,6 +7,8 @@
 
 #include "dpdk/group.h"
 
+struct control;
+
 /* A connection: a process, or a query. */
 struct conn {
 	struct list node;
@@ -23,7 +25,11 @@ bool control_peer(int fd, struct ucred *who);
 /* Whether a user may have one more of what he has n of, and all together `all` of: half, unless it was configured. */
 bool control_may_have(uid_t uid, uint32_t n, uint64_t configured, uint64_t all);
 
+/* The connection of a process that is to be like the one of `parent`, and counts as its user's. Its other end is in *child; or
+ * -CV_E... */
+int control_fork(struct control *c, const struct conn *parent, int proc, int *child);
+
 /* request.c: answers what conn asks, if it asks anything now. False: it is over, or talks nonsense. */
-bool request_answer(struct service *s, struct group_list *groups, struct conn *conn);
+bool request_answer(struct control *c, struct service *s, struct group_list *groups, struct conn *conn);
 
 #endif

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -255,8 +254,7 @@ static struct group *group_make(struct service *s, const struct user_limits *lim
 	g->segment_fd = -1;
 	for (unsigned k = 0; k < CV_WORKERS_MAX; k++)
 		g->doorbell[k] = -1;
-	if (doorbells_make(g) != 0 || segment_make(g) != 0 ||
-		getrandom(g->token, sizeof(g->token), 0) != (ssize_t)sizeof(g->token)) {
+	if (doorbells_make(g) != 0 || segment_make(g) != 0) {
 		log_line(LOG_WARNING, "no segment for a program: %s", strerror(errno));
 		group_free(g);
 		return NULL;
@@ -333,24 +331,10 @@ struct group *group_open(struct group_list *l, int32_t pid, uid_t uid, bool insi
 	return r.g;
 }
 
-struct group *group_find(struct group_list *l, const uint8_t token[CV_TOKEN_BYTES])
+int group_fork(struct group *g, int parent, int32_t pid)
 {
-	list_for_each(node, &l->open)
-	{
-		struct group *g = list_entry(node, struct group, node);
+	struct request r = {.g = g, .proc = parent, .pid = pid};
 
-		if (memcmp(g->token, token, CV_TOKEN_BYTES) == 0)
-			return g;
-	}
-	return NULL;
-}
-
-int group_fork(struct group *g, uint32_t parent, int32_t pid)
-{
-	struct request r = {.g = g, .proc = (int)parent, .pid = pid};
-
-	if (parent > INT32_MAX)
-		return -CV_EINVAL;
 	call_all(&r, do_fork);
 	if (r.result < 0)
 		call_all(&r, undo_fork);

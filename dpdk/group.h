@@ -27,7 +27,6 @@ struct group {
 	struct service *s;
 	struct user_group *user[CV_WORKERS_MAX]; /* by worker; the first one's is NULL once it is closed */
 	uid_t uid; /* who said HELLO */
-	uint8_t token[CV_TOKEN_BYTES];
 	int segment_fd;
 	int doorbell[CV_WORKERS_MAX]; /* by worker */
 	void *segment;
@@ -50,10 +49,8 @@ void group_list_init(struct group_list *l, struct service *s);
 struct group *group_open(struct group_list *l, int32_t pid, uid_t uid, bool inside, int *proc, int *result);
 /* Those that the user has, ended ones included while something is held for them. */
 uint32_t group_count(const struct group_list *l, uid_t uid);
-/* By token; NULL if there is none. */
-struct group *group_find(struct group_list *l, const uint8_t token[CV_TOKEN_BYTES]);
 /* The number, or -CV_E... */
-int group_fork(struct group *g, uint32_t parent, int32_t pid);
+int group_fork(struct group *g, int parent, int32_t pid);
 /* The last process takes the group along. */
 void group_proc_close(struct group_list *l, struct group *g, int proc);
 /* Bytes of the segment that are real. */

@@ -86,6 +86,17 @@ OTHER(timerfd_create, (int clock, int flags), (clock, flags))
 OTHER(__open_2, (const char *path, int flags), (path, flags))
 OTHER(__open64_2, (const char *path, int flags), (path, flags))
 
+int __real_socketpair(int family, int type, int protocol, int fds[2]);
+int __wrap_socketpair(int family, int type, int protocol, int fds[2]);
+int __wrap_socketpair(int family, int type, int protocol, int fds[2])
+{
+	int result = __real_socketpair(family, type, protocol, fds);
+
+	for (int i = 0; i < 2 && result == 0; i++)
+		fds[i] = keep(fds[i]);
+	return result;
+}
+
 /* The mode is passed on whether there is one or not: the ABI passes it as a fixed argument. */
 #define OPENER(name)                                                                                                 \
 	int __real_##name(const char *path, int flags, ...);                                                         \
@@ -153,6 +164,8 @@ int __wrap_fcntl(int fd, int cmd, ...)
 	va_start(list, cmd);
 	arg = va_arg(list, long);
 	va_end(list);
+	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
+		return keep(libc_fcntl(fd, cmd, arg));
 	return libc_fcntl(fd, cmd, cmd == F_SETFL ? arg & ~(long)O_ASYNC : arg);
 }
 

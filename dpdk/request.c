@@ -17,6 +17,7 @@
 
 /* One request being answered. */
 struct exchange {
+	struct control *c;
 	struct service *s;
 	struct group_list *groups;
 	struct conn *conn;
@@ -34,7 +35,6 @@ static void fds_of_group(struct exchange *x, const struct group *g)
 	for (uint16_t k = 0; k < x->s->workers; k++)
 		x->out[x->out_n++] = g->doorbell[k];
 	x->reply.size = g->size;
-	memcpy(x->reply.token, g->token, sizeof(x->reply.token));
 }
 
 /* Not what it says of itself: what the kernel says. */
@@ -68,18 +68,24 @@ static int on_hello(struct exchange *x)
 	return 0;
 }
 
+/* If the answer does not arrive, the child's end closes with it, and the process is gone again. */
 static int on_fork(struct exchange *x)
 {
-	struct group *g = group_find(x->groups, x->req.token);
-	int proc;
+	struct group *g = x->conn->group;
+	int proc, result;
 
-	if (x->conn->group || !g)
+	if (!g)
 		return -CV_EINVAL;
-	proc = group_fork(g, x->req.arg, x->conn->pid);
+	proc = group_fork(g, x->conn->proc, x->conn->pid);
 	if (proc < 0)
 		return proc;
-	x->conn->group = g;
-	x->conn->proc = proc;
+	result = control_fork(x->c, x->conn, proc, &x->made);
+	if (result != 0) {
+		group_proc_close(x->groups, g, proc);
+		return result;
+	}
+	x->reply.value = (uint32_t)proc;
+	x->out[x->out_n++] = x->made;
 	return 0;
 }
 
@@ -106,13 +112,13 @@ static int on_retain(struct exchange *x)
 }
 
 /* Only an eventfd may be rung: a write to anything else could block, or do harm. */
-static bool is_eventfd(int fd)
+static bool is_eventfd(const struct exchange *x, int fd)
 {
-	char path[64], target[64];
+	char name[16], target[64];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	n = readlink(path, target, sizeof(target) - 1);
+	snprintf(name, sizeof(name), "%d", fd);
+	n = readlinkat(x->s->own_fds, name, target, sizeof(target) - 1);
 	if (n < 0)
 		return false;
 	target[n] = '\0';
@@ -124,7 +130,7 @@ static int on_set_open(struct exchange *x, bool lane)
 	int index;
 
 	if (!x->conn->group || x->in < 0 || (lane && x->req.arg >= x->s->page->workers) ||
-		!is_eventfd(x->in) || fcntl(x->in, F_SETFL, O_NONBLOCK) != 0)
+		!is_eventfd(x, x->in) || fcntl(x->in, F_SETFL, O_NONBLOCK) != 0)
 		return -CV_EINVAL;
 	index = group_set_open(x->conn->group, x->conn->proc, x->in, lane ? (int)x->req.arg : -1);
 	if (index < 0)
@@ -276,9 +282,9 @@ static void pid_update(struct exchange *x)
 		group_proc_pid(x->conn->group, x->conn->proc, x->conn->pid);
 }
 
-bool request_answer(struct service *s, struct group_list *groups, struct conn *conn)
+bool request_answer(struct control *c, struct service *s, struct group_list *groups, struct conn *conn)
 {
-	struct exchange x = {.s = s, .groups = groups, .conn = conn, .in = -1, .made = -1};
+	struct exchange x = {.c = c, .s = s, .groups = groups, .conn = conn, .in = -1, .made = -1};
 	enum received got = receive(&x);
 
 	if (got == REQUEST)

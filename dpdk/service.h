@@ -89,6 +89,7 @@ struct service {
 	uint64_t wary_until; /* a doorbell has blocked lately */
 	int control_fd; /* listening */
 	int control_kick;
+	int own_fds; /* the directory of our descriptors: a program that an engine is inside of may leave it by chroot */
 	int until_idle; /* the engine ends when this process is gone and no program is left; 0: never */
 };
 

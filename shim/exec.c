@@ -269,7 +269,7 @@ static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 	char *const argv[], char *const envp[])
 {
 	char *const *env = envp ? envp : environ;
-	const struct link *l = link_now();
+	struct link *l = link_now();
 	struct heirloom h;
 	uint32_t proc;
 	int control, result;

@@ -227,7 +227,6 @@ static struct link *link_map(
 	l->wait.inside = inline_engine();
 	l->child_fd = -1;
 	l->proc = reply->proc;
-	memcpy(l->token, reply->token, sizeof(l->token));
 	for (unsigned i = 0; i < page->workers; i++)
 		l->bells[i] = mux_internal_fd(fds[2 + i]);
 	real_close(fds[0]);
@@ -417,7 +416,6 @@ int64_t link_request(struct link *l, struct cv_request *request, int fd)
 	struct cv_reply reply;
 	int error;
 
-	memcpy(request->token, l->token, sizeof(request->token));
 	lock();
 	error = send_request(l->wait.control_fd, request, fd);
 	if (!error)
@@ -472,19 +470,28 @@ void link_end(void)
 
 /* --- fork ------------------------------------------------------------------------------------- */
 
-int link_child(const struct link *l, uint32_t *proc)
+/* With the lock. */
+static int child_connection(const struct link *l, uint32_t *proc)
 {
-	struct cv_request request = {.op = CV_CTL_FORK, .arg = l->proc};
-	int fd = connect_engine(engine_name());
+	struct cv_request request = {.op = CV_CTL_FORK};
+	int fds[CV_CTL_FDS_MAX];
+	unsigned fds_n = 0;
 	struct cv_reply reply;
 
-	memcpy(request.token, l->token, sizeof(request.token));
-	if (fd >= 0 && (send_request(fd, &request, -1) != 0 || receive_reply(fd, &reply, NULL, NULL) != 0)) {
-		mux_internal_close(fd);
-		fd = -1;
-	}
-	if (fd >= 0)
-		*proc = reply.proc;
+	if (send_request(l->wait.control_fd, &request, -1) != 0 ||
+		receive_reply(l->wait.control_fd, &reply, fds, &fds_n) != 0 || fds_n != 1)
+		return -1;
+	*proc = reply.value;
+	return mux_internal_fd(fds[0]);
+}
+
+int link_child(struct link *l, uint32_t *proc)
+{
+	int fd;
+
+	lock();
+	fd = child_connection(l, proc);
+	unlock();
 	return fd;
 }
 
@@ -496,7 +503,7 @@ void link_fork_prepare(void)
 	lock();
 	forking = link_now();
 	if (forking)
-		forking->child_fd = link_child(forking, &forking->child_proc);
+		forking->child_fd = child_connection(forking, &forking->child_proc);
 }
 
 void link_fork_parent(void)

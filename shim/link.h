@@ -20,7 +20,6 @@
 struct link {
 	struct wait_link wait; /* first */
 	uint8_t *base;         /* of the segment */
-	uint8_t token[CV_TOKEN_BYTES];
 	uint32_t proc;
 	uint32_t generation; /* forks: lanes of another generation are the parent's */
 	int bells[CV_WORKERS_MAX];
@@ -54,7 +53,7 @@ struct link *link_attach(int control);
 /* The process ends: the engine may close what only it held. */
 void link_end(void);
 /* The control connection of a child to be; proc: how the engine knows it. -1: none can be had. */
-int link_child(const struct link *l, uint32_t *proc);
+int link_child(struct link *l, uint32_t *proc);
 /* Around fork, in the child before any other call. */
 void link_fork_prepare(void);
 void link_fork_parent(void);

@@ -8,9 +8,9 @@
  *
  * Life of a process
  * - HELLO on a new connection makes a group, with this process as its first.
- * - Before fork() the parent opens a second connection and says FORK with the group's token: the new
- *   process holds whatever the parent holds. Only the child keeps that connection, so its end is the
- *   child's end, however early.
+ * - Before fork() the parent says FORK, and gets a connection for the new process, which holds whatever the parent
+ *   holds. Only the child keeps that connection, so its end is the child's end, however early. It takes no path, no
+ *   environment and no rights, which the parent may have given up (chroot, setuid).
  * - A process that will exec() with sockets open makes the connection inheritable; the new program
  *   says ATTACH on it (fresh lanes, same holds), then RETAIN names what it found; the rest is closed.
  */
@@ -21,12 +21,11 @@
 
 #define CV_CONTROL_DIR "/run/culvert"
 #define CV_DEFAULT_ENGINE "culvert"
-#define CV_TOKEN_BYTES 16
 #define CV_REQUEST_TEXT 1024
 
 enum cv_ctl_op {
-	CV_CTL_HELLO = 1, /* -> token, proc, size; fds: segment, page, one eventfd per worker */
-	CV_CTL_FORK,      /* token, arg: parent's proc -> proc */
+	CV_CTL_HELLO = 1, /* -> proc, size; fds: segment, page, one eventfd per worker */
+	CV_CTL_FORK,      /* -> value: the child's proc; fd: its connection */
 	CV_CTL_ATTACH,    /* -> as HELLO */
 	CV_CTL_RETAIN,    /* text: uint32_t handles, arg: how many; the last one has text empty
 			     (arg 0) and closes what no RETAIN named */
@@ -46,7 +45,6 @@ struct cv_request {
 #define CV_REQUEST_HEAD 8u
 	uint32_t arg;
 	int32_t pid;
-	uint8_t token[CV_TOKEN_BYTES];
 	uint32_t text_len;
 	char text[CV_REQUEST_TEXT];
 };
@@ -57,7 +55,6 @@ struct cv_reply {
 	uint32_t value;
 	uint32_t proc;
 	uint64_t size; /* of the segment, in bytes */
-	uint8_t token[CV_TOKEN_BYTES];
 	char text[128]; /* with an error: what was wrong, one line */
 };
 #define CV_CTL_FDS_MAX (2 + CV_WORKERS_MAX)

@@ -14,8 +14,8 @@ import struct
 import sys
 import time
 
-REQUEST = struct.Struct("=IIIi16sI1024s")
-REPLY = struct.Struct("=IiIIQ16s128s")
+REQUEST = struct.Struct("=IIIiI1024s")
+REPLY = struct.Struct("=IiIIQ128s")
 HELLO, FORK, ATTACH, RETAIN, LANE_OPEN, LANE_CLOSE, SET_OPEN, SET_CLOSE, QUERY = range(1, 10)
 path, version, case, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 rng = random.Random(seed)
@@ -28,8 +28,8 @@ def connected(blocking=True):
     return s
 
 
-def request(op, arg=0, text=b"", text_len=None, token=b"", pid=None, ver=None):
-    return REQUEST.pack(op, version if ver is None else ver, arg, os.getpid() if pid is None else pid, token,
+def request(op, arg=0, text=b"", text_len=None, pid=None, ver=None):
+    return REQUEST.pack(op, version if ver is None else ver, arg, os.getpid() if pid is None else pid,
                         len(text) if text_len is None else text_len, text)
 
 
@@ -38,16 +38,16 @@ def send(s, data, fds=()):
 
 
 def ask(s, *args, fds=(), **words):
-    """(result, value, proc, size, token, text, descriptors)"""
+    """(result, value, proc, size, text, descriptors)"""
     send(s, request(*args, **words), fds)
     data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(64))
     assert len(data) == REPLY.size, f"the reply has {len(data)} bytes"
     got = array.array("i")
     for _, _, content in ancillary:
         got.frombytes(content[: len(content) - len(content) % got.itemsize])
-    op, result, value, proc, size, token, text = REPLY.unpack(data)
+    op, result, value, proc, size, text = REPLY.unpack(data)
     assert op == args[0], f"the reply to {args[0]} is one to {op}"
-    return result, value, proc, size, token, text.split(b"\0")[0], list(got)
+    return result, value, proc, size, text.split(b"\0")[0], list(got)
 
 
 def is_over(s):
@@ -59,6 +59,15 @@ def is_over(s):
 
 def refused(what, reply):
     assert reply[0] < 0, f"{what} is granted"
+
+
+def forked(s):
+    """The connection of a child of the process at s."""
+    reply = ask(s, FORK)
+    assert reply[0] == 0 and len(reply[-1]) == 1, f"FORK in order: {reply}"
+    child = socket.socket(fileno=reply[-1][0])
+    child.settimeout(10)
+    return child
 
 
 def close(fds):
@@ -79,7 +88,7 @@ def lengths():
         for other_version in (0, version - 1, version + 1, 2**32 - 1):
             s = connected()
             send(s, struct.pack("=II", HELLO, other_version) + bytes(n - 8))
-            op, result, _, _, _, _, text = REPLY.unpack(s.recv(4096))
+            op, result, _, _, _, text = REPLY.unpack(s.recv(4096))
             assert (op, result) == (HELLO, -28), f"a library of version {other_version}, {n} bytes: {op}, {result}"
             assert f"speaks version {other_version}, the engine {version}".encode() in text, text
             assert n == REQUEST.size or is_over(s), f"version {other_version}, {n} bytes: the connection goes on"
@@ -98,10 +107,10 @@ def nonsense():
                     arg=rng.choice([0, 1, rng.getrandbits(16), rng.getrandbits(32), 2**32 - 1, 2**31]),
                     text=rng.randbytes(rng.choice([0, 4, 64, 1024])),
                     text_len=rng.choice([0, 4, 1024, 1025, 2**32 - 1, rng.getrandbits(32)]),
-                    token=rng.randbytes(16), pid=rng.choice([0, -1, 1, os.getpid(), 2**31 - 1]),
+                    pid=rng.choice([0, -1, 1, os.getpid(), 2**31 - 1]),
                     ver=rng.choice([version] * 9 + [0, version + 1]))
         taken += reply[0] == 0
-        close(reply[6])
+        close(reply[-1])
     print(f"{taken} of 3000 were sensible")
 
 
@@ -113,16 +122,14 @@ def order():
     bell = os.eventfd(0, os.EFD_NONBLOCK)
     for op in (LANE_OPEN, SET_OPEN):
         refused(f"operation {op} without HELLO", ask(s, op, fds=[bell]))
-    refused("FORK with a wrong token", ask(s, FORK, token=rng.randbytes(16)))
+    refused("FORK without HELLO", ask(s, FORK))
     refused("another version", ask(s, HELLO, ver=version + 1))
     hello = ask(s, HELLO)
-    assert hello[0] == 0 and len(hello[6]) >= 3, f"HELLO: {hello[0]}, {len(hello[6])} descriptors"
+    assert hello[0] == 0 and len(hello[-1]) >= 3, f"HELLO: {hello[0]}, {len(hello[-1])} descriptors"
     refused("HELLO twice", ask(s, HELLO))
-    child = connected()
-    for parent in (hello[2] + 1, 65535, 2**31 - 1, 2**31, 2**32 - 1):
-        refused(f"FORK of process {parent}, which is not there", ask(child, FORK, arg=parent, token=hello[4]))
-    assert ask(child, FORK, arg=hello[2], token=hello[4])[0] == 0, "FORK in order is refused"
-    refused("FORK twice", ask(child, FORK, arg=hello[2], token=hello[4]))
+    child = forked(s)
+    refused("HELLO of a child", ask(child, HELLO))
+    forked(forked(child)).close()
     for arg, text_len in ((257, 1028), (256, 4), (1, 8), (2**30, 0), (2**32 - 1, 0)):
         refused(f"RETAIN of {arg} in {text_len} bytes", ask(s, RETAIN, arg=arg, text_len=text_len))
     for op in (LANE_CLOSE, SET_CLOSE):
@@ -174,7 +181,7 @@ def sets():
 def seals():
     """The segment keeps its size, the page its content."""
     s = connected()
-    _, _, _, size, _, _, fds = ask(s, HELLO)
+    _, _, _, size, _, fds = ask(s, HELLO)
     segment, page = fds[0], fds[1]
     length = os.fstat(page).st_size
     for what, act in (
@@ -197,9 +204,9 @@ def memory():
     memory comes back, though the program keeps the descriptor."""
     most = int(os.environ["MEMORY"])
     modest, s = connected(), connected()
-    _, _, _, size, _, _, fds = ask(modest, HELLO)
+    _, _, _, size, _, fds = ask(modest, HELLO)
     os.pwrite(fds[0], bytes(most // 4), size - most // 4)
-    _, _, _, size, _, _, fds = ask(s, HELLO)
+    _, _, _, size, _, fds = ask(s, HELLO)
     os.pwrite(fds[0], bytes(most * 3 // 4), size - most * 3 // 4)
     assert os.fstat(fds[0]).st_blocks * 512 > most // 2
     index = ask(s, SET_OPEN, fds=[os.eventfd(0)])
@@ -260,7 +267,7 @@ def crowd():
         held.append(s)
         reply = ask(s, HELLO)
         hellos += reply[0] == 0
-        close(reply[6])
+        close(reply[-1])
     assert 10 < hellos < 400, f"{hellos} of 400 programs at once are taken"
     assert ask(first, QUERY, text=b"version")[0] == 0
     print(f"{hellos} groups")
@@ -283,7 +290,7 @@ def user():
             reply = ask(s, HELLO)
             hellos += reply[0] == 0
             assert (reply[0] == 0) == (i < one[0]), f"program {i} of one user: {reply[0]}"
-            close(reply[6])
+            close(reply[-1])
         os.seteuid(0)
         extra = connected()
         assert ask(extra, HELLO)[0] == 0, "root is refused while a user has all that he may have"

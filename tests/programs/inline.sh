@@ -115,6 +115,7 @@ wait_kernel $SINK_PORT
 for how in exit return _exit handler; do check "inline: ends in the middle of its traffic: $how" ends_in_traffic $how 3; done
 check 'inline: ends in the middle of its traffic: signal' ends_in_traffic signal 143
 check 'inline: fork goes on, and says so' line_of_the_fork
+check 'inline: what the program gives up (root directory, environment) the library does not need' life given_up
 check 'inline: a second program of the same engine' life second
 check 'inline: server and client in one program, threads' threads_share
 check 'inline: nginx to kernel clients, contents compared' nginx_serves

@@ -6,10 +6,12 @@ descriptors  the program closes every number that it can; the engine lives on, a
 signals      the program's dispositions are as they were, and a handler runs on one of its own threads
 sends        sends 20,000,000 bytes to PEER:PORT, closes nothing and ends: all of it must arrive
 fork         a child of fork, and its child, go on with its parent's connection and opens one of its own
+given_up     after chroot and without an environment: threads, an epoll instance and a child go on
 second       a second program of the same configuration is served by the first one's engine
 """
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -116,6 +118,28 @@ def fork():
     assert two.recv(100) == b"and from the parent"
 
 
+def given_up():
+    server = served()
+    one, two = talk(server)
+    os.chroot(os.path.dirname(sys.argv[0]))
+    os.environ.clear()
+    with select.epoll() as waits:
+        waits.register(two, select.EPOLLIN)
+        other = threading.Thread(target=lambda: one.sendall(b"from a thread"))
+        other.start()
+        assert waits.poll(5) == [(two.fileno(), select.EPOLLIN)]
+        other.join()
+    assert two.recv(100) == b"from a thread"
+    pid = os.fork()
+    if pid == 0:
+        one.sendall(b"from the child")
+        os._exit(0)
+    two.settimeout(10)
+    assert two.recv(100) == b"from the child"
+    assert os.waitpid(pid, 0)[1] == 0
+    talk(server)
+
+
 def second():
     if os.environ.get("SECOND"):
         assert engine_threads() == 0
@@ -130,4 +154,4 @@ def second():
     assert child.wait(10) == 0
 
 
-{"threads": threads, "descriptors": descriptors, "signals": signals, "sends": sends, "fork": fork, "second": second}[case]()
+{"threads": threads, "descriptors": descriptors, "signals": signals, "sends": sends, "fork": fork, "given_up": given_up, "second": second}[case]()

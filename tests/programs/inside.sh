@@ -24,6 +24,8 @@ check 'inside: iperf3 -P 8' iperf_tcp on_engine "$ENGINE_ADDR" 5201 -n 512M -P 8
 check 'inside: iperf3 UDP' iperf_udp on_engine "$ENGINE_ADDR" 5201
 check 'inside: redis-benchmark' benchmark "$ENGINE_ADDR" 6379
 check 'inside: redis 20,000 keys' keys "$ENGINE_ADDR" 6379
+check 'inside: what a program gives up (root directory, environment) the library does not need' \
+	on_engine timeout 30 python3 "$PROGRAMS/inline_life.py" "$ENGINE_ADDR" "$KERNEL_ADDR" 0 given_up
 check 'inside: one process with both ends' itself "$ENGINE_ADDR"
 check 'loopback=culvert: redis-benchmark at 127.0.0.1' benchmark 127.0.0.1 6380
 check 'loopback=culvert: one process at 127.0.0.1' itself 127.0.0.1

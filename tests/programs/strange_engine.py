@@ -18,7 +18,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             op = s.recv(65536)[:4]
             if len(op) < 4:
                 continue  # only looked whether somebody answers
-            reply = op + struct.pack("=iIIQ16s128s", -EPROTO, 0, 0, 0, b"", b"this is not for you")
+            reply = op + struct.pack("=iIIQ128s", -EPROTO, 0, 0, 0, b"this is not for you")
             if how == "ends":
                 os.unlink(path)
                 sys.exit()
