@@ -399,7 +399,7 @@ ssize_t ancillary_error(int fd, struct file *f, struct msghdr *msg, int flags)
 		return -EAGAIN;
 	error = sock_call(f, &c, &said, &len);
 	if (error == -EAGAIN && f->mux.both) {
-		n = real_recvmsg(fd, msg, flags);
+		n = quiet_recvmsg(fd, msg, flags);
 		return n < 0 ? -errno : n;
 	}
 	if (error < 0)

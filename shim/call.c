@@ -28,7 +28,7 @@ static ssize_t receive(int fd, struct file *f, void *buf, size_t n, int flags)
 
 ssize_t shim_read(int fd, void *buf, size_t n)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 
 	if (f && n == 0) /* unlike recv() it looks at nothing (read(2)) */
 		return call_end(f, 0);
@@ -37,7 +37,7 @@ ssize_t shim_read(int fd, void *buf, size_t n)
 
 ssize_t shim_recv(int fd, void *buf, size_t n, int flags)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 
 	return f ? receive(fd, f, buf, n, flags) : real_recv(fd, buf, n, flags);
 }
@@ -77,14 +77,14 @@ static int vectors_flags(int flags)
 
 ssize_t shim_readv(int fd, const struct iovec *iov, int n)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 
 	return f ? vectors(fd, f, iov, n, 0, rx_message) : real_readv(fd, iov, n);
 }
 
 ssize_t shim_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 	int refused = vectors_refuse(at, flags);
 
 	if (!f)
@@ -95,7 +95,7 @@ ssize_t shim_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags
 
 ssize_t shim_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 	struct iovec iov = {buf, n};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t result;
@@ -112,7 +112,7 @@ ssize_t shim_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *a
 
 ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 
 	if (!f) {
 		ssize_t n = real_recvmsg(fd, msg, flags);
@@ -128,7 +128,7 @@ ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 
 int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct timespec *timeout)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 	unsigned done;
 	uint64_t end = WAIT_FOREVER;
 
@@ -175,8 +175,10 @@ ssize_t shim___recvfrom_chk(
 /* As engine_file; a datagram socket that sends before it is bound is decided here. */
 static struct file *sending_file(int fd, const void *to)
 {
-	struct file *f = fd_get(fd);
+	struct file *f;
 
+	pthread_testcancel();
+	f = fd_get(fd);
 	if (f && !f->mux.rec && f->mux.undecided && to && f->type == SOCK_DGRAM)
 		sock_autobind(fd, f);
 	if (f && !f->mux.rec) {
@@ -196,28 +198,28 @@ static ssize_t transmit(int fd, struct file *f, const void *buf, size_t n, int f
 
 ssize_t shim_write(int fd, const void *buf, size_t n)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 
 	return f ? transmit(fd, f, buf, n, 0) : real_write(fd, buf, n);
 }
 
 ssize_t shim_send(int fd, const void *buf, size_t n, int flags)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 
 	return f ? transmit(fd, f, buf, n, flags) : real_send(fd, buf, n, flags);
 }
 
 ssize_t shim_writev(int fd, const struct iovec *iov, int n)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 
 	return f ? vectors(fd, f, iov, n, 0, transmit_message) : real_writev(fd, iov, n);
 }
 
 ssize_t shim_pwritev2(int fd, const struct iovec *iov, int n, off_t at, int flags)
 {
-	struct file *f = call_engine_file(fd);
+	struct file *f = call_point_file(fd);
 	int refused = vectors_refuse(at, flags);
 
 	if (!f)
@@ -333,8 +335,7 @@ static ssize_t send_file_datagrams(int out, struct file *f, int in, off_t at, si
 	size_t done = 0;
 
 	while (done < n) {
-		ssize_t got = pread(
-			in, buf, n - done < sizeof(buf) ? n - done : sizeof(buf), at + (off_t)done);
+		ssize_t got = quiet_pread(in, buf, n - done < sizeof(buf) ? n - done : sizeof(buf), at + (off_t)done);
 		struct iovec iov = {buf, got > 0 ? (size_t)got : 0};
 		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 		ssize_t sent = got < 0 ? -errno : got > 0 ? tx_message(out, f, &msg, 0) : 0;
@@ -382,7 +383,7 @@ ssize_t shim_sendfile64(int out, int in, off_t *offset, size_t n)
  * a file that cannot be spliced, and sends programs back to reading and writing. */
 ssize_t shim_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags)
 {
-	struct file *f = call_engine_file(in);
+	struct file *f = call_point_file(in);
 
 	if (!f)
 		f = call_engine_file(out);

@@ -4,6 +4,7 @@
 #define CULVERT_SHIM_CALL_H
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "shim/fd.h"
 #include "shim/inline.h"
@@ -26,6 +27,13 @@ static inline struct file *call_engine_file(int fd)
 		return NULL;
 	}
 	return f;
+}
+
+/* The same for calls that are cancellation points (pthreads(7)), whether they wait or not. */
+static inline struct file *call_point_file(int fd)
+{
+	pthread_testcancel();
+	return call_engine_file(fd);
 }
 
 static inline void call_put(struct file *f)

@@ -92,7 +92,7 @@ void shim_closefrom(int first)
 static int duplicated(struct file *f, int fd)
 {
 	if (fd >= 0 && !fd_alias(fd, f)) {
-		real_close(fd);
+		quiet_close(fd);
 		return call_end(f, -EMFILE);
 	}
 	call_put(f);

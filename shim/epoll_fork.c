@@ -144,7 +144,7 @@ int ep_privatise(struct ep *ep, int epfd)
 	error = kernel_copy(ep, epfd, r.with);
 	if (!error)
 		mux_file_each_fd(ep->file, replace_fd, &r);
-	real_close(r.with);
+	quiet_close(r.with);
 	if (!error)
 		ep->shared = false;
 	return error;

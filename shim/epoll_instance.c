@@ -124,7 +124,7 @@ static int ep_register(int fd)
 	int error;
 
 	if (!ep) {
-		real_close(fd);
+		quiet_close(fd);
 		return -ENOMEM;
 	}
 	error = mux_file_add_epoll(fd, ep);

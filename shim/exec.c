@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,10 +273,12 @@ static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 	struct link *l = link_now();
 	struct heirloom h;
 	uint32_t proc;
-	int control, result;
+	int control, result, cancel;
 
 	if (!l || !is_preloaded(env))
 		return real(pid, path, actions, attr, argv, envp);
+	pthread_setcancelstate(
+		PTHREAD_CANCEL_DISABLE, &cancel); /* it is no cancellation point, what link_child() calls is */
 	control = link_child(l, &proc);
 	if (!heirloom_make(&h, control, env)) {
 		result = real(pid, path, actions, attr, argv, envp);
@@ -285,6 +288,7 @@ static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 		heirloom_free(&h);
 	}
 	mux_internal_close(control);
+	pthread_setcancelstate(cancel, NULL);
 	return result;
 }
 

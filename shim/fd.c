@@ -271,7 +271,7 @@ static int high_number(int fd)
 	moved = real_fcntl(fd, F_DUPFD_CLOEXEC, lowest);
 	if (moved < 0)
 		return fd; /* better low than not at all */
-	real_close(fd);
+	quiet_close(fd);
 	return moved;
 }
 
@@ -292,7 +292,7 @@ void mux_internal_close(int fd)
 	if ((uint32_t)fd < FDS_MAX)
 		__atomic_fetch_and(
 			&internal[fd / 64], ~(UINT64_C(1) << (fd % 64)), __ATOMIC_ACQ_REL);
-	real_close(fd);
+	quiet_close(fd);
 }
 
 /* --- for wait.h ------------------------------------------------------------------------------- */
@@ -320,7 +320,7 @@ int mux_file_add_epoll(int fd, struct ep *ep)
 
 	if (fd_add(fd, &content))
 		return 0;
-	real_close(fd);
+	quiet_close(fd);
 	return -ENOMEM;
 }
 

@@ -52,7 +52,7 @@ int lazy_socket(int family, int type)
 	lazies = true;
 	if (fd_add(fd, &content))
 		return fd;
-	real_close(fd);
+	quiet_close(fd);
 	return -1;
 }
 
@@ -62,13 +62,13 @@ static int socket_over(int fd, const struct file *f, int cloexec)
 	int made = real_socket(f->family, f->type | cloexec, 0);
 
 	if (made < 0 && (errno == EMFILE || errno == ENFILE)) {
-		real_close(fd);
+		quiet_close(fd);
 		made = real_socket(f->family, f->type | cloexec, 0);
 	}
 	if (made < 0 || made == fd)
 		return made;
 	real_dup3(made, fd, cloexec ? O_CLOEXEC : 0);
-	real_close(made);
+	quiet_close(made);
 	return fd;
 }
 

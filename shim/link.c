@@ -124,7 +124,7 @@ static int connect_engine(const char *name)
 	if (real_connect(fd, (const struct sockaddr *)&un, sizeof(un)) != 0) {
 		int error = -errno;
 
-		real_close(fd);
+		quiet_close(fd);
 		return error;
 	}
 	return mux_internal_fd(fd);
@@ -229,12 +229,12 @@ static struct link *link_map(
 	l->proc = reply->proc;
 	for (unsigned i = 0; i < page->workers; i++)
 		l->bells[i] = mux_internal_fd(fds[2 + i]);
-	real_close(fds[0]);
-	real_close(fds[1]);
+	quiet_close(fds[0]);
+	quiet_close(fds[1]);
 	return l;
 fail:
 	for (unsigned i = 0; i < fds_n; i++)
-		real_close(fds[i]);
+		quiet_close(fds[i]);
 	free(l);
 	return NULL;
 }

@@ -42,7 +42,7 @@ void pass_own_shadow(struct file *f)
 	if (r.from < 0)
 		return;
 	mux_file_each_fd(&f->mux, renumber_fd, &r);
-	real_close(r.from);
+	quiet_close(r.from);
 	f->placeholder = false;
 }
 

@@ -60,7 +60,7 @@ int shim_daemon(int keep_directory, int keep_output)
 	for (int fd = 0; fd < 3; fd++)
 		shim_dup2(null, fd);
 	if (null > 2)
-		real_close(null);
+		quiet_close(null);
 	return 0;
 }
 

@@ -366,7 +366,7 @@ static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int 
 		if (n != -EAGAIN)
 			return n;
 		if (f->mux.both) {
-			n = real_recvmsg(fd, msg, flags | MSG_DONTWAIT);
+			n = quiet_recvmsg(fd, msg, flags | MSG_DONTWAIT);
 			if (n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
 				return n < 0 ? -errno : n;
 		}

@@ -72,7 +72,7 @@ static int adopt(struct file *listener, int fd, uint32_t handle, int flags, stru
 	sock_post(&content, &c);
 	if (!fd_add(fd, &content)) {
 		sock_close(&content);
-		real_close(fd);
+		quiet_close(fd);
 		return -ENOMEM;
 	}
 	if (addr && len)
@@ -96,11 +96,11 @@ static int try_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t *
 		result = rx_connection(f, &handle);
 		if (result == 0)
 			return adopt(f, got, handle, flags, addr, len);
-		real_close(got);
+		quiet_close(got);
 	}
 	if (!f->mux.both)
 		return -EAGAIN;
-	result = real_accept4(fd, addr, len, flags);
+	result = quiet_accept4(fd, addr, len, flags);
 	return result < 0 ? -errno : result;
 }
 
@@ -137,7 +137,10 @@ static int sock_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t 
 
 int shim_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	struct file *f = fd_get(fd);
+	struct file *f;
+
+	pthread_testcancel();
+	f = fd_get(fd);
 
 	if (!f || !f->mux.rec)
 		return call_put(f), real_accept4(fd, addr, len, flags);
@@ -267,7 +270,10 @@ static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, soc
 
 int shim_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct file *f = fd_look(fd);
+	struct file *f;
+
+	pthread_testcancel();
+	f = fd_look(fd);
 
 	if (!f || f->mux.ep)
 		return call_put(f), real_connect(fd, addr, len);

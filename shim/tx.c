@@ -93,7 +93,7 @@ static ssize_t source_read(const struct source *s, size_t at, void *to, size_t n
 
 	if (s->msg)
 		return (ssize_t)gather(s->msg, at, to, n);
-	got = pread(s->file, to, n, s->file_at + (off_t)at);
+	got = quiet_pread(s->file, to, n, s->file_at + (off_t)at);
 	return got < 0 ? -errno : got;
 }
 
@@ -175,7 +175,7 @@ static int wait_buffer(struct file *f, uint64_t deadline)
 		return -ENOBUFS;
 	w = &lane->wait;
 	lane_leave(lane);
-	return wait_completion(w, w->lane->comp_head, deadline);
+	return wait_completion(w, &f->mux, w->lane->comp_head, deadline);
 }
 
 /* > 0: try again; 0: time is over; -errno. */
@@ -367,7 +367,7 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 	if (msg_is_bad(msg))
 		return -EFAULT;
 	if (kernel) {
-		ssize_t sent = real_sendmsg(fd, msg, flags);
+		ssize_t sent = quiet_sendmsg(fd, msg, flags);
 
 		return sent < 0 ? -errno : sent;
 	}

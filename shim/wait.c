@@ -347,14 +347,12 @@ static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 }
 
 /* A wait for the engine's answer ends soon, and who waits holds what others need: it is no place to be cancelled in. */
-static int try_wait(struct wait_try *t, uint64_t deadline_ns)
+static int try_answer(struct wait_try *t, uint64_t deadline_ns)
 {
 	int result = t->look(t), cancel;
 
 	if (result != 0)
 		return result;
-	if (t->interruptible)
-		return try_slow(t, deadline_ns);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	result = try_slow(t, deadline_ns);
 	pthread_setcancelstate(cancel, NULL);
@@ -449,7 +447,7 @@ int wait_reply(struct wait_lane *w, uint32_t seq)
 {
 	struct wait_try t = {
 		.look = look_reply, .w = w, .link = w->link, .kernel_fd = -1, .value = seq};
-	int result = try_wait(&t, WAIT_FOREVER);
+	int result = try_answer(&t, WAIT_FOREVER);
 
 	return result < 0 ? result : 0;
 }
@@ -468,7 +466,9 @@ static int lane_wait(struct wait_try *t, uint64_t deadline_ns)
 
 	STORE(t->w->lane->want, 1);
 	FENCE();
-	result = try_wait(t, deadline_ns);
+	result = t->look(t);
+	if (result == 0)
+		result = t->f ? try_held(t, deadline_ns) : try_answer(t, deadline_ns);
 	STORE(t->w->lane->want, 0);
 	return result;
 }
@@ -489,11 +489,12 @@ static int look_completion(struct wait_try *t)
 	return LOAD(t->link->dead) ? -ENETDOWN : 0;
 }
 
-int wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns)
+int wait_completion(struct wait_lane *w, const struct mux_file *f, uint32_t tail, uint64_t deadline_ns)
 {
 	struct wait_try t = {.look = look_completion,
 		.w = w,
 		.link = w->link,
+		.f = f,
 		.kernel_fd = -1,
 		.value = tail,
 		.interruptible = true};

@@ -170,9 +170,9 @@ int wait_more(const struct mux_file *f, uint64_t seen, uint64_t deadline_ns);
 int wait_reply(struct wait_lane *w, uint32_t seq);
 /* Waits until the engine has taken commands beyond `head` (the ring was full). Same results. */
 int wait_ring(struct wait_lane *w, uint32_t head);
-/* Waits until there are completions beyond `tail` (the arena was full). Interruptible and bounded
+/* Waits until there are completions beyond `tail` (the arena was full), for who sends on f. Interruptible and bounded
  * as wait_sock: > 0, 0 (deadline), -EINTR, -ENETDOWN. */
-int wait_completion(struct wait_lane *w, uint32_t tail, uint64_t deadline_ns);
+int wait_completion(struct wait_lane *w, const struct mux_file *f, uint32_t tail, uint64_t deadline_ns);
 
 /* --- a lane's waiting ------------------------------------------------------------------------ */
 

@@ -5,6 +5,8 @@
 #include <sys/epoll.h>
 #include <sys/time.h>
 
+#include <sys/sendfile.h>
+
 #include "tests/diff/diff.h"
 
 #define ROUNDS 300
@@ -358,4 +360,141 @@ CASE(fork__while_threads_use_sockets__the_child_can_too)
 {
 	use();
 	fork_while(use, FORKS_USED);
+}
+
+/* --- a thread that is to be cancelled when it gets there (pthreads(7)) ---------------------------- */
+
+struct doomed {
+	int fd, in;
+	ssize_t result;
+};
+
+static void ended_by(void *(*run)(void *), struct doomed *d, bool cancelled)
+{
+	void *result;
+
+	d->result = -2;
+	same(pthread_join(diff_thread(run, d), &result), 0);
+	same(result == PTHREAD_CANCELED, cancelled);
+}
+
+static void *doomed_accept(void *arg)
+{
+	pthread_cancel(pthread_self());
+	accept(((struct doomed *)arg)->fd, NULL, NULL);
+	return NULL;
+}
+
+static void *doomed_recv(void *arg)
+{
+	char byte;
+
+	pthread_cancel(pthread_self());
+	recv(((struct doomed *)arg)->fd, &byte, 1, 0);
+	return NULL;
+}
+
+/* Not one that the stack chooses: those may all be held by what other cases' connections left behind. */
+#define WILDCARD_PORT 9473
+
+static int wildcard(int type)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(WILDCARD_PORT)};
+	int fd = (int)works(socket(AF_INET, type, 0));
+
+	works(bind(fd, SA(any), sizeof(any)));
+	if (type == SOCK_STREAM)
+		works(listen(fd, 5));
+	return fd;
+}
+
+CASE(wildcard_sockets__reader_cancelled_then_closed__their_ports_are_free)
+{
+	struct doomed d = {.fd = wildcard(SOCK_STREAM)};
+
+	ended_by(doomed_accept, &d, true);
+	works(close(d.fd));
+	works(close(wildcard(SOCK_STREAM)));
+	d.fd = wildcard(SOCK_DGRAM);
+	ended_by(doomed_recv, &d, true);
+	works(close(d.fd));
+	works(close(wildcard(SOCK_DGRAM)));
+}
+
+/* Reading is a point where it ends, also when there is something to read. */
+CASE(datagram_there__reader_cancelled__it_stays)
+{
+	struct doomed d;
+	char byte;
+	int a;
+
+	diff_udp_pair(&a, &d.fd);
+	same(send(a, "x", 1, 0), 1);
+	is(diff_readable(d.fd, 3000));
+	ended_by(doomed_recv, &d, true);
+	same(recv(d.fd, &byte, 1, MSG_DONTWAIT), 1);
+}
+
+static void *doomed_sendfile(void *arg)
+{
+	struct doomed *d = arg;
+	off_t at = 0;
+
+	pthread_cancel(pthread_self());
+	d->result = sendfile(d->fd, d->in, &at, 5);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void *doomed_setsockopt(void *arg)
+{
+	struct doomed *d = arg;
+	int on = 1;
+
+	pthread_cancel(pthread_self());
+	d->result = setsockopt(d->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	pthread_testcancel();
+	return NULL;
+}
+
+static void *doomed_bind(void *arg)
+{
+	struct doomed *d = arg;
+	struct sockaddr_in address = diff_addr(0);
+
+	pthread_cancel(pthread_self());
+	d->result = bind(d->fd, SA(address), sizeof(address));
+	pthread_testcancel();
+	return NULL;
+}
+
+/* The first call of a thread, which makes its way to the engine; of a fresh socket, whose number gets something behind
+ * it. */
+CASE(calls_that_are_no_cancellation_points__thread_to_be_cancelled__are_done_first)
+{
+	char name[] = "/tmp/diff_races_XXXXXX", text[8];
+	struct doomed d;
+	int client, server;
+
+	diff_pair(&client, &server);
+	d.fd = client;
+	d.in = (int)works(mkstemp(name));
+	works(unlink(name));
+	same(write(d.in, "hello", 5), 5);
+	ended_by(doomed_sendfile, &d, true);
+	same(d.result, 5);
+	diff_read_all(server, text, 5);
+	ended_by(doomed_setsockopt, &d, true);
+	same(d.result, 0);
+	works(close(client));
+	is(diff_readable(server, 3000));
+	same(recv(server, text, sizeof(text), MSG_DONTWAIT), 0);
+	d.fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	ended_by(doomed_setsockopt, &d, true);
+	same(d.result, 0);
+	same(diff_int_option(d.fd, IPPROTO_TCP, TCP_NODELAY) != 0, true);
+	d.fd = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	ended_by(doomed_bind, &d, true);
+	same(d.result, 0);
+	works(close(d.fd));
 }
