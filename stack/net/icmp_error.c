@@ -70,18 +70,17 @@ static enum cv_error unreachable_v6(uint8_t type, uint8_t code, bool *hard)
 	}
 }
 
-/* An address as it stood on the wire of a port (NULL: from ourselves). */
-static void endpoint_scoped(struct cv_endpoint *end, const uint8_t addr[16], const struct port *port)
+/* An address as it stood on the wire of a port; scope: the port's number. */
+static void endpoint_scoped(struct cv_endpoint *end, const uint8_t addr[16], uint16_t scope)
 {
 	memcpy(end->addr, addr, 16);
-	if (port != NULL && addr_is_scoped(addr))
-		addr_scope_set(end->addr, port->ifindex);
+	if (addr_is_scoped(addr))
+		addr_scope_set(end->addr, scope);
 }
 
 /* The packet of ours in b: its ends, and what stands behind the ports. False: not one, or a
  * fragment without ports. *len: its length as sent. */
-static bool quote_parse(
-	struct bytes *b, const struct port *port, struct icmp_error *err, uint8_t *proto, uint16_t *len)
+static bool quote_parse(struct bytes *b, uint16_t scope, struct icmp_error *err, uint8_t *proto, uint16_t *len)
 {
 	const uint8_t *h = bytes_take(b, 1), *l4;
 	uint8_t skip;
@@ -101,8 +100,8 @@ static bool quote_parse(
 			return false;
 		*proto = h[6];
 		*len = (uint16_t)(IP_HEADER_V6 + (h[4] << 8 | h[5]));
-		endpoint_scoped(&err->local, h + 8, port);
-		endpoint_scoped(&err->peer, h + 24, port);
+		endpoint_scoped(&err->local, h + 8, scope);
+		endpoint_scoped(&err->peer, h + 24, scope);
 		if (*proto == IPPROTO_FRAGMENT) { /* the only extension header that we send */
 			const uint8_t *f = bytes_take(b, 8);
 
@@ -145,6 +144,17 @@ static uint16_t plateau_below(uint16_t len)
 	return 68;
 }
 
+/* Which port's link-local addresses a message means: that by which it came; from ourselves, that of the address which
+ * it came from. */
+static uint16_t scope_of(const struct engine *e, const struct pkt *p)
+{
+	const struct port *port = net_port_by_id(e, p->port);
+
+	if (port != NULL)
+		return port->ifindex;
+	return addr_is_scoped(p->src.addr) ? addr_scope(p->src.addr) : 0;
+}
+
 void icmp_error_input(struct engine *e, struct rte_mbuf *m)
 {
 	struct bytes b = bytes_over(rte_pktmbuf_mtod(m, const void *), rte_pktmbuf_data_len(m));
@@ -157,7 +167,7 @@ void icmp_error_input(struct engine *e, struct rte_mbuf *m)
 
 	bytes_be16(&b);
 	info = bytes_be32(&b);
-	if (!quote_parse(&b, net_port_by_id(e, p->port), &err, &proto, &len) || addr_is_v4(err.local.addr) != v4 ||
+	if (!quote_parse(&b, scope_of(e, p), &err, &proto, &len) || addr_is_v4(err.local.addr) != v4 ||
 		!ip_is_local(e, err.local.addr))
 		return;
 	err.error =
@@ -195,7 +205,7 @@ void icmp_error_unreachable(struct engine *e, const struct port *port, struct rt
 	uint8_t proto;
 	uint16_t len;
 
-	if (!quote_parse(&b, port, &err, &proto, &len))
+	if (!quote_parse(&b, port->ifindex, &err, &proto, &len))
 		return;
 	err.port = port->id;
 	/* As if a router had said it, which we are: host, or address, unreachable. */
@@ -244,6 +254,27 @@ static bool is_icmp_error(uint8_t proto, uint8_t type)
 	return proto == IPPROTO_ICMPV6 && type < 128;
 }
 
+/* Whether a packet carries an ICMP error, as far as it can be seen (RFC4443:2.4 (e.1)). whole: an IPv6 header is in
+ * front, and perhaps others. */
+static bool carries_error(const struct rte_mbuf *m, const struct pkt *p, bool whole)
+{
+	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint32_t len = rte_pktmbuf_data_len(m), at = whole ? IP_HEADER_V6 : 0;
+	uint8_t next = whole ? h[6] : p->proto;
+
+	while (whole && at + 8 <= len &&
+		(next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS || next == IPPROTO_ROUTING ||
+			next == IPPROTO_FRAGMENT)) {
+		const uint8_t *ext = h + at;
+
+		if (next == IPPROTO_FRAGMENT && (ext[2] != 0 || (ext[3] & 0xf8) != 0))
+			return false; /* a later piece: nobody knows of what */
+		at += next == IPPROTO_FRAGMENT ? 8 : (ext[1] + 1u) * 8;
+		next = ext[0];
+	}
+	return at < len && is_icmp_error(next, h[at]);
+}
+
 /* Never about an error, nor about what many got, be it by their frame only, nor to nobody in particular: RFC1122:3.2.2,
  * RFC4443:2.4 (e). Two ICMPv6 errors may answer a group's packet. */
 static bool may_complain(
@@ -251,7 +282,6 @@ static bool may_complain(
 {
 	const struct pkt *p = pkt_of(m);
 	bool v4 = addr_is_v4(p->dst.addr);
-	uint8_t first;
 
 	if (addr_is_any(p->src.addr) || addr_is_multicast(p->src.addr) ||
 		ip_is_broadcast(e, p->src.addr) ||
@@ -260,12 +290,7 @@ static bool may_complain(
 	if ((p->to_all || !ip_is_local(e, p->dst.addr)) &&
 		(v4 || type != ICMP6_PARAMETER || code != 2 || !(p->to_all || addr_is_multicast(p->dst.addr))))
 		return false;
-	if (!whole && rte_pktmbuf_data_len(m) >= 1) {
-		first = *rte_pktmbuf_mtod(m, const uint8_t *);
-		if (is_icmp_error(p->proto, first))
-			return false;
-	}
-	return icmp_may_send(e, p);
+	return !carries_error(m, p, whole) && icmp_may_send(e, p);
 }
 
 /* The IP header of m as it was but for what we do not keep (identification, options); its length.

@@ -45,12 +45,13 @@ static uint8_t *message_new(struct engine *e, struct rte_mbuf **m, uint16_t len)
 	return (uint8_t *)(ip + 1);
 }
 
-/* mac: of the Ethernet destination, NULL: dst is a group. */
+/* mac: of the Ethernet destination, NULL: dst is a group, or a neighbour to be asked for it. */
 static void message_send(struct engine *e, struct port *port, struct rte_mbuf *m, const uint8_t src[16],
 	const uint8_t dst[16], const uint8_t *mac)
 {
 	struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod(m, struct rte_ipv6_hdr *);
 	uint16_t len = (uint16_t)(rte_pktmbuf_pkt_len(m) - sizeof(*ip)), cksum;
+	struct neigh *n;
 	uint8_t group[6];
 
 	cksum = (uint16_t)~mbuf_cksum(m, sizeof(*ip), pseudo_cksum(src, dst, IPPROTO_ICMPV6, len));
@@ -61,6 +62,14 @@ static void message_send(struct engine *e, struct port *port, struct rte_mbuf *m
 	ip->hop_limits = ND_HOPS;
 	addr_to_wire(ip->src_addr, src);
 	addr_to_wire(ip->dst_addr, dst);
+	if (mac == NULL && dst[0] != 0xff) {
+		n = neigh_get(e, port, dst, true);
+		if (n != NULL)
+			neigh_output(e, n, m, 0);
+		else
+			rte_pktmbuf_free(m);
+		return;
+	}
 	if (mac == NULL)
 		eth_group_mac(group, dst);
 	eth_output(e, port, m, mac ? mac : group, RTE_ETHER_TYPE_IPV6);
@@ -192,8 +201,7 @@ static void solicit_input(struct engine *e, struct port *port, const struct pkt 
 			: neigh_find(e->net, port, p->src.addr);
 	if (n != NULL && mac != NULL)
 		neigh_learn(n, mac, false);
-	if (n != NULL && n->state != NEIGH_INCOMPLETE)
-		advertise(a, NA_SOLICITED, p->src.addr, n->mac);
+	advertise(a, NA_SOLICITED, p->src.addr, n != NULL && n->state != NEIGH_INCOMPLETE ? n->mac : NULL);
 }
 
 /* RFC4861:7.2.5 */
@@ -210,23 +218,20 @@ static void advert_input(struct engine *e, struct port *port, uint8_t flags,
 	}
 	if (n == NULL)
 		return;
-	if (n->router && !(flags & NA_ROUTER))
-		ra_neigh_failed(e, port, target, true);
-	n->router = (flags & NA_ROUTER) != 0;
-	if (n->state == NEIGH_INCOMPLETE) {
-		if (mac != NULL)
-			neigh_learn(n, mac, (flags & NA_SOLICITED) != 0);
+	if (n->state == NEIGH_INCOMPLETE && mac == NULL)
 		return;
-	}
-	same = mac == NULL || memcmp(mac, n->mac, 6) == 0;
+	same = n->state == NEIGH_INCOMPLETE || mac == NULL || memcmp(mac, n->mac, 6) == 0;
 	if (!same && !(flags & NA_OVERRIDE)) {
 		if (n->state == NEIGH_REACHABLE)
 			neigh_doubt(n);
 		return;
 	}
+	if (n->router && !(flags & NA_ROUTER))
+		ra_neigh_failed(e, port, target, true);
+	n->router = (flags & NA_ROUTER) != 0;
 	if (flags & NA_SOLICITED)
 		neigh_learn(n, mac != NULL ? mac : n->mac, true);
-	else if (!same)
+	else if (!same || n->state == NEIGH_INCOMPLETE)
 		neigh_learn(n, mac, false);
 }
 

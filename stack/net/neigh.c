@@ -46,6 +46,17 @@ struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t
 	return NULL;
 }
 
+/* Routers speak for IPv6 (RFC4861:6.3.4). */
+static uint64_t reachable_ns(const struct neigh *n)
+{
+	return n->ether_type == RTE_ETHER_TYPE_IPV4 ? NEIGH_REACHABLE_NS : n->port->iface->reachable_ns;
+}
+
+static uint64_t retrans_ns(const struct neigh *n)
+{
+	return n->ether_type == RTE_ETHER_TYPE_IPV4 ? NEIGH_RETRANS_NS : n->port->iface->retrans_ns;
+}
+
 static void timer_in(struct neigh *n, uint64_t ns)
 {
 	timer_set(&n->engine->wheel, &n->timer, n->engine->now_ns + ns);
@@ -55,14 +66,13 @@ static void timer_in(struct neigh *n, uint64_t ns)
 static void state_set(struct neigh *n, enum neigh_state state)
 {
 	struct net *net = n->engine->net;
-	const struct iface *i = n->port->iface;
 
 	n->state = state;
 	n->tries = 0;
 	list_del(&n->age_node);
 	switch (state) {
 	case NEIGH_REACHABLE:
-		timer_in(n, i->reachable_ns);
+		timer_in(n, reachable_ns(n));
 		break;
 	case NEIGH_STALE:
 		list_add_tail(&net->stale, &n->age_node);
@@ -86,7 +96,7 @@ static void neigh_ask(struct neigh *n)
 
 	asked = n->ether_type == RTE_ETHER_TYPE_IPV4 ? arp_ask(n, unicast) : nd_ask(n, unicast);
 	n->tries = (uint8_t)(n->tries + asked); /* that we cannot ask yet is not the neighbour's fault */
-	timer_in(n, n->port->iface->retrans_ns);
+	timer_in(n, retrans_ns(n));
 }
 
 /* Off the table; what waited is left to the caller. */
@@ -200,6 +210,7 @@ void neigh_learn(struct neigh *n, const uint8_t mac[6], bool confirmed)
 	struct engine *e = n->engine;
 	struct rte_mbuf *m;
 
+	confirmed &= n->held; /* else nobody has asked */
 	/* What is known to work is not doubted because the same is said again (RFC4861:7.2.3). */
 	if (!confirmed && n->state != NEIGH_INCOMPLETE && memcmp(n->mac, mac, 6) == 0)
 		return;

@@ -6,9 +6,6 @@
 #include "stack/base/addr.h"
 #include "stack/net/priv.h"
 
-#define REACHABLE_NS 30000000000ull /* RFC4861:10, REACHABLE_TIME */
-#define RETRANS_NS 1000000000ull    /* RETRANS_TIMER */
-
 int net_init(struct engine *e)
 {
 	struct net *net = calloc(1, sizeof(*net));
@@ -197,8 +194,11 @@ static int iface_add(struct engine *e, struct port *port)
 	if (net->ifaces_n == NET_IFACES_MAX || port->addrs_n > PORT_ADDRS_MAX)
 		return -CV_ENOBUFS;
 	net->ifaces_n++;
-	*i = (struct iface){
-		.port = port, .engine = e, .reachable_ns = REACHABLE_NS, .retrans_ns = RETRANS_NS, .hops = IP_TTL_DEFAULT};
+	*i = (struct iface){.port = port,
+		.engine = e,
+		.reachable_ns = NEIGH_REACHABLE_NS,
+		.retrans_ns = NEIGH_RETRANS_NS,
+		.hops = IP_TTL_DEFAULT};
 	ra_iface_init(i);
 	mcast_report_init(&i->mcast[0], i);
 	mcast_report_init(&i->mcast[1], i);

@@ -14,6 +14,8 @@
 #include "stack/net/mcast_priv.h"
 
 #define NEIGH_BUCKETS 256u
+#define NEIGH_REACHABLE_NS 30000000000ull /* RFC4861:10, REACHABLE_TIME, */
+#define NEIGH_RETRANS_NS 1000000000ull    /* RETRANS_TIMER */
 #define ICMP_BUCKETS 256u
 #define ICMP_EACH_NS 1000000000u /* ICMP errors to one destination: one a second, */
 #define ICMP_EACH_BURST 6u       /* after so many at once */
@@ -92,7 +94,7 @@ struct neigh {
 struct iface {
 	struct port *port;
 	struct engine *engine;
-	uint64_t reachable_ns, retrans_ns; /* RFC4861:6.3.2 */
+	uint64_t reachable_ns, retrans_ns; /* of IPv6's neighbours: RFC4861:6.3.2 */
 	uint32_t base_reachable_ms;        /* that reachable_ns was drawn from */
 	uint16_t mtu6;                     /* 0: the port's */
 	uint8_t hops;                      /* of packets whose sender says nothing of it */
@@ -250,7 +252,7 @@ struct neigh *neigh_find(struct net *net, const struct port *port, const uint8_t
 struct neigh *neigh_get(struct engine *e, struct port *port, const uint8_t addr[16], bool ask);
 /* Sends an IP packet to the neighbour, now or when it has answered. progress: struct ip_path's. Consumes m. */
 void neigh_output(struct engine *e, struct neigh *n, struct rte_mbuf *m, uint32_t progress);
-/* Its MAC was heard; confirmed: in answer to our question, so it hears us. */
+/* Its MAC was heard; confirmed: in answer, so it hears us, if we had asked. */
 void neigh_learn(struct neigh *n, const uint8_t mac[6], bool confirmed);
 /* Somebody says otherwise: what we know is used, and tested. */
 void neigh_doubt(struct neigh *n);

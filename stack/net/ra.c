@@ -247,9 +247,12 @@ void ra_input(struct engine *e, struct port *port, struct rte_mbuf *m)
 		!addr_is_link_local(p->src.addr) || !nd_options_parse(m, RA_BYTES, ND_OPT_SOURCE, &o)) {
 		net_count_once(e, &e->counters.drop_nd);
 	} else if (port->autoconf6) {
+		uint16_t lifetime_s = (uint16_t)(h[6] << 8 | h[7]);
+
 		net_count_once(e, &e->counters.router_adverts_in);
-		timer_del(&e->wheel, &port->iface->solicit);
-		router_heard(e, port, p->src.addr, (uint16_t)(h[6] << 8 | h[7]));
+		if (lifetime_s > 0) /* else a default router may still be found (RFC4861:6.3.7) */
+			timer_del(&e->wheel, &port->iface->solicit);
+		router_heard(e, port, p->src.addr, lifetime_s);
 		parameters_heard(e, port->iface, h, &o);
 		n = o.mac != NULL ? neigh_get(e, port, p->src.addr, false)
 				  : neigh_find(e->net, port, p->src.addr);

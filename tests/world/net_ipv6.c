@@ -284,6 +284,36 @@ static void extension_headers__bad_ones__are_refused(void **state)
 	world_free(w);
 }
 
+/* An error is not answered by one, whatever stands before it (RFC4443:2.4 (e.1)). */
+static void error__behind_bad_options__is_not_answered(void **state)
+{
+	static const struct {
+		uint8_t chain[24], len, type;
+		bool answered;
+	} table[] = {
+		{{58, 0, 0x9e, 4}, 8, 128, true}, {{58, 0, 0x9e, 4}, 8, 1, false},
+		{{43, 0, 0x9e, 4, 0, 0, 0, 0, 58}, 16, 3, false}, {{43, 0, 0x9e, 4, 0, 0, 0, 0, 58}, 16, 129, true},
+		{{44, 0, 0x9e, 4, 0, 0, 0, 0, 58, 0, 0, 1}, 16, 3, false}, /* a first fragment of one */
+	};
+	struct world *w = world6_new(30, &perfect);
+
+	(void)state;
+	world_run(w, 2 * SECOND, NULL, NULL);
+	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		uint8_t packet[64] = {0}, frame[128];
+		uint64_t sent = COUNT(w, 0, icmp_errors_out);
+
+		memcpy(packet, table[i].chain, table[i].len);
+		packet[table[i].len] = table[i].type;
+		world_inject(w, 0, frame,
+			frame6(frame, w, 0, "2001:db8::2", "2001:db8::1", 60, 64, packet,
+				(uint16_t)(table[i].len + 16)));
+		world_run(w, SECOND, NULL, NULL);
+		assert_int_equal(COUNT(w, 0, icmp_errors_out) - sent, table[i].answered);
+	}
+	world_free(w);
+}
+
 /* A mapped address on the wire would reach IPv4's sockets. */
 static void mapped_and_loopback_addresses__on_the_wire__are_dropped(void **state)
 {
@@ -533,6 +563,7 @@ int main(void)
 		cmocka_unit_test(packet_too_big__connected_udp__cuts),
 		cmocka_unit_test(extension_headers__known_ones_are_skipped),
 		cmocka_unit_test(extension_headers__bad_ones__are_refused),
+		cmocka_unit_test(error__behind_bad_options__is_not_answered),
 		cmocka_unit_test(mapped_and_loopback_addresses__on_the_wire__are_dropped),
 		cmocka_unit_test(udp_without_checksum__is_dropped),
 		cmocka_unit_test(socket_of_both_families__takes_and_sends_both),

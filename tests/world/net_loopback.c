@@ -116,6 +116,24 @@ static void port_nobody_has__on_loopback__is_refused(void **state)
 	world_free(w);
 }
 
+/* The same of our own link-local address, which is one with its interface only. */
+static void port_nobody_has__on_our_link_local_address__is_refused(void **state)
+{
+	struct world *w = world6_new(12, &perfect);
+	struct cv_endpoint ep = inside("fe80::ff:fe00:1");
+	struct sock *sk = udp_new(w, 0, CV_AF_INET6);
+
+	(void)state;
+	ep.port = 9;
+	world_run(w, 5 * SECOND, NULL, NULL);
+	assert_int_equal(sock_connect(sk, &ep), 0);
+	assert_int_equal(try_send(sk, NULL, "x", 1), 0);
+	world_run(w, MS, NULL, NULL);
+	assert_int_equal(sk->error, CV_ECONNREFUSED);
+	sock_close(sk, false);
+	world_free(w);
+}
+
 static void largest_datagrams__go_whole(void **state)
 {
 	struct world *w = loop_new(6);
@@ -187,6 +205,7 @@ int main(void)
 		cmocka_unit_test(loopback__not_served__has_no_route),
 		cmocka_unit_test(bound_to_loopback__cannot_leave_the_machine),
 		cmocka_unit_test(port_nobody_has__on_loopback__is_refused),
+		cmocka_unit_test(port_nobody_has__on_our_link_local_address__is_refused),
 		cmocka_unit_test(largest_datagrams__go_whole),
 		cmocka_unit_test(tcp__over_loopback__both_families),
 	};

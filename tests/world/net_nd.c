@@ -298,6 +298,60 @@ static void table__full__gives_up_the_longest_unused(void **state)
 	world_free(w);
 }
 
+/* Who answers without having been asked is not in use: he can fill no table. */
+static void table__full_of_answers_nobody_asked_for__makes_room(void **state)
+{
+	struct world *w = wire_new(20, true);
+	struct sock *sk = udp_at(w, 0, "10.0.0.1", 5), *sk6 = udp_at(w, 0, "2001:db8::1", 5);
+	char text[40];
+
+	(void)state;
+	for (unsigned i = 0; i < 5000; i++) {
+		if (i & 1) {
+			snprintf(text, sizeof(text), "10.1.%u.%u", i >> 8, i & 0xff);
+			arp(w, wire_mac, 1, text, "10.0.0.1");
+			arp(w, wire_mac, 2, text, "10.0.0.1");
+		} else {
+			snprintf(text, sizeof(text), "2001:db8::1:%x", i);
+			nd_from(w, text, "2001:db8::1", 135, 0, "2001:db8::1", wire_mac);
+			nd_from(w, text, "2001:db8::1", 136, 0x60, text, wire_mac);
+		}
+	}
+	wire_forget(w);
+	send_at(sk, "10.0.0.9", 9, "x", 1);
+	assert_non_null(wire_arp(w, 0, 1));
+	send_at(sk6, "2001:db8::9", 9, "x", 1);
+	assert_non_null(wire_icmp6(w, 0, 135));
+	assert_int_equal(COUNT(w, 0, drop_neigh_table), 0);
+	sock_close(sk, false);
+	sock_close(sk6, false);
+	world_free(w);
+}
+
+/* Who asks us directly may leave out his MAC, because he thinks that we know it (RFC4861:7.2.2): if we do not, we ask
+ * him first. */
+static void question__without_a_mac__from_a_stranger_is_answered(void **state)
+{
+	struct world *w = wire_new(21, true);
+	const struct wire_frame *f;
+
+	(void)state;
+	wire_wait(w, 5 * SECOND);
+	wire_forget(w);
+	nd_from(w, "2001:db8::9", "2001:db8::1", 135, 0, "2001:db8::1", NULL);
+	assert_non_null(wire_icmp6(w, 0, 135));
+	nd_from(w, "2001:db8::9", "2001:db8::1", 136, 0x60, "2001:db8::9", wire_mac);
+	f = wire_icmp6(w, 0, 136);
+	assert_non_null(f);
+	assert_memory_equal(f->f, wire_mac, 6);
+	assert_memory_equal(f->f + 38, at("2001:db8::9", 0).addr, 16);
+	assert_int_equal(f->f[58], 0x60); /* solicited, override */
+	/* Now he is known. */
+	nd_from(w, "2001:db8::9", "2001:db8::1", 135, 0, "2001:db8::1", NULL);
+	assert_non_null(wire_icmp6(w, 0, 136));
+	world_free(w);
+}
+
 /* --- IPv6 -------------------------------------------------------------------------------------- */
 
 static void address6__with_probing__is_ours_after_a_silent_second(void **state)
@@ -396,6 +450,8 @@ int main(void)
 		cmocka_unit_test(neighbour__not_used__is_forgotten_without_a_word),
 		cmocka_unit_test(tcp__acknowledged__keeps_its_neighbour_reachable),
 		cmocka_unit_test(table__full__gives_up_the_longest_unused),
+		cmocka_unit_test(table__full_of_answers_nobody_asked_for__makes_room),
+		cmocka_unit_test(question__without_a_mac__from_a_stranger_is_answered),
 		cmocka_unit_test(address6__with_probing__is_ours_after_a_silent_second),
 		cmocka_unit_test(address6__tentative__neither_asks_nor_answers),
 		cmocka_unit_test(address6__of_somebody_else__is_not_used),

@@ -157,6 +157,7 @@ struct ra {
 	uint8_t flags; /* of the prefix: 0x80 on-link, 0x40 autonomous */
 	uint32_t valid, preferred, mtu;
 	uint8_t hops, cur_hops; /* of the advertisement itself; that it wants */
+	uint32_t reachable_ms, retrans_ms;
 };
 
 static void put32(uint8_t *to, uint32_t v)
@@ -171,6 +172,8 @@ static void advertise(struct world *w, const char *from, const uint8_t *mac, str
 	uint16_t n = 16;
 
 	put16(msg + 6, ra.lifetime);
+	put32(msg + 8, ra.reachable_ms);
+	put32(msg + 12, ra.retrans_ms);
 	msg[n] = 1;
 	msg[n + 1] = 1;
 	memcpy(msg + n + 2, mac, 6);
@@ -227,6 +230,8 @@ static void routers__are_asked_for_until_one_answers(void **state)
 	}
 	for (unsigned i = 0; i < 4; i++) /* RFC7559: 4, 8, 16, 32 s and a tenth */
 		assert_true(gaps[i] > (4 * SECOND << i) / 10 * 9 - 10 * MS && gaps[i] < (4 * SECOND << i) / 10 * 11 + 10 * MS);
+	advertise(w, ROUTER_B, mac_b, (struct ra){.lifetime = 0}); /* who is there, but no default router */
+	assert_non_null(wire_icmp6(w, 80 * SECOND, 133));
 	advertise(w, ROUTER, mac_a, (struct ra){.lifetime = 1800});
 	assert_null(wire_icmp6(w, 4000 * SECOND, 133));
 	world_free(w);
@@ -252,6 +257,43 @@ static void default_router__lasts_as_long_as_it_says(void **state)
 	advertise(w, ROUTER, mac_a, (struct ra){.lifetime = 100});
 	nd_from(w, ROUTER, LL0, 136, 0x60, ROUTER, mac_a); /* it says that it is no router */
 	assert_int_equal(way(w, "2001:db8:77::1", NULL, NULL), -CV_ENETUNREACH);
+	world_free(w);
+}
+
+/* An advertisement with another MAC that does not override changes nothing but that what is known is tested
+ * (RFC4861:7.2.5), not even whether it is a router. */
+static void router__somebody_else_answers_for_it__stays(void **state)
+{
+	struct world *w = auto_new(20);
+
+	(void)state;
+	advertise(w, ROUTER, mac_a, (struct ra){.lifetime = 100});
+	assert_int_equal(way(w, "2001:db8:77::1", ROUTER, NULL), 0);
+	nd_from(w, ROUTER, LL0, 136, 0x60 | 0x80, ROUTER, mac_a);
+	assert_int_equal(neigh_state(w, ROUTER), NEIGH_REACHABLE);
+	nd_from(w, ROUTER, LL0, 136, 0x40, ROUTER, mac_b);
+	assert_int_equal(way(w, "2001:db8:77::1", ROUTER, NULL), 0);
+	assert_int_equal(neigh_state(w, ROUTER), NEIGH_STALE);
+	world_free(w);
+}
+
+/* What an IPv6 router says of times is about IPv6's neighbours. */
+static void times__advertised__leave_arp_alone(void **state)
+{
+	struct world *w = auto_new(21);
+	struct sock *sk = udp_at(w, 0, "10.0.0.1", 5);
+
+	(void)state;
+	advertise(w, ROUTER, mac_a, (struct ra){.lifetime = 100, .reachable_ms = 100, .retrans_ms = 60000});
+	wire_forget(w);
+	send_at(sk, "10.0.0.9", 9, "x", 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_non_null(wire_arp(w, 1010 * MS, 1));
+	send_at(sk, "10.0.0.8", 9, "x", 1);
+	arp(w, wire_mac, 2, "10.0.0.8", "10.0.0.1");
+	wire_wait(w, 20 * SECOND);
+	assert_int_equal(neigh_state(w, "10.0.0.8"), NEIGH_REACHABLE);
+	sock_close(sk, false);
 	world_free(w);
 }
 
@@ -607,6 +649,8 @@ int main(void)
 		cmocka_unit_test(routes__many__agree_with_a_plain_search),
 		cmocka_unit_test(routers__are_asked_for_until_one_answers),
 		cmocka_unit_test(default_router__lasts_as_long_as_it_says),
+		cmocka_unit_test(router__somebody_else_answers_for_it__stays),
+		cmocka_unit_test(times__advertised__leave_arp_alone),
 		cmocka_unit_test(advertisement__not_valid__is_not_heeded),
 		cmocka_unit_test(router__silent__the_other_one_is_taken),
 		cmocka_unit_test(mtu__advertised__bounds_ipv6_only),
