@@ -45,6 +45,8 @@ void net_fini(struct engine *e)
 {
 	if (e->net == NULL)
 		return;
+	for (; e->rx_n > 0; e->rx_n--) /* found by a look, and not handled any more */
+		rte_pktmbuf_free(e->rx[e->rx_n - 1]);
 	neigh_fini(e);
 	reass_fini(e);
 	pktq_free_all(&e->net->loopback);

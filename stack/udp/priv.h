@@ -59,7 +59,11 @@ bool udp_gets_copy(struct engine *e, const struct udp_sock *us, const struct pkt
 /* udp_send.c */
 /* Whether sk may speak to peer at all; the wildcard address becomes what it means. */
 int udp_peer_check(struct sock *sk, struct cv_endpoint *peer);
-/* A wildcard of either family is one to choose from: a socket of IPv6 may speak IPv4, too. */
+/* Whether it is bound to a group or a broadcast address: it gets what is sent there, and sends from another address,
+ * which is chosen for each datagram. */
+bool udp_is_bound_to_many(const struct sock *sk);
+/* Where it sends from, as far as it is bound. A wildcard of either family is one to choose from: a socket of IPv6 may
+ * speak IPv4, too. */
 void udp_source_of(const struct sock *sk, uint8_t src[16]);
 /* struct sock_proto.send */
 int udp_send(struct sock *sk, struct txbuf *b);

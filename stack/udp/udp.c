@@ -7,13 +7,14 @@
 #include "stack/core/crew.h"
 #include "stack/udp/priv.h"
 
-/* A socket with a peer among others that share its port on several workers: its datagrams are ours wherever they hash. */
+/* A socket with a peer among others that share its port on several workers: its datagrams are ours wherever they hash;
+ * what is sent to many comes to all workers in any case. */
 static int pin(struct udp_sock *us, const uint8_t src[16], const struct cv_endpoint *peer, bool *pinned)
 {
 	struct engine *e = us->sk.engine;
 	struct cv_endpoint local = us->sk.local;
 
-	if (cv_likely(e->crew == NULL) || !crew_udp_is_spread(e, local.port))
+	if (cv_likely(e->crew == NULL) || !crew_udp_is_spread(e, local.port) || udp_is_bound_to_many(&us->sk))
 		return 0;
 	memcpy(local.addr, src, 16);
 	if (!crew_udp_pin(e, &local, peer))
@@ -56,7 +57,8 @@ static int udp_connect(struct sock *sk, const struct cv_endpoint *to)
 	unpin(us);
 	us->flags |= pinned ? UDP_PINNED : 0;
 	us->peer.path = path;
-	memcpy(sk->local.addr, src, 16);
+	if (!udp_is_bound_to_many(sk))
+		memcpy(sk->local.addr, src, 16);
 	sk->peer = peer;
 	sk->status |= CV_ST_CONNECTED;
 	if (us->flags & UDP_PINNED)

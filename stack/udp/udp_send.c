@@ -32,9 +32,14 @@ int udp_peer_check(struct sock *sk, struct cv_endpoint *peer)
 	return 0;
 }
 
+bool udp_is_bound_to_many(const struct sock *sk)
+{
+	return addr_is_multicast(sk->local.addr) || ip_is_broadcast(sk->engine, sk->local.addr);
+}
+
 void udp_source_of(const struct sock *sk, uint8_t src[16])
 {
-	if (addr_is_any(sk->local.addr))
+	if (addr_is_any(sk->local.addr) || udp_is_bound_to_many(sk))
 		memset(src, 0, 16);
 	else
 		memcpy(src, sk->local.addr, 16);
@@ -480,7 +485,8 @@ static int send_asking(struct udp_sock *us, struct txbuf *b)
 	if (how.segment != 0 && b->len > how.segment)
 		return segments_out(us, &how, b);
 	how.by->plain = how.by->path.may_fragment && how.segment == 0 && b->with == NULL &&
-		!(us->flags & UDP_DONTFRAG6) && !addr_is_multicast(how.to.addr);
+			!(us->flags & UDP_DONTFRAG6) && !addr_is_multicast(how.to.addr) &&
+			!udp_is_bound_to_many(&us->sk);
 	return whole_out(us, how.by, how.src, &how.to, b);
 }
 

@@ -717,6 +717,41 @@ static void leave__without_an_interface__finds_it(void **state)
 	}
 }
 
+/* Bound to a group or a broadcast address, a socket gets what is sent there; it sends from an address of ours. */
+static void bound_to_many__sends_from_our_address(void **state)
+{
+	static const char *const table[][3] = {{"239.1.2.3", "10.0.0.9", "10.0.0.1"},
+		{"239.1.2.3", "239.1.2.3", "10.0.0.1"}, {"10.0.0.255", "10.0.0.9", "10.0.0.1"},
+		{"ff15::77", "2001:db8::9", "2001:db8::1"}, {"ff15::77", "ff15::77", "2001:db8::1"}};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		bool v6 = !addr_is_v4(at(table[i][0], 0).addr);
+		struct world *w = mcast_new(19, true);
+		struct sock *sk = udp_at(w, 0, table[i][0], 9);
+		struct cv_endpoint to = at(table[i][1], 9);
+		const struct wire_frame *f;
+
+		arp(w, wire_mac, 1, "10.0.0.9", "10.0.0.1");
+		nd_from(w, "2001:db8::9", "2001:db8::1", 135, 0, "2001:db8::1", wire_mac);
+		wire_forget(w);
+		for (unsigned connected = 0; connected < 2; connected++) {
+			if (connected)
+				assert_int_equal(sock_connect(sk, &to), 0);
+			for (unsigned k = 0; k < 2; k++) {
+				assert_int_equal(try_send(sk, connected ? NULL : &to, "x", 1), 0);
+				f = v6 ? wire_udp6(w, 0) : wire_udp4(w, 0);
+				assert_non_null(f);
+				assert_memory_equal(
+					f->f + (v6 ? 22 : 26), at(table[i][2], 0).addr + (v6 ? 0 : 12), v6 ? 16 : 4);
+			}
+		}
+		assert_memory_equal(sk->local.addr, at(table[i][0], 0).addr, 16);
+		sock_close(sk, false);
+		world_free(w);
+	}
+}
+
 static void nonsense__is_dropped_and_counted(void **state)
 {
 	struct world *w = mcast_new(12, true);
@@ -766,6 +801,7 @@ int main(void)
 		cmocka_unit_test(datagram__to_our_own_group__comes_round_and_goes_out),
 		cmocka_unit_test(datagram__with_ttl_0__stays_here),
 		cmocka_unit_test(leave__without_an_interface__finds_it),
+		cmocka_unit_test(bound_to_many__sends_from_our_address),
 		cmocka_unit_test(nonsense__is_dropped_and_counted),
 	};
 

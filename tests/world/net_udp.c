@@ -104,6 +104,20 @@ static void connected__port_nobody_has__is_refused(void **state)
 	world_free(w);
 }
 
+/* Frames that a look has found belong to the engine: they end with it. */
+static void engine__ends_behind_a_look__frees_what_it_found(void **state)
+{
+	struct world *w = world_new(20, &(struct world_link){.delay_ns = 1000});
+	uint8_t frame[64] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+	(void)state;
+	world_run(w, SECOND, NULL, NULL);
+	world_inject(w, 0, frame, sizeof(frame));
+	assert_true(engine_look(w->host[0].e));
+	assert_int_equal(w->host[0].e->rx_n, 1);
+	world_free(w);
+}
+
 static void bind__conflicts__as_linux(void **state)
 {
 	struct world *w = world_new(4, &perfect);
@@ -219,6 +233,7 @@ int main(void)
 		cmocka_unit_test(one_host__datagram_to_itself__needs_no_port),
 		cmocka_unit_test(connected__port_nobody_has__is_refused),
 		cmocka_unit_test(bind__conflicts__as_linux),
+		cmocka_unit_test(engine__ends_behind_a_look__frees_what_it_found),
 		cmocka_unit_test(unanswered_arp__three_tries__then_the_queue_is_dropped),
 		cmocka_unit_test(bad_wire__many_datagrams__none_is_damaged),
 		cmocka_unit_test(random_frames__from_a_stranger__harm_nothing),
