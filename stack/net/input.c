@@ -555,15 +555,22 @@ void net_input(struct engine *e, struct port *port, struct rte_mbuf **pkts, uint
 		batch_flush(e, batch, i);
 }
 
-/* Of a frame only what was not done yet: ARP was told everybody. */
+static uint16_t type_at(const uint8_t *frame, uint16_t bytes)
+{
+	return (uint16_t)(frame[bytes - 2] << 8 | frame[bytes - 1]);
+}
+
+/* Of a frame only what was not done yet: ARP was told everybody, and is not told again, whatever tag it has. */
 static void crew_frame_input(
 	struct engine *e, struct port *port, struct l4_batch *batch, struct rte_mbuf *m)
 {
 	struct model model = {NULL, NULL, NULL};
-	uint16_t bytes = RTE_ETHER_HDR_LEN + (port->vlan != 0 ? sizeof(struct rte_vlan_hdr) : 0);
 	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint16_t bytes = RTE_ETHER_HDR_LEN;
 
-	if (frame[bytes - 2] == (RTE_ETHER_TYPE_ARP >> 8) && frame[bytes - 1] == (RTE_ETHER_TYPE_ARP & 0xff)) {
+	if (type_at(frame, bytes) == RTE_ETHER_TYPE_VLAN)
+		bytes += (uint16_t)sizeof(struct rte_vlan_hdr);
+	if (type_at(frame, bytes) == RTE_ETHER_TYPE_ARP) {
 		rte_pktmbuf_adj(m, bytes);
 		arp_input(e, port, m);
 		return;

@@ -7,6 +7,7 @@
 #include "tests/world/net_common.h"
 
 #include "stack/core/crew.h"
+#include "stack/net/priv.h"
 #include "stack/tcp/tcp.h"
 
 #define WORKERS 2
@@ -343,6 +344,41 @@ static uint16_t path_mtu(struct engine *e, const char *to)
 }
 
 /* The worker whose flow an error is about takes it; the path is everybody's. */
+/* A frame with a priority tag is one without (802.1Q): its ARP, too, is told to each worker once. */
+static void neighbours__in_a_frame_with_a_priority_tag__are_told_once(void **state)
+{
+	uint8_t f[64] = {
+		[12] = 0x81, [14] = 0x60, [16] = 8, [17] = 6, [19] = 1, [20] = 8, [22] = 6, [23] = 4, [25] = 1};
+
+	(void)state;
+	for (uint16_t workers = 2; workers <= 3; workers++) {
+		struct world *w = world_new_crew(20, &perfect, workers, WORLD_RSS_ONE);
+		uint64_t before[3], after[3];
+
+		memset(f, 0xff, 6);
+		memcpy(f + 6, (const uint8_t[]){2, 0, 0, 0, 0, 9}, 6);
+		memcpy(f + 26, f + 6, 6);
+		memcpy(f + 32, at("10.0.0.9", 0).addr + 12, 4);
+		memcpy(f + 42, at("10.0.0.1", 0).addr + 12, 4);
+		world_run(w, SECOND, NULL, NULL);
+		for (uint16_t k = 0; k < workers; k++)
+			before[k] = world_engine(&w->host[0], k)->counters.handed_over;
+		world_inject(w, 0, f, sizeof(f));
+		for (unsigned i = 0; i < 10; i++) { /* turns: it would never be quiet */
+			for (uint16_t k = 0; k < workers; k++)
+				engine_turn(world_engine(&w->host[0], k), w->now_ns);
+		}
+		for (uint16_t k = 0; k < workers; k++) {
+			struct engine *e = world_engine(&w->host[0], k);
+
+			after[k] = e->counters.handed_over;
+			assert_int_equal(after[k] - before[k], k == 0 ? workers - 1u : 0);
+			assert_non_null(neigh_find(e->net, net_port_by_ifindex(e, 1), at("10.0.0.9", 0).addr));
+		}
+		world_free(w);
+	}
+}
+
 static void path_mtu__learned_by_one__is_known_to_all(void **state)
 {
 	struct world *w = world_new_crew(9, &perfect, WORKERS, WORLD_RSS_HASH);
@@ -495,6 +531,7 @@ int main(void)
 		cmocka_unit_test(loopback__between_workers__carries_a_stream),
 		cmocka_unit_test(neighbours__are_everybodys),
 		cmocka_unit_test(neighbours__what_all_hear__is_counted_once),
+		cmocka_unit_test(neighbours__in_a_frame_with_a_priority_tag__are_told_once),
 		cmocka_unit_test(path_mtu__learned_by_one__is_known_to_all),
 		cmocka_unit_test(path_mtu__said_again__is_no_news),
 		cmocka_unit_test(messages__to_a_worker_that_stands_still__are_bounded),
