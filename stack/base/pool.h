@@ -7,6 +7,7 @@
 #ifndef CULVERT_BASE_POOL_H
 #define CULVERT_BASE_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,5 +27,10 @@ void pool_fini(struct pool *p);
 /* NULL when `max` are in use. The content is undefined. */
 void *pool_get(struct pool *p);
 void pool_put(struct pool *p, void *object);
+/* pool_get() would find none. */
+static inline bool pool_is_used_up(const struct pool *p)
+{
+	return p->free_list == NULL && p->fresh >= p->max;
+}
 
 #endif

@@ -234,7 +234,7 @@ struct tcp_embryo {
 	struct list node; /* of its listener's */
 	struct tcp_sock *listener;
 	struct timer timer;
-	uint64_t since_ns;       /* the first SYN-ACK; 0: not known, it was a cookie */
+	uint64_t since_ns;       /* the first SYN-ACK; 0: not known, it was a cookie; once acked: the round trip */
 	uint32_t refused_ack_ms; /* as of a connection */
 	uint32_t iss, irs, rcv_wnd;
 	uint32_t ts_recent, ts_offset;
@@ -242,6 +242,7 @@ struct tcp_embryo {
 	uint8_t snd_wscale, timeouts;
 	uint8_t sack_ok : 1, ts_ok : 1, wscale_ok : 1, ecn_ok : 1,
 		acked : 1,     /* the handshake is done, but data is waited for, or room */
+		lost : 1,      /* a SYN-ACK was not answered in time */
 		fo_cookie : 1; /* the SYN-ACK gives a Fast Open cookie */
 };
 

@@ -19,6 +19,15 @@ void tcp_ack_time(struct tcp_sock *tp, const struct wire_tcp *h)
 	}
 }
 
+void tcp_ack_opens(struct tcp_sock *tp)
+{
+	tp->retrans_start_ms = 0;
+	if (tp->backoff == 0)
+		return;
+	tp->backoff = 0;
+	tcp_rexmt_update(tp, true);
+}
+
 void tcp_ack_free(struct tcp_sock *tp)
 {
 	while (!list_empty(&tp->txq)) {

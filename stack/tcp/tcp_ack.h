@@ -10,6 +10,8 @@
 
 /* An RTT sample of the ACK, if it gives one (RFC6298:3, RFC7323:4.1). */
 void tcp_ack_time(struct tcp_sock *tp, const struct wire_tcp *h);
+/* The window was shut: patience begins anew, and what was under way goes again soon. */
+void tcp_ack_opens(struct tcp_sock *tp);
 /* Lets go of the send buffers below snd_una. */
 void tcp_ack_free(struct tcp_sock *tp);
 
@@ -25,6 +27,8 @@ static inline void tcp_ack_window(struct tcp_sock *tp, const struct wire_tcp *h)
 	tp->snd_wl2 = h->ack;
 	if (tp->snd_wnd == wnd)
 		return;
+	if (cv_unlikely(tp->snd_wnd == 0))
+		tcp_ack_opens(tp);
 	tp->snd_wnd = wnd;
 	if (wnd > tp->max_wnd)
 		tp->max_wnd = wnd;

@@ -51,6 +51,7 @@ static void timed_out(struct engine *e, struct timer *timer)
 		e->counters.tcp_retrans++;
 		tcp_embryo_answer(r, ts_now(r));
 	}
+	r->lost |= !r->acked;
 	r->timeouts++;
 	timer_restart(e, r);
 }
@@ -186,13 +187,15 @@ static bool ack_is_ours(struct engine *e, const struct tcp_embryo *r, const stru
 	return false;
 }
 
-/* The listener may wait for data, and its accept queue for room: then the peer's ACK is as if it
+/* The listener may wait for data, its accept queue or the engine for room: then the peer's ACK is as if it
  * were lost. */
 static void complete(struct engine *e, struct tcp_embryo *r, struct tcp_seg *s)
 {
 	struct tcp_sock *lp = r->listener;
-	struct tcp_embryo done = *r;
+	struct tcp_embryo done;
 
+	if (!r->acked)
+		r->since_ns = e->now_ns - r->since_ns;
 	r->acked = 1;
 	if (s->len == 0 && !s->fin && r->timeouts < lp->defer_accept)
 		return;
@@ -200,6 +203,12 @@ static void complete(struct engine *e, struct tcp_embryo *r, struct tcp_seg *s)
 		e->counters.tcp_listen_overflow++;
 		return;
 	}
+	if (pool_is_used_up(&e->tcp->socks)) {
+		e->counters.tcp_limit++;
+		return;
+	}
+	done = *r;
+	done.since_ns = e->now_ns - r->since_ns; /* however long the data was waited for */
 	tcp_embryo_free(e, r);
 	tcp_child_begin(lp, &done, s);
 }

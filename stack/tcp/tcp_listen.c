@@ -76,7 +76,7 @@ static void numbers_begin(struct tcp_sock *tp, const struct tcp_embryo *r)
 	tp->rcv_wnd = r->rcv_wnd;
 	tp->rcv_adv = tp->rcv_nxt + r->rcv_wnd;
 	tp->rtt_start = r->since_ns;
-	tp->backoff = r->timeouts;
+	tp->backoff = r->lost;
 }
 
 static void options_begin(struct tcp_sock *tp, const struct tcp_embryo *r)

@@ -8,11 +8,18 @@
 #define COALESCE_FROM 8u
 #define COALESCE_BYTES 256u
 
+static uint32_t good_piece(const struct tcp_sock *tp)
+{
+	uint32_t half = tp->sk.rcvbuf / 2, mss = tcp_eff_mss(tp);
+
+	return half < mss ? half : mss;
+}
+
 /* RFC9293:3.8.6.2.2: the right edge moves only by a good piece, and never back. */
 uint32_t tcp_receive_window(const struct tcp_sock *tp)
 {
 	const struct sock *sk = &tp->sk;
-	uint32_t held = sk->rxq_bytes + sk->rx_lent, room, promised, piece;
+	uint32_t held = sk->rxq_bytes + sk->rx_lent, room, promised;
 
 	room = sk->rcvbuf > held ? sk->rcvbuf - held : 0;
 	if (tp->window_clamp != 0 && room > tp->window_clamp)
@@ -20,8 +27,7 @@ uint32_t tcp_receive_window(const struct tcp_sock *tp)
 	if (tp->state < TCP_ESTABLISHED)
 		return room;
 	promised = tp->rcv_adv - tp->rcv_nxt;
-	piece = sk->rcvbuf / 2 < tcp_eff_mss(tp) ? sk->rcvbuf / 2 : tcp_eff_mss(tp);
-	if (room < promised + piece) {
+	if (room < promised + good_piece(tp)) {
 		/* Rounded up, because the header's field cannot say it exactly and must not take
 		 * anything back (RFC7323:2.4). */
 		uint32_t unit = 1u << tp->rcv_wscale;
@@ -35,7 +41,7 @@ static void window_update(struct tcp_sock *tp)
 {
 	uint32_t promised = tp->rcv_adv - tp->rcv_nxt, now = tcp_receive_window(tp);
 
-	if (now >= 2 * promised && now - promised >= tcp_eff_mss(tp) / 2) {
+	if (now >= 2 * promised && now - promised >= good_piece(tp) / 2) {
 		tp->ack_now = 1;
 		sock_output_later(&tp->sk);
 	}

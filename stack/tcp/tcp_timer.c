@@ -80,6 +80,12 @@ static uint64_t backed_off(const struct tcp_sock *tp, uint32_t shift)
 	return t < TCP_RTO_MAX ? t : TCP_RTO_MAX;
 }
 
+static void count(uint8_t *n)
+{
+	if (*n < UINT8_MAX)
+		++*n;
+}
+
 /* Sets the retransmission timer; the user's patience may end before it (RFC5482). */
 static void rexmt_set(struct tcp_sock *tp, uint64_t wait)
 {
@@ -120,7 +126,9 @@ void tcp_rexmt_update(struct tcp_sock *tp, bool restart)
 		(seq_lt(tp->snd_nxt, tp->snd_end) || (tp->fin_queued && !tp->fin_sent))) {
 		uint64_t wait = tp->snd_wnd == 0 ? backed_off(tp, tp->probes) : TCP_HELD_MAX;
 
-		if (!tp->persist || tp->deadline[TCP_T_REXMT] == 0)
+		/* It also comes nearer, when a window that was shut opens a little. */
+		if (!tp->persist || tp->deadline[TCP_T_REXMT] == 0 ||
+			tcp_deadline_ns(tp->sk.engine, tp->deadline[TCP_T_REXMT]) > tp->sk.engine->now_ns + wait + MS)
 			rexmt_set(tp, wait);
 		tp->persist = 1;
 		return;
@@ -156,7 +164,9 @@ static void persist_timeout(struct tcp_sock *tp)
 		uint32_t end = seq_min(tp->snd_end, tp->snd_nxt + tp->snd_wnd);
 
 		end = seq_min(end, tp->snd_nxt + tcp_eff_mss(tp));
-		(void)tcp_segment_send(tp, tp->snd_nxt, end - tp->snd_nxt, TCP_PSH);
+		if (end != tp->snd_nxt)
+			(void)tcp_segment_send(tp, tp->snd_nxt, end - tp->snd_nxt, TCP_PSH);
+		sock_output_later(&tp->sk); /* a FIN that waited */
 		tcp_rexmt_update(tp, true);
 		return;
 	}
@@ -166,9 +176,8 @@ static void persist_timeout(struct tcp_sock *tp)
 		time_out(tp, "no answer to window probes");
 		return;
 	}
-	tp->probes_out++;
-	if (tp->probes < UINT8_MAX)
-		tp->probes++;
+	count(&tp->probes_out);
+	count(&tp->probes);
 	tcp_probe_send(tp, tp->snd_una - 1);
 	rexmt_set(tp, backed_off(tp, tp->probes));
 }
@@ -218,11 +227,15 @@ static void rexmt_timeout(struct tcp_sock *tp)
 		most = tp->syncnt != 0 ? tp->syncnt : config->synack_retries;
 	if (!(tp->user_timeout_ms != 0 && tp->retrans_start_ms != 0 && gave_up(tp, 0, most)) && probe_or_wait(tp))
 		return;
-	if (gave_up(tp, tp->backoff, most)) {
+	/* A peer that has shut its window and answers is there (SHLD-17): what goes again is a probe. */
+	if (gave_up(tp, tp->snd_wnd == 0 && !tp->closed && tp->state >= TCP_ESTABLISHED ? tp->probes_out : tp->backoff,
+		    most)) {
 		time_out(tp, "retransmissions gave up");
 		return;
 	}
-	if (++tp->backoff == config->retries1)
+	count(&tp->probes_out);
+	count(&tp->backoff);
+	if (tp->backoff == config->retries1)
 		doubt_path(tp);
 	tp->sk.engine->counters.tcp_timeouts++;
 	tp->timing = 0; /* Karn */
@@ -271,12 +284,14 @@ static void keep_timeout(struct tcp_sock *tp)
 		tcp_timer_set(tp, TCP_T_KEEP, idle); /* the retransmission timer watches */
 		return;
 	}
-	if (tp->keep_probes >= tp->keep_cnt) {
+	/* tcp(7): the user's timeout takes the place of the count */
+	if (tp->user_timeout_ms != 0 ? tp->keep_probes > 0 && quiet >= tp->user_timeout_ms * MS
+				     : tp->keep_probes >= tp->keep_cnt) {
 		tcp_rst_send(tp);
 		tcp_done(tp, CV_ETIMEDOUT, "keepalive");
 		return;
 	}
-	tp->keep_probes++;
+	count(&tp->keep_probes);
 	tcp_probe_send(tp, tp->snd_una - 1);
 	tcp_timer_set(tp, TCP_T_KEEP, (uint64_t)tp->keep_intvl_s * SEC);
 }

@@ -175,6 +175,48 @@ T(defer_accept__no_data__reminded_near_the_end_and_accepted_then)
 	script_both_gone(s, sk, ls);
 }
 
+/* A client that thinks before it asks: nothing was lost, and its path is not slow. */
+T(defer_accept__data_after_seconds__round_trip_and_window_are_the_handshakes)
+{
+	START;
+	struct sock *ls = script_listen(s, 4), *sk;
+
+	script_set(ls, CV_OPT_DEFER_ACCEPT, 20);
+	script_send(s, TCP_SYN, 0, 0, NULL, 0);
+	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
+	script_wait(s, 20 * MS);
+	script_send(s, TCP_ACK, 1, 1, NULL, 0);
+	script_quiet(s, 5 * SEC);
+	script_send(s, TCP_ACK, 1, 1, "abc", 3);
+	sk = script_accept(s, ls);
+	assert_in_range(tcp_of(sk)->srtt_us, 20000, 21500);
+	assert_in_range(tcp_of(sk)->rto_us, 200000, 240000);
+	assert_int_equal(tcp_of(sk)->cwnd, tcp_initial_window(tcp_of(sk)));
+	script_both_gone(s, sk, ls);
+}
+
+/* When there are as many connections as there can be the ACK of one more is not heard, as with a full accept queue. */
+T(no_room_for_a_connection__ack_is_not_heard__accepted_when_there_is)
+{
+	START;
+	struct sock *ls = script_listen(s, 4), *sk;
+	struct pool *p = &s->e->tcp->socks;
+	uint32_t max = p->max;
+
+	script_send(s, TCP_SYN, 0, 0, NULL, 0);
+	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
+	p->max = p->fresh;
+	script_send(s, TCP_ACK, 1, 1, NULL, 0);
+	assert_null(sock_accept(ls));
+	assert_int_equal(s->e->counters.tcp_limit, 1);
+	p->max = max;
+	script_expect_in(s, 2 * SEC, TCP_SYN | TCP_ACK, 0, 1, 0);
+	script_send(s, TCP_ACK, 1, 1, NULL, 0);
+	sk = script_accept(s, ls);
+	script_is(sk, ESTABLISHED);
+	script_both_gone(s, sk, ls);
+}
+
 T(unsent__after_the_fin__none)
 {
 	START;
@@ -400,6 +442,45 @@ static struct sock *syn_received_by_simultaneous_open(struct script *s)
 	return sk;
 }
 
+/* RFC7323:2.2: nor in the window of the SYN-ACK that answers ours on the way. */
+T(window_scale__simultaneous_open__not_in_the_window_of_a_syn)
+{
+	START;
+	struct sock *sk;
+
+	s->has_wscale = true;
+	s->wscale = 7;
+	s->wnd = 1000;
+	sk = syn_received_by_simultaneous_open(s);
+	script_send(s, TCP_SYN | TCP_ACK, 0, 1, NULL, 0);
+	script_is(sk, ESTABLISHED);
+	assert_int_equal(tcp_of(sk)->snd_wscale, 7);
+	assert_in_range(tcp_of(sk)->snd_wnd, 1000 - 127, 1000);
+	script_gone(s, sk);
+}
+
+/* A buffer of a few KiB on a link of 64 KiB: that it was read is told although it is less than half a segment. */
+T(self_connect__small_buffer__the_window_opens_when_it_is_read)
+{
+	START;
+	const struct cv_endpoint me = world_endpoint(0, 7000);
+	struct sock *sk = script_socket(s);
+	uint32_t got = 0, turns = 0;
+	char to[65536];
+
+	script_set(sk, CV_OPT_RCVBUF, 4096);
+	assert_int_equal(sock_bind(sk, &me), 0);
+	assert_int_equal(sock_connect(sk, &me), 0);
+	script_wait(s, 10 * MS);
+	script_write(s, sk, 60000);
+	for (; got < 60000 && turns < 100; turns++) {
+		script_wait(s, MS);
+		got += sock_recv_copy(sk, to, sizeof(to));
+	}
+	assert_int_equal(got, 60000);
+	script_gone(s, sk);
+}
+
 T(syn_received__user_closes__fin_when_the_handshake_is_done)
 {
 	START;
@@ -610,7 +691,7 @@ T(urgent__received_after_3_gib__the_mark_is_at_the_byte)
 	script_gone(s, sk);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(syn_without_mss__536_or_1220),
@@ -622,6 +703,8 @@ int main(void)
 		cmocka_unit_test(window_clamp__no_more_is_offered),
 		cmocka_unit_test(defer_accept__bare_ack__accepted_with_the_data),
 		cmocka_unit_test(defer_accept__no_data__reminded_near_the_end_and_accepted_then),
+		cmocka_unit_test(defer_accept__data_after_seconds__round_trip_and_window_are_the_handshakes),
+		cmocka_unit_test(no_room_for_a_connection__ack_is_not_heard__accepted_when_there_is),
 		cmocka_unit_test(unsent__after_the_fin__none),
 		cmocka_unit_test(user_timeout__ends_when_it_is_over),
 		cmocka_unit_test(our_numbers_wrap__data_and_acks_go_on),
@@ -631,6 +714,8 @@ int main(void)
 		cmocka_unit_test(established__icmp__soft_error_told_when_it_times_out_and_forgotten_with_the_next_ack),
 		cmocka_unit_test(fin_into_a_shut_window__probed_and_sent_when_it_opens),
 		cmocka_unit_test(self_connect__simultaneous_open_with_itself),
+		cmocka_unit_test(self_connect__small_buffer__the_window_opens_when_it_is_read),
+		cmocka_unit_test(window_scale__simultaneous_open__not_in_the_window_of_a_syn),
 		cmocka_unit_test(syn_received__user_closes__fin_when_the_handshake_is_done),
 		cmocka_unit_test(syn_received__data_queued_and_shut__both_go_when_the_handshake_is_done),
 		cmocka_unit_test(time_wait__connect_with_timestamps__the_ends_are_used_again),
@@ -644,5 +729,7 @@ int main(void)
 	};
 
 	world_eal_init("tcp_life");
+	if (argc > 1) /* one test, or a pattern */
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
