@@ -353,8 +353,8 @@ static ssize_t send_file(int out, struct file *f, int in, off_t *offset, size_t 
 	off_t at = offset ? *offset : lseek(in, 0, SEEK_CUR);
 	ssize_t sent;
 
-	if (at < 0)
-		return -(offset ? EINVAL : errno);
+	if (at < 0) /* what cannot be sought in cannot be sent from */
+		return offset || errno == ESPIPE ? -EINVAL : -errno;
 	sent = f->type == SOCK_DGRAM ? send_file_datagrams(out, f, in, at, n)
 				     : tx_file(f, in, at, n);
 	if (sent > 0)

@@ -121,14 +121,52 @@ int shim_sigaction(int sig, const struct sigaction *action, struct sigaction *ol
 	return 0;
 }
 
-sighandler_t shim_signal(int sig, sighandler_t new_handler)
-{
-	struct sigaction action = {.sa_handler = new_handler, .sa_flags = SA_RESTART}, old;
+static uint64_t interrupting; /* siginterrupt(3) was asked for: bit sig - 1 */
 
-	if (new_handler == SIG_ERR) {
+static sighandler_t set_handler(int sig, struct sigaction *action)
+{
+	struct sigaction old;
+
+	if (action->sa_handler == SIG_ERR) {
 		errno = EINVAL;
 		return SIG_ERR;
 	}
+	return shim_sigaction(sig, action, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+static bool is_interrupting(int sig)
+{
+	return sig > 0 && sig < SIGNALS && (__atomic_load_n(&interrupting, __ATOMIC_RELAXED) >> (sig - 1) & 1);
+}
+
+sighandler_t shim_signal(int sig, sighandler_t new_handler)
+{
+	struct sigaction action = {.sa_handler = new_handler, .sa_flags = is_interrupting(sig) ? 0 : SA_RESTART};
+
 	sigaddset(&action.sa_mask, sig);
-	return shim_sigaction(sig, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+	return set_handler(sig, &action);
+}
+
+/* What a strict program's signal() is: for one signal, which may come again meanwhile (signal(2)). */
+sighandler_t shim_sysv_signal(int sig, sighandler_t new_handler)
+{
+	struct sigaction action = {.sa_handler = new_handler, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+
+	return set_handler(sig, &action);
+}
+
+int shim_siginterrupt(int sig, int flag)
+{
+	struct sigaction action;
+
+	if (shim_sigaction(sig, NULL, &action) != 0)
+		return -1;
+	if (flag) {
+		__atomic_fetch_or(&interrupting, 1ull << (sig - 1), __ATOMIC_RELAXED);
+		action.sa_flags &= ~SA_RESTART;
+	} else {
+		__atomic_fetch_and(&interrupting, ~(1ull << (sig - 1)), __ATOMIC_RELAXED);
+		action.sa_flags |= SA_RESTART;
+	}
+	return shim_sigaction(sig, &action, NULL);
 }

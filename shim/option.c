@@ -56,10 +56,27 @@ static unsigned find_of(const struct file *f, int level, int name)
 	return i;
 }
 
+/* As Linux: what is longer than an int is cut, and a byte will do for those of ip(7). False: too short. */
+static bool take_int(int level, const void *value, socklen_t len, int *v)
+{
+	if (len >= sizeof(*v))
+		memcpy(v, value, sizeof(*v));
+	else if (level == IPPROTO_IP && len >= 1)
+		*v = *(const uint8_t *)value;
+	else
+		return false;
+	return true;
+}
+
 void option_note(struct file *f, int level, int name, const void *value, socklen_t len)
 {
 	unsigned i = find(level, name);
+	int v;
 
+	if (i != 0 && defs[i].is_int && take_int(level, value, len, &v)) {
+		value = &v;
+		len = sizeof(v);
+	}
 	if (i == CV_OPT_FASTOPEN_KEY) /* too long for here, but the shadow tells it */
 		f->options[i].set = true;
 	if (i == 0 || i == CV_OPT_FASTOPEN_KEY || len > sizeof(f->options[i].value))
@@ -293,7 +310,7 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 	if (i != 0) {
 		int error = engine_get(f, i, value, len);
 
-		if (error != -ENOPROTOOPT || f->type == SOCK_DGRAM)
+		if (error != -ENOPROTOOPT || (f->type == SOCK_DGRAM && level != SOL_SOCKET))
 			return error;
 	}
 	/* The rest (SO_REUSEADDR, SO_MARK ...) is the shadow's, which knows what exists. */
@@ -310,18 +327,22 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 	int v, error;
 
 	if (i != 0) {
-		if (defs[i].is_int && len < sizeof(int))
-			return -EINVAL;
+		if (defs[i].is_int) {
+			if (!take_int(level, value, len, &v))
+				return -EINVAL;
+			value = &v;
+			len = sizeof(v);
+		}
 		/* The wildcard's kernel half follows where it can. */
 		if (f->mux.both)
 			real_setsockopt(fd, level, name, value, len);
 		if (i == CV_OPT_OOBINLINE)
 			rec->oob_inline = *(const char *)value != 0;
-		error = engine_set(f, i, value, defs[i].is_int ? (socklen_t)sizeof(int) : len);
+		error = engine_set(f, i, value, len);
 		if (error == 0 && defs[i].is_int)
 			ancillary_note(f, i, value);
 		/* What is a datagram socket's affair only: the shadow of a stream keeps it. */
-		if (error != -ENOPROTOOPT || f->type == SOCK_DGRAM)
+		if (error != -ENOPROTOOPT || (f->type == SOCK_DGRAM && level != SOL_SOCKET))
 			return error;
 	}
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {

@@ -137,6 +137,37 @@ static void half_take(int fd, struct file *content)
 	content->half_asleep = connected;
 }
 
+struct search {
+	uint32_t handle;
+	struct file *found; /* with a reference */
+};
+
+static void find_one(int fd, struct file *f, void *arg)
+{
+	struct search *s = arg;
+
+	(void)fd;
+	if (!s->found && f->mux.rec && f->mux.handle == s->handle && !sock_is_dead(f)) {
+		mux_file_hold(&f->mux);
+		s->found = f;
+	}
+}
+
+/* A socket that this process has already gets one more number: the engine knows who holds it, not how often. */
+static void arrived(int fd, struct file *content)
+{
+	struct search s = {.handle = content->mux.handle};
+
+	fd_each(find_one, &s);
+	if (s.found) {
+		fd_alias(fd, s.found);
+		file_put(s.found);
+		return;
+	}
+	half_take(fd, content);
+	fd_add(fd, content);
+}
+
 static void receive_one(int fd)
 {
 	struct cv_command c = {.op = CV_CMD_TAKE};
@@ -148,10 +179,8 @@ static void receive_one(int fd)
 	if (!l || real_getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, &len) != 0 ||
 		len != sizeof(tag) || !tag_resolve(l, tag, &content))
 		return;
-	if (sock_call(&content, &c, NULL, NULL) != 0)
-		return;
-	half_take(fd, &content);
-	fd_add(fd, &content);
+	if (sock_call(&content, &c, NULL, NULL) == 0)
+		arrived(fd, &content);
 }
 
 void pass_received(const struct msghdr *msg)

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "shim/call.h"
@@ -62,13 +63,21 @@ static ssize_t cookie_write(void *cookie, const char *buf, size_t n)
 	while (done < n) {
 		ssize_t put = shim_write(c->fd, buf + done, n - done);
 
-		if (put < 0 && errno == EINTR)
-			continue;
 		if (put <= 0)
 			break;
 		done += (size_t)put;
 	}
 	return (ssize_t)done;
+}
+
+/* Known errors are what stdio goes on after (lseek(2)). */
+static int cookie_seek(void *cookie, off64_t *at, int whence)
+{
+	(void)cookie;
+	(void)at;
+	(void)whence;
+	errno = ESPIPE;
+	return -1;
 }
 
 static int cookie_close(void *cookie)
@@ -89,13 +98,15 @@ static int cookie_close(void *cookie)
 static FILE *stream_make(int fd, const char *mode)
 {
 	static const cookie_io_functions_t io = {
-		.read = cookie_read, .write = cookie_write, .close = cookie_close};
+		.read = cookie_read, .write = cookie_write, .seek = cookie_seek, .close = cookie_close};
+	/* fopencookie() looks for a + in fewer places than fdopen(). */
+	const char plain[] = {mode[0], strchr(mode, '+') ? '+' : 0, 0};
 	struct cookie *c = malloc(sizeof(*c));
 
 	if (!c)
 		return NULL;
 	c->fd = fd;
-	c->stream = fopencookie(c, mode, io);
+	c->stream = fopencookie(c, plain, io);
 	if (!c->stream) {
 		free(c);
 		return NULL;

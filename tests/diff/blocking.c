@@ -547,3 +547,56 @@ CASE(receive_time__more_than_any_clock_has__waits)
 	same(recv(server, &byte, 1, 0), 1);
 	diff_join(child);
 }
+
+struct sleeper {
+	pthread_t thread;
+	pid_t id;
+};
+
+static void *alarm_when_it_sleeps(void *arg)
+{
+	const struct sleeper *s = arg;
+
+	diff_wait_blocked(s->id);
+	same(pthread_kill(s->thread, SIGALRM), 0);
+	return NULL;
+}
+
+static void interrupted(int fd)
+{
+	struct sleeper me = {pthread_self(), getpid()};
+	pthread_t thread = diff_thread(alarm_when_it_sleeps, &me);
+	char byte;
+
+	fails(recv(fd, &byte, 1, 0), EINTR);
+	same(pthread_join(thread, NULL), 0);
+}
+
+/* The older ways to a handler that interrupts (siginterrupt(3), sysv_signal(3), sigset(3), SA_RESETHAND). */
+CASE(handlers_of_old__signal_in_recv__EINTR)
+{
+	struct sigaction once = {.sa_handler = on_alarm, .sa_flags = (int)SA_RESETHAND}, now;
+	int client, server;
+
+	diff_pair(&client, &server);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+	is(signal(SIGALRM, on_alarm) == SIG_DFL);
+	works(siginterrupt(SIGALRM, 1));
+	interrupted(server);
+	is(signal(SIGALRM, on_alarm) == on_alarm); /* which remembers it */
+	interrupted(server);
+	works(siginterrupt(SIGALRM, 0));
+	works(sigaction(SIGALRM, NULL, &now));
+	same(now.sa_flags & SA_RESTART, SA_RESTART);
+	is(sysv_signal(SIGALRM, on_alarm) == on_alarm);
+	interrupted(server);
+	is(sysv_signal(SIGALRM, on_alarm) == SIG_DFL);
+	works(sigaction(SIGALRM, &once, NULL));
+	interrupted(server);
+	works(sigaction(SIGALRM, NULL, &now));
+	is(now.sa_handler == SIG_DFL);
+	is(sigset(SIGALRM, on_alarm) == SIG_DFL);
+	interrupted(server);
+#pragma GCC diagnostic pop
+}

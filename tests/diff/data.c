@@ -923,3 +923,37 @@ CASE(urgent_byte__recvmsg__says_so_and_nothing_else)
 	same(m.msg_flags, MSG_OOB);
 	same(m.msg_controllen, 0);
 }
+
+CASE(stream_for_both__flush_before_the_answer__no_error)
+{
+	int client, server;
+	char line[16];
+
+	diff_pair(&client, &server);
+	FILE *f = fdopen(server, "rbe+");
+	is(f != NULL);
+	diff_write_all(client, "one\ntwo\n", 8);
+	is(fgets(line, sizeof(line), f) != NULL);
+	errno = 0;
+	same(fflush(f), 0);
+	fails(fseek(f, 0, SEEK_CUR), ESPIPE);
+	is(fgets(line, sizeof(line), f) != NULL);
+	same_bytes(line, "two\n", 5);
+	same(fprintf(f, "answer\n"), 7);
+	same(fflush(f), 0);
+	diff_read_all(client, line, 7);
+	same_bytes(line, "answer\n", 7);
+	errno = 0;
+	is(fdopen(client, "zz") == NULL);
+	same(errno, EINVAL);
+}
+
+CASE(sendfile__from_a_pipe__EINVAL)
+{
+	int client, server, ends[2];
+
+	diff_pair(&client, &server);
+	works(pipe(ends));
+	fails(sendfile(client, ends[0], NULL, 5), EINVAL);
+	fails(sendfile(client, -1, NULL, 5), EBADF);
+}

@@ -451,3 +451,36 @@ CASE(scm_rights__wildcard_listener__whoever_has_it_serves_both_stacks)
 	}
 	diff_join(child);
 }
+
+/* One descriptor more of the same connection, which ends with the last one. */
+CASE(scm_rights__to_who_has_the_connection_already__first_closed__second_goes_on)
+{
+	int channel[2], client, server, again;
+	char text[4];
+
+	for (int i = 0; i < 2; i++) {
+		diff_pair(&client, &server);
+		works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
+		pid_t child = i == 0 ? 0 : (pid_t)works(fork());
+		if (child != 0) {
+			pass(channel[0], server);
+			works(close(server));
+			diff_read_all(client, text, 3);
+			diff_join(child);
+		} else {
+			if (i == 0)
+				pass(channel[0], server);
+			again = take(channel[1]);
+			works(close(server));
+			if (i == 1)
+				works(close(client));
+			diff_write_all(again, "abc", 3);
+			works(close(again));
+			if (i == 1)
+				exit(0);
+			diff_read_all(client, text, 3);
+		}
+		ended(client);
+		works(close(client));
+	}
+}

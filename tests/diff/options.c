@@ -452,3 +452,35 @@ CASE(msg_more__holds_until_the_next_send)
 	diff_read_all(server, text, 8);
 	same_bytes(text, "headbody", 8);
 }
+
+/* Before and after it is decided who serves the socket. */
+CASE(options__a_byte_or_more_than_an_int__taken_as_linux_does)
+{
+	const unsigned char tos = 0x10, ttl = 33;
+	const long much[4] = {77};
+	const struct sockaddr_in address = diff_addr(0);
+	const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+
+	for (int i = 0; i < 4; i++) {
+		int fd = (int)works(socket(AF_INET, types[i % 2], 0));
+
+		if (i >= 2)
+			works(bind(fd, CSA(address), sizeof(address)));
+		works(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)));
+		works(setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl)));
+		works(setsockopt(fd, SOL_SOCKET, SO_BROADCAST, much, sizeof(much)));
+		works(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, much, sizeof(much)));
+		fails(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, much, 1), EINVAL);
+		if (types[i % 2] == SOCK_STREAM)
+			works(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, much, sizeof(much)));
+		if (i < 2)
+			works(bind(fd, CSA(address), sizeof(address)));
+		same(diff_int_option(fd, IPPROTO_IP, IP_TOS), tos);
+		same(diff_int_option(fd, IPPROTO_IP, IP_TTL), ttl);
+		same(diff_int_option(fd, SOL_SOCKET, SO_BROADCAST), 1);
+		same(diff_int_option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+		if (types[i % 2] == SOCK_STREAM)
+			same(diff_int_option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 77);
+		works(close(fd));
+	}
+}
