@@ -72,10 +72,12 @@ static bool is_silent(const struct mcast_group *g)
 						 memcmp(g->addr + 4, "\0\0\0\0\0\0\0\0\0\0\0\1", 12) == 0);
 }
 
-/* What records may take of a message: no fragments are made of it. */
+/* What records may take of a message: no fragments are made of it, and it lies in one packet buffer. */
 static uint32_t room_of(const struct mcast_iface *mi)
 {
-	return mi->iface->port->mtu - 64u;
+	uint32_t buffer = rte_pktmbuf_data_room_size(engine_of(mi)->pkt_pool) - RTE_PKTMBUF_HEADROOM;
+
+	return (mi->iface->port->mtu < buffer ? mi->iface->port->mtu : buffer) - 64u;
 }
 
 static uint32_t bytes_of(const struct mcast_iface *mi, const struct mcast_record *r)

@@ -339,6 +339,36 @@ static void query__is_answered_within_its_time(void **state)
 	}
 }
 
+/* However large the link's frames are, a report is what a packet buffer holds. */
+static void query__many_sources_and_a_large_mtu__all_is_told(void **state)
+{
+	static const char *const many[] = {"ff12::1:203", "ff12::1:204"};
+	struct world *w = mcast_new(20, true);
+	struct mcast_sock *ms = NULL;
+	char text[32];
+
+	(void)state;
+	w->host[0].port.mtu = 9000;
+	for (unsigned i = 0; i < 128; i++) {
+		snprintf(text, sizeof(text), "2001:db8::1:%x", i);
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN_SOURCE, many[i % 2], text, 1), 0);
+	}
+	wire_wait(w, 5 * SECOND);
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *r;
+
+		wire_forget(w);
+		query(w, true, 3, NULL, NULL, 1000);
+		r = record(w, SECOND + 10 * MS, true, many[i]);
+		assert_non_null(r);
+		assert_int_equal(r[0], IS_IN);
+		assert_int_equal(r[3], 64);
+		wire_wait(w, 5 * SECOND);
+	}
+	mcast_sock_end(w->host[0].e, &ms);
+	world_free(w);
+}
+
 /* A switch that has no address of its own asks all the same, and passes on only what it got answers for. */
 static void query__from_0_0_0_0__is_answered(void **state)
 {
@@ -788,6 +818,7 @@ int main(void)
 		cmocka_unit_test(filter__set_whole__is_told_as_what_changes),
 		cmocka_unit_test(filter__all_sources_change__each_record_fits_the_link),
 		cmocka_unit_test(query__is_answered_within_its_time),
+		cmocka_unit_test(query__many_sources_and_a_large_mtu__all_is_told),
 		cmocka_unit_test(query__from_0_0_0_0__is_answered),
 		cmocka_unit_test(query__of_a_group__does_not_wait_for_the_general_answer),
 		cmocka_unit_test(link_local__found_to_be_ours__groups_are_told_from_it),
