@@ -115,6 +115,8 @@ struct engine {
 	/* end of turn: tell users. Set by whoever hosts sockets (stack/user/, or a test). Called once
 	 * for each dirty socket, which was taken off the list before. */
 	void (*sock_event)(void *ctx, struct sock *sk);
+	/* Whether sk's user has taken all that came for him until now; may be NULL: nobody knows */
+	bool (*user_keeps_up)(const struct sock *sk);
 	uint32_t (*commands)(void *ctx); /* start of turn, returns how many; may be NULL */
 	/* what another worker's user side says; may be NULL */
 	void (*message)(void *ctx, uint16_t from, const struct crew_message *msg);

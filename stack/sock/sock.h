@@ -223,14 +223,15 @@ static inline void sock_rx_queue(struct sock *sk, struct rte_mbuf *m)
 	pktq_push(&sk->rxq, m);
 	sock_event(sk);
 }
-/* True when unread packets hold too much of the packet pool and this socket more than its share, which is the less the
- * more they hold, and nothing from one and a half times that much on: what is new must be dropped, so that one user who
- * does not read, however many sockets he has, cannot stop the others. */
+/* True when unread packets hold too much of the packet pool, some of them this socket's user's, and this socket more than its
+ * share, which is the less the more they hold, and nothing from one and a half times that much on: what is new must be dropped,
+ * so that one user who does not read, however many sockets he has, cannot stop the others. */
 static inline bool sock_rx_refuse(const struct sock *sk)
 {
-	uint32_t held = sk->engine->rx_held, max = sk->engine->rx_held_max, rest;
+	const struct engine *e = sk->engine;
+	uint32_t held = e->rx_held, max = e->rx_held_max, rest;
 
-	if (held <= max)
+	if (held <= max || (sk->user != NULL && e->user_keeps_up != NULL && e->user_keeps_up(sk)))
 		return false;
 	rest = held - max < max / 2 ? max / 2 - (held - max) : 0;
 	return rest == 0 || sk->rxq.n > (uint64_t)SOCK_RX_FAIR_SHARE * rest / (max / 2);

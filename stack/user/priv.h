@@ -159,7 +159,8 @@ struct user_sock {
 	struct user_group *g;
 	struct sock *sk; /* NULL: free */
 	uint32_t index, handle;
-	uint32_t gen;
+	uint16_t gen;
+	uint16_t rx_part_held; /* segments of rx_part that e->rx_held counts */
 	uint32_t flags; /* enum user_sock_flags */
 	uint32_t holders; /* processes, and those below */
 	uint32_t passed;  /* on the way from one process to another */
@@ -329,6 +330,8 @@ void user_rx_leave_buffers(struct user_group *g);
 /* True when all that the protocol has is in the chain. */
 bool user_rx_is_drained(const struct user_sock *us);
 void user_rx_unstarve(struct user_sock *us);
+/* The group's memory takes all that comes. */
+bool user_rx_keeps_up(const struct user_sock *us);
 void user_rx_feed_starved(struct user_group *g);
 /* Appends a connection, which may be another worker's, to the listener's chain; false: no descriptor. */
 bool user_rx_connection(struct user_sock *us, uint32_t handle);

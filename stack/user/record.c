@@ -12,7 +12,7 @@
 struct user_sock *user_sock_alloc(struct user_group *g)
 {
 	struct user_sock *us;
-	uint32_t gen;
+	uint16_t gen;
 
 	if (g->socks_free_n > USER_REUSE_DISTANCE ||
 		(g->socks_free_n > 0 && g->socks_fresh == g->socks_end)) {
@@ -45,7 +45,7 @@ void user_sock_unalloc(struct user_sock *us)
 	struct user_group *g = us->g;
 
 	us->sk = NULL;
-	us->gen = (us->gen + 1) & CV_SOCK_GEN_MASK;
+	us->gen = (uint16_t)((us->gen + 1) & CV_SOCK_GEN_MASK);
 	us->handle = CV_SOCK_NONE;
 	us->flags &= US_NOTIFY_LISTED;
 	us->free_next = USER_NONE;

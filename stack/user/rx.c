@@ -106,6 +106,17 @@ static void chain_append(struct user_sock *us, uint32_t i)
 	us->rx_n++;
 }
 
+/* What is taken and not moved is a packet buffer that nobody has, as long as it lasts. */
+static void part_count(struct user_sock *us)
+{
+	uint16_t n = 0;
+
+	for (const struct rte_mbuf *m = us->rx_part; m != NULL; m = m->next)
+		n++;
+	us->g->u->e->rx_held += (uint32_t)n - us->rx_part_held;
+	us->rx_part_held = n;
+}
+
 static void rx_starve(struct user_sock *us)
 {
 	if (us->flags & US_STARVED)
@@ -246,6 +257,7 @@ static void stream_pull(struct user_sock *us)
 	}
 	if (n > 0)
 		rte_pktmbuf_free_bulk(done, n);
+	part_count(us);
 }
 
 static void rxd_leave_buffer(struct user_group *g, uint32_t i)
@@ -348,11 +360,17 @@ static void dgram_pull(struct user_sock *us)
 	while (us->rx_n < dgrams_max(us) && take_part(us)) {
 		if (!dgram_append(us, us->rx_part)) {
 			rx_starve(us);
-			return;
+			break;
 		}
 		rte_pktmbuf_free(us->rx_part);
 		us->rx_part = NULL;
 	}
+	part_count(us);
+}
+
+bool user_rx_keeps_up(const struct user_sock *us)
+{
+	return us->g->starved_n == 0 && (us->sk->type != CV_DGRAM || us->rx_n < dgrams_max(us));
 }
 
 /* --- listeners ------------------------------------------------------------------------------- */
@@ -527,6 +545,7 @@ void user_rx_end(struct user_sock *us)
 	us->rx_n = 0;
 	rte_pktmbuf_free(us->rx_part);
 	us->rx_part = NULL;
+	part_count(us);
 }
 
 void user_rx_feed_starved(struct user_group *g)

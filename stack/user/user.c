@@ -45,6 +45,11 @@ static void on_sock_event(void *ctx, struct sock *sk)
 		user_sock_refresh(sk->user);
 }
 
+static bool keeps_up(const struct sock *sk)
+{
+	return user_rx_keeps_up(sk->user);
+}
+
 static void on_events_done(void *ctx)
 {
 	struct user *u = ctx;
@@ -75,6 +80,7 @@ struct user *user_new(struct engine *e, const struct user_env *env)
 	e->commands = commands;
 	e->pending = pending;
 	e->sock_event = on_sock_event;
+	e->user_keeps_up = keeps_up;
 	e->events_done = on_events_done;
 	e->user_ctx = u;
 	return u;

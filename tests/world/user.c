@@ -218,6 +218,43 @@ static void limits__many_lanes__as_many_sets_as_configured(void **state)
 	}
 }
 
+/* Half of the packet buffers lie in queues of a program that does not read, whose peers send on to all its many sockets. */
+static void crowd__does_not_read__other_program_is_served_as_before(void **state)
+{
+	static const uint8_t data[BIG];
+	struct user_limits tight = program_limits;
+	struct pair t;
+	struct program_group *crowd_group, *peers_group;
+	struct program crowd, peers;
+	struct engine *e;
+	uint32_t listener, client, server, sock[60];
+
+	(void)state;
+	tight.rx_bytes = 64 << 10;
+	pair_start(&t, 9, &program_limits);
+	connect_pair(&t, &listener, &client, &server);
+	crowd_group = program_group_new(&t.hb, &tight);
+	program_start(&crowd, crowd_group, NULL);
+	peers_group = program_group_new(&t.ha, &program_limits);
+	program_start(&peers, peers_group, NULL);
+	e = t.w->host[1].e;
+	e->rx_held_max = 64;
+	(void)program_listener(&crowd, 1, 81);
+	for (unsigned i = 0; i < 60; i++)
+		sock[i] = program_connect(&peers, 1, 81);
+	for (unsigned k = 0; k < 20; k++) {
+		run_ms(&t, 10);
+		for (unsigned i = 0; i < 60; i++)
+			(void)program_send(&peers, sock[i], data, 8000, NULL);
+	}
+	assert_in_range(e->rx_held, 65, 64 + 64 / 2 + ENGINE_BURST);
+	transfer(&t, &t.a, client, &t.b, server);
+	program_group_free(crowd_group);
+	program_group_free(peers_group);
+	assert_int_equal(e->rx_held, 0);
+	pair_end(&t);
+}
+
 /* Bytes of the receive arena that hold what the group's sockets have not read. */
 static uint64_t arena_used(const struct program_group *g)
 {
@@ -840,6 +877,7 @@ int main(void)
 		cmocka_unit_test(stream__receive_memory_smaller_than_the_window__nothing_is_lost),
 		cmocka_unit_test(datagram__connected_again__has_the_new_names),
 		cmocka_unit_test(fork__lane_that_is_never_empty__takes_no_more_than_was_posted_before),
+		cmocka_unit_test(crowd__does_not_read__other_program_is_served_as_before),
 		cmocka_unit_test(limits__many_lanes__as_many_sets_as_configured),
 		cmocka_unit_test(inside__large_pieces__are_read_from_packet_buffers),
 		cmocka_unit_test(inside__fork__what_is_unread_moves_into_the_segment),
