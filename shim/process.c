@@ -2,8 +2,13 @@
 /*
  * fork and daemon: the child holds what the parent holds, by a control connection of its own.
  * vfork is served as fork, whose child cannot damage its parent's memory. exec is in exec.c.
+ *
+ * What is to be done stands next to the fork itself, where pthread_atfork(3) puts the handlers that were there first:
+ * handlers of the program may use sockets, before and after, on both sides. Forks from inside libc (forkpty(3)) are
+ * served that way, too.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,34 +19,47 @@
 #include "shim/sock.h"
 #include "shim/stream.h"
 
-pid_t shim_fork(void)
+static void prepare(void)
 {
-	pid_t pid;
-
 	sock_fork_prepare();
 	inline_fork_prepare();
 	/* Locks in the order in which they are taken elsewhere. */
 	mux_fork_prepare();
 	link_fork_prepare();
 	stream_fork_prepare();
-	pid = real_fork();
+}
+
+/* Also when there was no child. */
+static void parent(void)
+{
 	stream_fork_done();
-	if (pid == 0) {
-		link_fork_child();
-		lane_fork_child();
-		sock_fork_child();
-		fd_fork_child();
-		mux_fork_child();
-		return pid;
-	}
 	link_fork_parent();
 	mux_fork_parent();
-	return pid;
+}
+
+static void child(void)
+{
+	stream_fork_done();
+	link_fork_child();
+	lane_fork_child();
+	sock_fork_child();
+	fd_fork_child();
+	mux_fork_child();
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+	pthread_atfork(prepare, parent, child);
+}
+
+pid_t shim_vfork(void)
+{
+	return fork();
 }
 
 int shim_daemon(int keep_directory, int keep_output)
 {
-	pid_t pid = shim_fork();
+	pid_t pid = fork();
 	int null;
 
 	if (pid < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sockets over fork, exec, posix_spawn, vfork and daemon: who holds a connection, and when it ends
  * (fork(2), execve(2), posix_spawn(3), daemon(3)). */
+#include <pty.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -598,4 +599,86 @@ CASE(fork__from_a_thread_while_others_transfer)
 		ping(ends[1][0], ends[1][1]);
 	}
 	same(pthread_join(thread, NULL), 0);
+}
+
+/* --- handlers of the program around fork (pthread_atfork(3)), which use sockets -------------------- */
+
+static int at_fork = -1;
+
+static void close_at_fork(void)
+{
+	works(close(at_fork));
+}
+
+static void send_at_fork(void)
+{
+	diff_write_all(at_fork, "x", 1);
+}
+
+/* One that has used no socket yet. */
+static void *fork_in_a_thread(void *arg)
+{
+	pid_t child = (pid_t)works(fork());
+
+	if (child == 0)
+		_exit(0);
+	diff_join(child);
+	return arg;
+}
+
+static void forked_with(void (*before)(void), void (*here)(void), void (*there)(void))
+{
+	int client, server;
+	char text[3];
+
+	diff_pair(&client, &server);
+	at_fork = client;
+	same(pthread_atfork(before, here, there), 0);
+	same(pthread_join(diff_thread(fork_in_a_thread, NULL), NULL), 0);
+	if (there != close_at_fork)
+		diff_read_all(server, text, 1);
+	same(diff_poll(server, POLLIN | POLLRDHUP, 30), 0);
+	diff_write_all(client, "abc", 3);
+	diff_read_all(server, text, 3);
+	same_bytes(text, "abc", 3);
+}
+
+CASE(atfork__child_closes_its_copy__parent_goes_on)
+{
+	forked_with(NULL, NULL, close_at_fork);
+}
+
+CASE(atfork__sends_before__arrives)
+{
+	forked_with(send_at_fork, NULL, NULL);
+}
+
+CASE(atfork__sends_in_the_parent__arrives)
+{
+	forked_with(NULL, send_at_fork, NULL);
+}
+
+CASE(atfork__sends_in_the_child__arrives)
+{
+	forked_with(NULL, NULL, send_at_fork);
+}
+
+/* A fork from inside libc. */
+CASE(forkpty__child_uses_and_closes__parent_goes_on)
+{
+	int client, server, terminal;
+	char text[3];
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(forkpty(&terminal, NULL, NULL, NULL));
+	if (child == 0) {
+		diff_write_all(client, "abc", 3);
+		works(close(client));
+		works(close(server));
+		exit(0);
+	}
+	diff_join(child);
+	diff_read_all(server, text, 3);
+	not_ended(server);
+	ping(client, server);
 }
