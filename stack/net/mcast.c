@@ -46,6 +46,8 @@ int mcast_init(struct net *net)
 		pool_fini(&net->mcast_socks);
 		return -CV_ENOMEM;
 	}
+	for (unsigned i = 0; i < MCAST_BUCKETS; i++)
+		list_init(&net->mcast_buckets[i]);
 	return 0;
 }
 
@@ -58,13 +60,20 @@ void mcast_fini(struct net *net)
 
 /* --- groups of ports ----------------------------------------------------------------------------- */
 
+static struct list *bucket(struct net *net, const uint8_t addr[16])
+{
+	uint64_t words[2];
+
+	memcpy(words, addr, sizeof(words));
+	return &net->mcast_buckets[siphash13(&net->key, words, 2, 0) % MCAST_BUCKETS];
+}
+
 struct mcast_group *mcast_group_find(const struct iface *i, const uint8_t addr[16])
 {
-	list_for_each(node, &i->mcast[!addr_is_v4(addr)].groups)
-	{
-		struct mcast_group *g = list_entry(node, struct mcast_group, node);
+	list_for_each (node, bucket(i->engine->net, addr)) {
+		struct mcast_group *g = list_entry(node, struct mcast_group, hash_node);
 
-		if (addr_equal(g->addr, addr))
+		if (g->iface == i && addr_equal(g->addr, addr))
 			return g;
 	}
 	return NULL;
@@ -159,6 +168,7 @@ void mcast_group_filter(const struct mcast_group *g, struct mcast_filter *f)
 void mcast_group_end(struct mcast_group *g)
 {
 	mcast_report_group_fini(g);
+	list_del(&g->hash_node);
 	pool_put(&g->iface->engine->net->mcast_groups, g);
 }
 
@@ -175,6 +185,7 @@ static struct mcast_group *group_get(struct iface *i, const uint8_t addr[16])
 	g->iface = i;
 	memcpy(g->addr, addr, 16);
 	list_init(&g->members);
+	list_add_head(bucket(i->engine->net, addr), &g->hash_node);
 	mcast_report_group_init(g);
 	return g;
 }

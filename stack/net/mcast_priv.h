@@ -24,6 +24,7 @@ struct mcast_filter {
 /* A group of a port, as long as anybody has joined it, and then until routers know that nobody has. */
 struct mcast_group {
 	struct list node; /* in its port's list */
+	struct list hash_node; /* what every packet to a group is looked up by */
 	struct iface *iface;
 	uint8_t addr[16];
 	struct list members;

@@ -14,6 +14,7 @@
 #include "stack/net/mcast_priv.h"
 
 #define NEIGH_BUCKETS 256u
+#define MCAST_BUCKETS 1024u
 #define NEIGH_REACHABLE_NS 30000000000ull /* RFC4861:10, REACHABLE_TIME, */
 #define NEIGH_RETRANS_NS 1000000000ull    /* RETRANS_TIMER */
 #define ICMP_BUCKETS 256u
@@ -179,6 +180,7 @@ struct net {
 	uint32_t waiting_n, waiting_max; /* packets that wait for any neighbour */
 
 	struct pool mcast_socks, mcast_members, mcast_groups;
+	struct list mcast_buckets[MCAST_BUCKETS]; /* the groups of all ports */
 
 	struct pktq loopback;
 	struct icmp_bucket icmp_all, icmp_to[ICMP_BUCKETS];

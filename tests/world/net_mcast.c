@@ -564,6 +564,36 @@ static void datagram__to_a_group__comes_in_for_members_only(void **state)
 	}
 }
 
+/* Of many groups on several ports each is found, and is gone when it was left. */
+static void groups__many_on_two_ports__each_is_found(void **state)
+{
+	struct world *w = mcast_new(21, true);
+	struct port *port = &w->host[0].port, vlan = {.name = "vlan", .id = 7, .vlan = 5, .mtu = 1500};
+	struct mcast_sock *ms = NULL;
+	char text[32];
+
+	(void)state;
+	assert_int_equal(net_vlan_add(w->host[0].e, port, &vlan), 0);
+	for (unsigned i = 0; i < 1500; i++) {
+		snprintf(text, sizeof(text), "ff15::%x", i + 1);
+		assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, text, NULL, i % 2 ? vlan.ifindex : 1), 0);
+	}
+	for (unsigned i = 0; i < 1500; i++) {
+		snprintf(text, sizeof(text), "ff15::%x", i + 1);
+		assert_int_equal(mcast_is_member(port, at(text, 0).addr), i % 2 == 0);
+		assert_int_equal(mcast_is_member(&vlan, at(text, 0).addr), i % 2 == 1);
+		if (i % 3 == 0) {
+			assert_int_equal(request(w, &ms, CV_OPT_MCAST_LEAVE, text, NULL, 0), 0);
+			assert_false(
+				mcast_is_member(port, at(text, 0).addr) || mcast_is_member(&vlan, at(text, 0).addr));
+		}
+	}
+	mcast_sock_end(w->host[0].e, &ms);
+	wire_wait(w, 5 * SECOND);
+	assert_false(mcast_is_member(port, at("ff15::3", 0).addr));
+	world_free(w);
+}
+
 static void wants__is_asked_by_port_group_and_source(void **state)
 {
 	(void)state;
@@ -826,6 +856,7 @@ int main(void)
 		cmocka_unit_test(oldest_querier__hears_no_leave),
 		cmocka_unit_test(own_addresses__their_groups_are_told_and_left),
 		cmocka_unit_test(datagram__to_a_group__comes_in_for_members_only),
+		cmocka_unit_test(groups__many_on_two_ports__each_is_found),
 		cmocka_unit_test(wants__is_asked_by_port_group_and_source),
 		cmocka_unit_test(requests__fail_as_on_linux),
 		cmocka_unit_test(settings__are_kept_and_checked),
