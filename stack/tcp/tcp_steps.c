@@ -96,7 +96,7 @@ static enum tcp_verdict syn_again(struct tcp_sock *tp, struct tcp_seg *s)
 	}
 	if (s->h.ack == tp->iss + 1) {
 		s->seq++;
-		s->h.wnd >>= tp->snd_wscale; /* a SYN's is not scaled (RFC7323:2.2) */
+		s->h.wnd = (uint16_t)(s->h.wnd >> tp->snd_wscale); /* a SYN's is not scaled (RFC7323:2.2) */
 		s->h.flags &= (uint8_t)~TCP_SYN;
 	}
 	return TCP_NEXT;
