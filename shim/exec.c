@@ -28,6 +28,8 @@
 #include "shim/stream.h"
 
 #define INHERIT "CULVERT_INHERIT"
+#define LIBRARY "libculvert"
+#define PRELOAD_FILE "/etc/ld.so.preload"
 #define TEXT_BYTES 131072u /* what Linux allows one string of the environment (execve(2)) */
 #define ENTRY_BYTES 64u
 #define ARGS_MAX 4096u /* of execl and its kin */
@@ -64,13 +66,28 @@ static void name_file(int fd, struct file *f, void *arg)
 			f->family, f->type, f->mux.both);
 }
 
+/* ld.so(8): the file that names libraries for all programs. */
+static bool is_preloaded_for_all(void)
+{
+	char text[4096];
+	int fd = (int)real_syscall(SYS_openat, AT_FDCWD, PRELOAD_FILE, O_RDONLY | O_CLOEXEC, 0);
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	n = quiet_pread(fd, text, sizeof(text), 0);
+	quiet_close(fd);
+	return n > 0 && memmem(text, (size_t)n, LIBRARY, strlen(LIBRARY)) != NULL;
+}
+
+/* Whether a program with that environment will have the library. */
 static bool is_preloaded(char *const envp[])
 {
 	for (size_t i = 0; envp && envp[i]; i++) {
-		if (strncmp(envp[i], "LD_PRELOAD=", 11) == 0)
-			return strstr(envp[i], "libculvert") != NULL;
+		if (strncmp(envp[i], "LD_PRELOAD=", 11) == 0 && strstr(envp[i], LIBRARY))
+			return true;
 	}
-	return false;
+	return is_preloaded_for_all();
 }
 
 static void *memory(size_t bytes)
