@@ -37,6 +37,7 @@ static const char usage[] =
 /* Of an engine that answers and does not serve. */
 #define LOOK_SECONDS 5
 #define LOOK_US 50000
+#define START_TRIES 3
 
 struct options {
 	const char *engine, *config;
@@ -148,20 +149,31 @@ static int config_socket(const char *culvertd, const char *config, char *path, s
 	return code;
 }
 
-/* A private engine: option is "--config" or "--default", with its file or name. */
-static int engine_start(const char *culvertd, const char *option, const char *value)
+/* A private engine: option is "--config" or "--default", with its file or name. If another program's was first, that one
+ * serves us, unless it ends just now. */
+static int engine_start(const char *culvertd, const char *name, const char *option, const char *value)
 {
 	char pid[32];
 	char *argv[] = {"culvertd", (char *)(uintptr_t)option, (char *)(uintptr_t)value, "--until-idle", pid, NULL};
+	int code = EXIT_OK;
+	bool serves = false;
 
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
-	return culvertd_run(culvertd, argv, NULL, 0);
+	for (int i = 0; i < START_TRIES && code == EXIT_OK && !serves; i++) {
+		code = culvertd_run(culvertd, argv, NULL, 0);
+		if (code == EXIT_OK)
+			code = engine_look(name, &serves);
+	}
+	if (code != EXIT_OK || serves)
+		return code;
+	fprintf(stderr, "culvert run: engine %s ends at once\n", name);
+	return EXIT_FAILED;
 }
 
 static int engine_start_default(const char *culvertd, const char *name)
 {
 	if (strchr(name, '/') == NULL)
-		return engine_start(culvertd, "--default", name);
+		return engine_start(culvertd, name, "--default", name);
 	fprintf(stderr, "culvert run: no engine answers at %s, and only one with a name can be started\n", name);
 	return EXIT_FAILED;
 }
@@ -190,7 +202,7 @@ static int engine_ready(const struct options *o, const char **name)
 		return code;
 	*name = socket_path;
 	code = engine_look(*name, &serves);
-	return code != EXIT_OK || serves ? code : engine_start(culvertd, "--config", o->config);
+	return code != EXIT_OK || serves ? code : engine_start(culvertd, *name, "--config", o->config);
 }
 
 /* The program starts its engine itself; a mistake in its configuration is told now. */

@@ -67,6 +67,7 @@ static int name_lock(struct service *s, const struct sockaddr_un *un, char *erro
 
 	snprintf(path, sizeof(path), "%s.lock", un->sun_path);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	s->lock_fd = fd;
 	if (fd < 0)
 		return listen_fail(s, error, strerror(errno));
 	for (int i = 0; i < LOCK_TRIES; i++) {
@@ -100,8 +101,11 @@ int control_listen(struct service *s, char error[CONFIG_ERROR_BYTES])
 	memcpy(un.sun_path, s->config.control, sizeof(un.sun_path));
 	if (strncmp(un.sun_path, CV_CONTROL_DIR "/", sizeof(CV_CONTROL_DIR)) == 0)
 		(void)mkdir(CV_CONTROL_DIR, 0755);
-	if (name_lock(s, &un, error) != 0)
+	if (name_lock(s, &un, error) != 0) {
+		if (s->lock_fd >= 0)
+			close(s->lock_fd);
 		return -1;
+	}
 	s->control_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->control_fd < 0)
 		return listen_fail(s, error, strerror(errno));

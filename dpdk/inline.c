@@ -294,8 +294,11 @@ static void *own_thread(void *arg)
 		worker_settle(&s.worker[0]);
 		__atomic_store_n(&s.page->worker[0].armed, 1, __ATOMIC_RELAXED);
 	}
-	if (start->code != 0 && s.control_fd >= 0)
-		unlink(s.config.control);
+	if (start->code != 0 && s.control_fd >= 0) {
+		unlink(s.config.control); /* the name is another program's to have */
+		close(s.control_fd);
+		close(s.lock_fd);
+	}
 	sem_post(&start->done);
 	if (start->code == 0)
 		take_over_when_nobody_does();
@@ -398,5 +401,8 @@ int culvert_inline_start(const struct cv_inline_host *host, const char *config,
 	memcpy(engine->control, s.config.control, sizeof(engine->control));
 	if (control_answers(s.config.control))
 		return 1;
-	return start_service(error);
+	if (start_service(error) == 0)
+		return 0;
+	/* Another program was faster? */
+	return s.control_fd < 0 && control_answers(s.config.control) ? 1 : -1;
 }

@@ -176,6 +176,12 @@ static void autogroups_mention(void)
 	close(fd);
 }
 
+/* Two programs that want a private engine at the same time start two, of which one has the name: it serves both. */
+static bool other_was_first(const struct service *s)
+{
+	return s->until_idle != 0 && s->control_fd < 0 && control_answers(s->config.control);
+}
+
 static void become_daemon(void)
 {
 	int null = open("/dev/null", O_RDWR);
@@ -214,6 +220,10 @@ int main(int argc, char **argv)
 		ready = background(o.until_idle == 0);
 	signals_block();
 	code = service_start(&s, o.verbose, error);
+	if (code != 0 && other_was_first(&s)) {
+		say_ready(ready, 0);
+		return 0;
+	}
 	if (code != 0) {
 		log_line(LOG_ERR, "%s", error);
 		if (s.control_fd >= 0 && s.worker[0].engine)

@@ -87,7 +87,8 @@ struct service {
 	/* control */
 	pthread_t control;
 	uint64_t wary_until; /* a doorbell has blocked lately */
-	int control_fd; /* listening */
+	int control_fd; /* listening; -1: there is no such engine, or another one has the name */
+	int lock_fd;    /* what says that we have it */
 	int control_kick;
 	int own_fds; /* the directory of our descriptors: a program that an engine is inside of may leave it by chroot */
 	int until_idle; /* the engine ends when this process is gone and no program is left; 0: never */

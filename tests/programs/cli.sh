@@ -35,6 +35,20 @@ private_engine_shared() {
 	kill "$first"
 	wait_until 15 engine_gone || fail "the private engine outlives its last program"
 }
+# Several at once, as in `culvert run server & culvert run client`: one engine serves them all.
+private_engine_at_once() {
+	local i pids=()
+	for i in 1 2 3; do
+		on_kernel timeout 60 "$CULVERT" run --engine "$private" -- python3 -c '
+import socket, time
+own = socket.create_server(("10.88.0.2", 0))
+time.sleep(0.5)' >"$DIR/once$i" 2>&1 &
+		pids+=($!)
+	done
+	for i in 0 1 2; do wait "${pids[$i]}" || fail "program $((i + 1)): $(<"$DIR/once$((i + 1))")"; done
+	! grep -v 'is ready$' "$DIR"/once? || fail "somebody had something to say"
+	wait_until 15 engine_gone || fail "the private engine outlives its last program"
+}
 private_engine_config() {
 	cat >"$DIR/own.ini" <<-END
 	[engine]
@@ -228,6 +242,7 @@ a = socket.create_server(("127.0.0.1", 0)); b = socket.create_connection(a.getso
 }
 check 'culvert run starts a private engine and ends it' private_engine
 check 'culvert run: two programs share a private engine' private_engine_shared
+check 'culvert run: several at the same time, one private engine' private_engine_at_once
 check 'culvert run --config' private_engine_config
 check 'culvertd becomes a daemon when it is ready' daemon
 check 'exit codes and help' exit_codes

@@ -86,6 +86,32 @@ line_of_the_fork() {
 	grep -q 'the engine stays in process [0-9]*: its children are served by it as long as that runs' <<<"$text" ||
 		fail "no line about the fork: $text"
 }
+# One of them has the engine, and serves the others.
+at_once() {
+	local i pids=()
+	for i in 1 2 3; do
+		inside_program timeout 30 python3 -c 'import socket, time
+own = socket.create_server(("'"$ENGINE_ADDR"'", 0))
+time.sleep(2)' >"$DIR/once$i" 2>&1 &
+		pids+=($!)
+	done
+	for i in 0 1 2; do wait "${pids[$i]}" || fail "program $((i + 1)): $(<"$DIR/once$((i + 1))")"; done
+}
+# The engine does not start, and its program goes on without: another program can have the name.
+name_given_back() {
+	local begun took
+	printf '[engine]\nname=%s\n[port p]\ndevice=net_nothing0\naddress=10.1.1.1/24\n' "$INLINE" >"$DIR/without.ini"
+	inside "$SPACE" "$CULVERT" run --inline --config "$DIR/without.ini" -- python3 -c \
+		'import socket, time; s = socket.socket(); s.bind(("0.0.0.0", 0)); print("goes on", flush=True); time.sleep(60)' >"$DIR/without.log" 2>&1 &
+	started=$!
+	at_exit stop_process "$started" 3
+	wait_until 10 grep -q 'goes on' "$DIR/without.log"
+	begun=$(date +%s%3N)
+	life threads
+	took=$(($(date +%s%3N) - begun))
+	[[ $took -lt 4000 ]] || fail "$took ms"
+	stop_process "$started" 3
+}
 mistakes() {
 	local status=0
 	printf '[engine]\nname=x\n[port p]\ndevice=net_nothing0\naddress=10.1.1.1/24\n' >"$DIR/wrong.ini"
@@ -117,6 +143,8 @@ check 'inline: ends in the middle of its traffic: signal' ends_in_traffic signal
 check 'inline: fork goes on, and says so' line_of_the_fork
 check 'inline: what the program gives up (root directory, environment) the library does not need' life given_up
 check 'inline: a second program of the same engine' life second
+check 'inline: several programs at the same time, one engine' at_once
+check 'inline: an engine that does not start leaves its name to others' name_given_back
 check 'inline: server and client in one program, threads' threads_share
 check 'inline: nginx to kernel clients, contents compared' nginx_serves
 check 'inline: redis to kernel clients, BGSAVE' redis_serves
