@@ -38,6 +38,7 @@ struct file {
 	uint32_t lazy_flags; /* O_NONBLOCK of a lazy one */
 	uint32_t decider;    /* id of the thread that decides what it is, 0: none; sock_decide_begin() */
 	bool bound;
+	bool connecting;     /* the outcome of connect() was not told yet */
 	bool half_asleep; /* a wildcard socket's kernel half while it is connected to where the engine serves: mux.both is false */
 	bool closed;         /* the engine was told */
 	struct file_option options[CV_OPT_COUNT];

@@ -173,6 +173,8 @@ static int wait_connected(struct file *f)
 
 	for (;;) {
 		result = stream_connected(f);
+		if (result == 0)
+			f->connecting = false;
 		if (result != -EINPROGRESS || !sock_waits(f, 0))
 			return result;
 		result = wait_sock(&f->mux, POLLOUT, -1, deadline);
@@ -188,6 +190,7 @@ static int stream_begun(struct file *f)
 	if (__atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE) & CV_ST_SYN_WAITS)
 		return 0;
 	/* Also when it is done or refused already: what the program expects of this call. */
+	f->connecting = true;
 	return sock_waits(f, 0) ? wait_connected(f) : -EINPROGRESS;
 }
 
@@ -218,8 +221,9 @@ static int engine_connect(int fd, struct file *f, const struct cv_endpoint *end,
 		/* A second call collects the first one's result, or waits for it. */
 		if ((status & CV_ST_CONNECTING) && !(status & CV_ST_DEAD))
 			return sock_waits(f, 0) ? wait_connected(f) : -EALREADY;
+		/* Who was told that it goes on, or was interrupted, is told once that it is done. */
 		if ((status & (CV_ST_CONNECTED | CV_ST_DEAD)) == CV_ST_CONNECTED)
-			return -EISCONN;
+			return __atomic_exchange_n(&f->connecting, false, __ATOMIC_RELAXED) ? 0 : -EISCONN;
 	}
 	result = sock_call(f, &c, NULL, NULL);
 	if (result == -EALREADY && sock_waits(f, 0)) /* another thread was first */

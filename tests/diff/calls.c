@@ -762,3 +762,28 @@ CASE_LIMIT(listener_full__connects_wait__nothing_is_lost, 30)
 		same(diff_int_option(clients[i], SOL_SOCKET, SO_ERROR), 0);
 	}
 }
+
+/* As who retries after EINTR has to know. */
+CASE(connect__again_when_it_is_done__0_once_then_EISCONN)
+{
+	int listener = diff_listen(0, 0, 5);
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+
+	for (int bound = 0; bound < 2; bound++) {
+		struct sockaddr_in own = diff_addr(0);
+		int fd = (int)works(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+
+		if (bound)
+			works(bind(fd, SA(own), sizeof(own)));
+		if (connect(fd, SA(address), sizeof(address)) != 0)
+			same(errno, EINPROGRESS);
+		is(diff_writable(fd, 3000));
+		works(connect(fd, SA(address), sizeof(address)));
+		fails(connect(fd, SA(address), sizeof(address)), EISCONN);
+		works(close(fd));
+		fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+		works(connect(fd, SA(address), sizeof(address)));
+		fails(connect(fd, SA(address), sizeof(address)), EISCONN);
+		works(close(fd));
+	}
+}
