@@ -174,6 +174,12 @@ int program_set_open(struct program *p, int bell)
 	return set;
 }
 
+void program_set_close(struct program *p, int set)
+{
+	for (uint16_t k = 0; k < p->group->host->workers; k++)
+		assert_int_equal(user_set_close(group_at(p->group, k), p->proc, (uint32_t)set), 0);
+}
+
 void program_start(struct program *p, struct program_group *g, const struct program *parent)
 {
 	int from = parent != NULL ? parent->proc : -1;

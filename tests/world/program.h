@@ -68,6 +68,7 @@ void program_start(struct program *p, struct program_group *g, const struct prog
 void program_end(struct program *p);
 void program_lane_open(struct program *p);
 int program_set_open(struct program *p, int bell);
+void program_set_close(struct program *p, int set);
 /* What a process is to the engine's workers. */
 void program_exec(struct program *p, const uint32_t *kept, uint32_t n);
 

@@ -173,6 +173,7 @@ static uint64_t post_another(void *ctx)
 static void fork__lane_that_is_never_empty__takes_no_more_than_was_posted_before(void **state)
 {
 	struct pair t;
+	struct program child;
 	struct engine_env *env;
 
 	(void)state;
@@ -185,7 +186,7 @@ static void fork__lane_that_is_never_empty__takes_no_more_than_was_posted_before
 	poster.random64 = env->random64;
 	env->random64 = post_another;
 	(void)post_another(env->ctx);
-	assert_true(user_proc_open(t.ga->g, t.a.proc, 1000) > 0);
+	program_start(&child, t.ga, &t.a);
 	assert_in_range(poster.posted, 2, program_limits.cmd_entries + 1);
 	run_ms(&t, 10); /* the rest in turns, as ever */
 	assert_true(poster.posted > program_limits.cmd_entries + 1);
@@ -211,11 +212,20 @@ static void limits__many_lanes__as_many_sets_as_configured(void **state)
 		assert_true(first >= 0);
 		for (int k = 1; k < 4; k++)
 			assert_true(program_set_open(&t.a, 1) >= 0);
-		assert_int_equal(user_set_open(t.ga->g, t.a.proc, 1), -CV_EMFILE);
-		assert_int_equal(user_set_close(t.ga->g, t.a.proc, (uint32_t)first), 0);
+		assert_int_equal(program_set_open(&t.a, 1), -CV_EMFILE);
+		program_set_close(&t.a, first);
 		assert_int_equal(program_set_open(&t.a, 1), first);
 		pair_end(&t);
 	}
+}
+
+static uint32_t held_of(const struct pair *t, int host)
+{
+	uint32_t sum = 0;
+
+	for (uint16_t k = 0; k < t->w->host[host].workers; k++)
+		sum += world_engine(&t->w->host[host], k)->rx_held;
+	return sum;
 }
 
 /* Half of the packet buffers lie in queues of a program that does not read, whose peers send on to all its many sockets. */
@@ -226,7 +236,6 @@ static void crowd__does_not_read__other_program_is_served_as_before(void **state
 	struct pair t;
 	struct program_group *crowd_group, *peers_group;
 	struct program crowd, peers;
-	struct engine *e;
 	uint32_t listener, client, server, sock[60];
 
 	(void)state;
@@ -237,8 +246,8 @@ static void crowd__does_not_read__other_program_is_served_as_before(void **state
 	program_start(&crowd, crowd_group, NULL);
 	peers_group = program_group_new(&t.ha, &program_limits);
 	program_start(&peers, peers_group, NULL);
-	e = t.w->host[1].e;
-	e->rx_held_max = 64;
+	for (uint16_t k = 0; k < t.w->host[1].workers; k++)
+		world_engine(&t.w->host[1], k)->rx_held_max = 64 / t.w->host[1].workers;
 	(void)program_listener(&crowd, 1, 81);
 	for (unsigned i = 0; i < 60; i++)
 		sock[i] = program_connect(&peers, 1, 81);
@@ -247,11 +256,11 @@ static void crowd__does_not_read__other_program_is_served_as_before(void **state
 		for (unsigned i = 0; i < 60; i++)
 			(void)program_send(&peers, sock[i], data, 8000, NULL);
 	}
-	assert_in_range(e->rx_held, 65, 64 + 64 / 2 + ENGINE_BURST);
+	assert_in_range(held_of(&t, 1), 65, 64 + 64 / 2 + ENGINE_BURST);
 	transfer(&t, &t.a, client, &t.b, server);
 	program_group_free(crowd_group);
 	program_group_free(peers_group);
-	assert_int_equal(e->rx_held, 0);
+	assert_int_equal(held_of(&t, 1), 0);
 	pair_end(&t);
 }
 
