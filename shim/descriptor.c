@@ -56,13 +56,17 @@ int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 
 int shim_close(int fd)
 {
+	int result;
+
 	if (fd_is_internal(fd)) {
 		errno = EBADF;
 		return -1;
 	}
 	fd_remove(fd);
 	signal_check_late();
-	return real_close(fd);
+	result = real_close(fd);
+	fd_end_late();
+	return result;
 }
 
 /* Our own descriptors stay: a program that closes what it does not know has not meant them. */

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "shim/atomic.h"
+#include "shim/fd.h"
 #include "shim/real.h"
 #include "shim/handler.h"
 
@@ -49,6 +50,7 @@ static void lane_close(struct lane *lane)
 static void thread_end(void *arg)
 {
 	(void)arg;
+	fd_end_late();
 	for (unsigned d = 0; d < DEPTHS; d++) {
 		for (unsigned w = 0; w < CV_WORKERS_MAX; w++) {
 			struct lane *lane = mine.lane[d][w];

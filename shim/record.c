@@ -137,15 +137,15 @@ void sock_decide_end(struct file *f)
 	__atomic_store_n(&f->decider, 0, __ATOMIC_RELEASE);
 }
 
-void sock_close(struct file *f)
+bool sock_close(struct file *f)
 {
 	struct cv_sock *rec = f->mux.rec;
 	struct cv_command c = {.op = CV_CMD_CLOSE, .pos = rec->tx_pos};
 
 	if (f->closed || sock_is_dead(f))
-		return;
-	f->closed = true;
+		return true;
 	if (rec->linger_on && rec->linger_s == 0)
 		c.flags = CV_F_ABORT;
-	sock_post(f, &c);
+	f->closed = sock_post(f, &c) != -ENOBUFS;
+	return f->closed;
 }

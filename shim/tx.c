@@ -16,6 +16,9 @@
 #include "shim/sock.h"
 
 #define BUFFER_BYTES 65536u
+#define NO_BUFFER                                                                                                      \
+	(-EUSERS) /* the thread's send buffers are used up: it waits. Without a lane, which has them, it is -ENOBUFS   \
+		   */
 #define DATAGRAM_MAX_V4 65507u
 #define DATAGRAM_MAX_V6 65527u
 
@@ -105,8 +108,7 @@ static bool source_goes_on(const struct source *s, size_t at)
 	return s->msg || fstat(s->file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size - s->file_at > (off_t)at;
 }
 
-/* Sends up to n bytes at once. > 0 bytes, 0: the source has no more, -EAGAIN: no room, -ENOBUFS: no
- * buffer, -errno. */
+/* Sends up to n bytes at once. > 0 bytes, 0: the source has no more, -EAGAIN: no room, NO_BUFFER, -errno. */
 static ssize_t stream_put(struct file *f, const struct source *src, size_t at, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
@@ -131,7 +133,7 @@ static ssize_t stream_put(struct file *f, const struct source *src, size_t at, i
 		if (n > free_bytes)
 			n = (size_t)free_bytes;
 		c.off = lane_buffer(lane, (uint32_t)n, &size);
-		result = c.off == TXBUF_NONE ? -ENOBUFS : 0;
+		result = c.off == TXBUF_NONE ? NO_BUFFER : 0;
 	}
 	if (result == 0) {
 		if (n > size)
@@ -181,7 +183,7 @@ static int wait_buffer(struct file *f, uint64_t deadline)
 /* > 0: try again; 0: time is over; -errno. */
 static int stream_wait(struct file *f, ssize_t why, uint64_t deadline)
 {
-	if (why == -ENOBUFS)
+	if (why == NO_BUFFER)
 		return wait_buffer(f, deadline);
 	wait_want_room(f->mux.rec);
 	if (room(f->mux.rec) > 0)
@@ -213,13 +215,13 @@ static ssize_t stream_send(struct file *f, const struct source *src, int flags)
 		}
 		if (n == 0)
 			return (ssize_t)done;
-		if (n != -EAGAIN && n != -ENOBUFS)
+		if (n != -EAGAIN && n != NO_BUFFER)
 			return done ? (ssize_t)done : n;
 		if (!sock_waits(f, flags)) {
 			wait_want_room(rec);
 			if (state == 0 && n == -EAGAIN && room(rec) > 0)
 				continue;
-			if (n == -ENOBUFS)
+			if (n == NO_BUFFER)
 				mux_file_kick(&f->mux);
 			return done ? (ssize_t)done : -EAGAIN;
 		}
@@ -259,10 +261,10 @@ static ssize_t datagram_post(struct file *f, struct lane *lane, const struct dat
 	result = d->answer ? lane_call(lane, c) : lane_post(lane, c);
 	if (result == 0 || d->answer) /* refused, it was taken all the same */
 		__atomic_store_n(&rec->tx_pos, c->pos + d->bytes, __ATOMIC_RELEASE);
-	return result == 0 ? (ssize_t)d->bytes : result == -EAGAIN ? -ENOBUFS : result;
+	return result == 0 ? (ssize_t)d->bytes : result == -EAGAIN || result == -ENOBUFS ? NO_BUFFER : result;
 }
 
-/* One datagram to the engine; -EAGAIN, -ENOBUFS as stream_put. */
+/* One datagram to the engine; -EAGAIN, NO_BUFFER as stream_put. */
 static ssize_t datagram_put(struct file *f, const struct datagram *d)
 {
 	struct cv_sock *rec = f->mux.rec;
@@ -289,10 +291,10 @@ static ssize_t datagram_put(struct file *f, const struct datagram *d)
 	/* As Linux: the first datagram may go over the limit. */
 	if (room(rec) > d->bytes || rec->tx_pos == __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE)) {
 		c.off = lane_buffer(lane, n ? (uint32_t)n : 1, &size);
-		result = c.off == TXBUF_NONE ? -ENOBUFS : 0;
+		result = c.off == TXBUF_NONE ? NO_BUFFER : 0;
 		if (result == 0 && size < n) {
 			lane_buffer_give(lane, c.off);
-			result = -ENOBUFS;
+			result = NO_BUFFER;
 		}
 	}
 	if (result == 0)
@@ -378,11 +380,11 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 	for (;;) {
 		ssize_t sent = datagram_put(f, &d);
 
-		if (sent != -EAGAIN && sent != -ENOBUFS)
+		if (sent != -EAGAIN && sent != NO_BUFFER)
 			return sent;
 		if (!sock_waits(f, flags)) {
 			wait_want_room(f->mux.rec);
-			if (sent == -ENOBUFS)
+			if (sent == NO_BUFFER)
 				mux_file_kick(&f->mux);
 			return -EAGAIN;
 		}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """threads.py ADDRESS N WORKING: N threads that live at the same time, each with a connection of its own to ADDRESS (our own
-listener), send and read 1,000 bytes. WORKING of them must succeed, the others get ENOBUFS; afterwards new threads work again."""
+listener), send and read 1,000 bytes. WORKING of them must succeed, the others get ENOBUFS, also without blocking; connections
+that these close end; afterwards new threads work again."""
 import errno
 import socket
 import sys
@@ -8,6 +9,9 @@ import threading
 
 address, n, working = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 listener = socket.create_server((address, 0), backlog=1024)
+
+
+closed = []
 
 
 def pairs(count):
@@ -28,6 +32,13 @@ def exchange(pair, results, together):
         results.append(0)
     except OSError as error:
         results.append(error.errno)
+        pair[0].setblocking(False)
+        try:
+            pair[0].send(b"x")
+        except OSError as again:
+            results.append(again.errno)
+        pair[0].close()
+        closed.append(pair[1])
     together.wait()
 
 
@@ -38,6 +49,10 @@ def round_of(count):
         thread.start()
     for thread in threads:
         thread.join()
+    for end in closed:
+        end.settimeout(20)
+        assert end.recv(1) == b""
+    closed.clear()
     return results
 
 
