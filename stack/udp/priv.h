@@ -7,7 +7,7 @@
 #include "stack/base/siphash.h"
 #include "stack/udp/udp.h"
 
-#define UDP_BUCKETS 1024u
+#define UDP_BUCKETS 16384u /* four ports each: all of 65,536 sockets may have one of their own */
 #define UDP_HEADER_BYTES 8u
 #define UDP_ERRORS_MAX 32u /* that wait to be read at one socket */
 

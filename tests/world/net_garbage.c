@@ -252,11 +252,127 @@ static void frames_of_noise__harm_nothing(void **state)
 	world_free(w);
 }
 
+/* Takes buffers out of the pool until `leave` are left, or gives back. */
+static void pool_leave(struct world *w, struct rte_mbuf **held, unsigned *n, unsigned most, unsigned leave)
+{
+	while (*n > 0 && rte_mempool_avail_count(w->pool) < leave)
+		rte_pktmbuf_free(held[--*n]);
+	while (*n < most && rte_mempool_avail_count(w->pool) > leave) {
+		held[*n] = rte_pktmbuf_alloc(w->pool);
+		assert_non_null(held[*n]);
+		++*n;
+	}
+}
+
+static void set_int(struct sock *sk, enum cv_option opt, int value)
+{
+	(void)sock_setopt(sk, opt, &value, sizeof(value));
+}
+
+/* One thing that a program may do with its datagrams, or its neighbours to us. */
+static void anything(struct draw *d, struct world *w, struct sock **sk)
+{
+	static const char *const to[] = {"10.0.0.2", "10.0.0.9", "10.0.0.1", "239.1.2.3", "10.0.0.255", "2001:db8::2",
+		"2001:db8::9", "2001:db8::1", "ff15::77", "ff02::1"};
+	static uint8_t data[20000], got[20000];
+	static const uint32_t sizes[] = {0, 1, 100, 1472, 1473, 3000, 20000};
+	unsigned k = draw(d, 10), v6 = k >= 5;
+	struct cv_endpoint ep = at(to[k], draw(d, 4) ? 9 : 99);
+	struct sock *one = sk[v6];
+
+	switch (draw(d, 12)) {
+	case 0:
+		set_int(one, CV_OPT_UDP_CORK, (int)draw(d, 2));
+		break;
+	case 1:
+		set_int(one, CV_OPT_UDP_SEGMENT, draw(d, 2) ? 0 : 700);
+		break;
+	case 2:
+		set_int(one, v6 ? CV_OPT_MTU_DISCOVER6 : CV_OPT_MTU_DISCOVER, (int)draw(d, 6));
+		break;
+	case 3:
+		(void)sock_connect(one, &ep);
+		break;
+	case 4:
+		(void)sock_disconnect(one);
+		break;
+	case 5: {
+		struct engine *e = w->host[0].e;
+
+		(w->host[0].port.up ? net_port_down : net_port_up)(e, &w->host[0].port);
+		break;
+	}
+	case 6:
+		for (unsigned i = 0; i < 4; i++) {
+			while (sock_recv_copy(sk[i], got, sizeof(got)) > 0)
+				;
+		}
+		break;
+	case 7: {
+		uint32_t len = sizeof(got);
+
+		(void)sock_getopt(one, CV_OPT_ERRQUEUE, got, &len);
+		break;
+	}
+	default:
+		(void)try_send(one, draw(d, 3) ? &ep : NULL, data, sizes[draw(d, 7)]);
+		break;
+	}
+}
+
+/* With next to no packet buffers everything fails somewhere half way; nothing may be kept, and with buffers all goes
+ * on. */
+static void buffers__nearly_none__everything_fails_and_nothing_is_kept(void **state)
+{
+	static struct rte_mbuf *held[8191];
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		struct world *w = world6_new(seed, &perfect);
+		struct sock *sk[4] = {udp_at(w, 0, "0.0.0.0", 9), udp_at(w, 0, "::", 10), udp_at(w, 1, "0.0.0.0", 9),
+			udp_at(w, 1, "::", 10)};
+		struct cv_mreq r[2] = {{.ifindex = 1}, {.ifindex = 1}};
+		struct draw d = {seed * 77};
+		unsigned n = 0;
+
+		memcpy(r[0].group, at("239.1.2.3", 0).addr, 16);
+		memcpy(r[1].group, at("ff15::77", 0).addr, 16);
+		for (unsigned i = 0; i < 4; i++) {
+			set_int(sk[i], CV_OPT_BROADCAST, 1);
+			set_int(sk[i], i % 2 ? CV_OPT_RECVERR6 : CV_OPT_RECVERR, 1);
+			(void)sock_setopt(sk[i], CV_OPT_MCAST_JOIN, &r[i % 2], sizeof(r[0]));
+		}
+		for (unsigned i = 0; i < 20000; i++) {
+			if (draw(&d, 3) == 0)
+				pool_leave(w, held, &n, 8191, draw(&d, 2) ? draw(&d, 6) : draw(&d, 60));
+			anything(&d, w, sk);
+			if (draw(&d, 2))
+				world_run(w, draw(&d, 3) * MS, NULL, NULL);
+			if (draw(&d, 100) == 0)
+				world_run(w, draw(&d, 4) * SECOND, NULL, NULL);
+		}
+		while (n > 0)
+			rte_pktmbuf_free(held[--n]);
+		if (!w->host[0].port.up)
+			net_port_up(w->host[0].e, &w->host[0].port);
+		close_all(sk, 4);
+		world_run(w, 100 * SECOND, NULL, NULL);
+		sk[0] = udp_at(w, 0, "10.0.0.1", 9);
+		sk[1] = udp_at(w, 1, "10.0.0.2", 9);
+		send_at(sk[0], "10.0.0.2", 9, "x", 1);
+		world_run(w, 100 * SECOND, NULL, NULL);
+		assert_int_equal(sk[1]->rxq.n, 1);
+		close_all(sk, 2);
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(damaged_frames__of_every_kind__harm_nothing),
 		cmocka_unit_test(frames_of_noise__harm_nothing),
+		cmocka_unit_test(buffers__nearly_none__everything_fails_and_nothing_is_kept),
 	};
 
 	world_eal_init("world-net-garbage");
