@@ -132,13 +132,22 @@ int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 	unsigned done;
 	uint64_t end = WAIT_FOREVER;
 
-	if (!f)
-		return real_recvmmsg(fd, msgs, n, flags, timeout);
+	if (!f) {
+		int got = real_recvmmsg(fd, msgs, n, flags, timeout);
+
+		for (int i = 0; i < got; i++)
+			pass_received(&msgs[i].msg_hdr);
+		return got;
+	}
 	if (timeout)
 		end = wait_now_ns() + (uint64_t)timeout->tv_sec * 1000000000u +
 		      (uint64_t)timeout->tv_nsec;
 	for (done = 0; done < n; done++) {
-		ssize_t got = rx_message(fd, f, &msgs[done].msg_hdr, flags & ~MSG_WAITFORONE);
+		ssize_t got;
+
+		if (done > 0 && sock_has_error(f)) /* the next call's */
+			break;
+		got = rx_message(fd, f, &msgs[done].msg_hdr, flags & ~MSG_WAITFORONE);
 
 		if (got < 0)
 			return call_end(f, done ? (int)done : (int)got);
@@ -311,13 +320,27 @@ ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 	return call_end_size(f, tx_message(fd, f, msg, flags));
 }
 
+/* Messages to the kernel's sockets may carry ours. */
+static int send_rights(int fd, struct mmsghdr *msgs, unsigned n, int flags)
+{
+	int sent;
+
+	n = n < IOV_MAX ? n : IOV_MAX;
+	for (unsigned i = 0; msgs && i < n; i++)
+		pass_sent(&msgs[i].msg_hdr);
+	sent = real_sendmmsg(fd, msgs, n, flags);
+	for (unsigned i = sent < 0 ? 0 : (unsigned)sent; msgs && i < n; i++)
+		pass_failed(&msgs[i].msg_hdr);
+	return sent;
+}
+
 int shim_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 {
 	struct file *f = sending_file(fd, n && msgs ? msgs[0].msg_hdr.msg_name : NULL);
 	unsigned done;
 
 	if (!f)
-		return real_sendmmsg(fd, msgs, n, flags);
+		return send_rights(fd, msgs, n, flags);
 	for (done = 0; done < n; done++) {
 		ssize_t sent = tx_message(fd, f, &msgs[done].msg_hdr, flags);
 

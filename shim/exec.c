@@ -102,7 +102,7 @@ static bool env_make(struct heirloom *h, char *const envp[])
 {
 	size_t n = 0, at = 0;
 
-	while (envp[n])
+	while (envp && envp[n]) /* NULL is an empty one */
 		n++;
 	h->env_bytes = (n + 2) * sizeof(char *);
 	h->env = memory(h->env_bytes);

@@ -56,8 +56,7 @@ int lazy_socket(int family, int type)
 	return -1;
 }
 
-/* At the limit of descriptors a kernel socket takes the number's own place. */
-static int socket_over(int fd, const struct file *f, int cloexec)
+int lazy_socket_over(int fd, const struct file *f, int cloexec)
 {
 	int made = real_socket(f->family, f->type | cloexec, 0);
 
@@ -79,8 +78,7 @@ void lazy_end(int fd, struct file *f)
 	if (!f->lazy)
 		return;
 	flags = real_fcntl(fd, F_GETFD);
-	if (socket_over(fd, f, flags > 0 && (flags & FD_CLOEXEC) ? SOCK_CLOEXEC : 0) == fd &&
-		f->lazy_flags)
+	if (lazy_socket_over(fd, f, flags > 0 && (flags & FD_CLOEXEC) ? SOCK_CLOEXEC : 0) == fd && f->lazy_flags)
 		real_fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	__atomic_store_n(&f->lazy, false, __ATOMIC_RELEASE);
 	errno = saved;

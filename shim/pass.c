@@ -20,30 +20,31 @@
 #define TAG_MAGIC 0x43564c54ull /* in the upper half; the handle is the lower */
 
 struct renumber {
-	int from;
+	struct file *f;
+	int made; /* the number that has it, -1: none yet */
 };
 
 static void renumber_fd(int fd, void *arg)
 {
-	const struct renumber *r = arg;
+	struct renumber *r = arg;
 	int flags = real_fcntl(fd, F_GETFD);
 
-	if (flags >= 0)
-		real_dup3(r->from, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+	if (flags < 0)
+		return;
+	if (r->made < 0)
+		r->made = lazy_socket_over(fd, r->f, flags & FD_CLOEXEC ? SOCK_CLOEXEC : 0);
+	else
+		real_dup3(r->made, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
 }
 
 void pass_own_shadow(struct file *f)
 {
-	struct renumber r;
+	struct renumber r = {.f = f, .made = -1};
 
 	if (!f->placeholder)
 		return;
-	r.from = real_socket(f->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (r.from < 0)
-		return;
 	mux_file_each_fd(&f->mux, renumber_fd, &r);
-	quiet_close(r.from);
-	f->placeholder = false;
+	f->placeholder = r.made < 0;
 }
 
 /* Calls each(fd) for every descriptor among the rights of msg. */
@@ -75,7 +76,7 @@ static void send_one(int fd)
 	if (f && f->mux.rec && !sock_is_dead(f)) {
 		pass_own_shadow(f);
 		tag = TAG_MAGIC << 32 | f->mux.handle;
-		if (real_setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, sizeof(tag)) == 0)
+		if (!f->placeholder && real_setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, sizeof(tag)) == 0)
 			sock_call(f, &c, NULL, NULL);
 	}
 	if (f)

@@ -44,6 +44,13 @@ bool sock_is_dead(const struct file *f)
 	       __atomic_load_n(&f->mux.rec->handle, __ATOMIC_ACQUIRE) != f->mux.handle;
 }
 
+bool sock_has_error(const struct file *f)
+{
+	const struct cv_sock *rec = f->mux.rec;
+
+	return __atomic_load_n(&rec->error_seq, __ATOMIC_ACQUIRE) != rec->error_seen;
+}
+
 int sock_take_error(struct file *f)
 {
 	struct cv_sock *rec = f->mux.rec;

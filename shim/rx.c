@@ -360,9 +360,11 @@ static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int 
 	bool turned = false;
 
 	for (;;) {
-		ssize_t n = sock_is_dead(f) ? -ENETDOWN : datagram_take(f, msg, flags);
+		ssize_t n = sock_is_dead(f) ? -ENETDOWN : -sock_take_error(f); /* before what is there (udp(7)) */
 		int error;
 
+		if (n == 0)
+			n = datagram_take(f, msg, flags);
 		if (n != -EAGAIN)
 			return n;
 		if (f->mux.both) {
@@ -370,9 +372,6 @@ static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int 
 			if (n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
 				return n < 0 ? -errno : n;
 		}
-		error = sock_take_error(f);
-		if (error)
-			return -error;
 		if (f->mux.rec->rx_shut)
 			return 0;
 		if (!sock_waits(f, flags)) {

@@ -24,6 +24,8 @@ int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t 
 int sock_post(struct file *f, struct cv_command *command);
 /* The pending error, cleared; 0: none. A dead engine: ENETDOWN. Positive errno. */
 int sock_take_error(struct file *f);
+/* There is one. */
+bool sock_has_error(const struct file *f);
 bool sock_is_dead(const struct file *f);
 /* Whether a call waits: O_NONBLOCK and MSG_DONTWAIT. */
 bool sock_waits(const struct file *f, int flags);
@@ -62,6 +64,9 @@ int lazy_socket(int family, int type);
 int lazy_reserve(bool cloexec);
 /* The placeholder itself; made when there is none yet. */
 int lazy_placeholder(void);
+/* A kernel socket of f's kind under that number of f's, SOCK_CLOEXEC or 0; at the limit of descriptors in the number's own
+ * place. The number, or -1. */
+int lazy_socket_over(int fd, const struct file *f, int cloexec);
 /* Puts a kernel socket under a lazy one, under its number. */
 void sock_make_whole(int fd, struct file *f);
 /* The same for who decides about f. */

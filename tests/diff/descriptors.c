@@ -2,6 +2,7 @@
 /* Sockets as descriptors: fcntl, the dup family, close_range, fstat, passing them to other processes
  * (fcntl(2), dup(2), close_range(2), unix(7)). */
 #include <sys/resource.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -483,4 +484,62 @@ CASE(scm_rights__to_who_has_the_connection_already__first_closed__second_goes_on
 		ended(client);
 		works(close(client));
 	}
+}
+
+CASE(scm_rights__sendmmsg_and_recvmmsg__the_connection_arrives)
+{
+	char space[CMSG_SPACE(sizeof(int))] = {0}, byte = 'x', text[3];
+	struct iovec v = {&byte, 1};
+	struct mmsghdr m = {
+		.msg_hdr = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)}};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&m.msg_hdr);
+	int channel[2], client, server, got;
+
+	diff_pair(&client, &server);
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
+	*head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(head), &server, sizeof(server));
+	same(sendmmsg(channel[0], &m, 1, 0), 1);
+	works(close(server));
+	same(recvmmsg(channel[1], &m, 1, 0, NULL), 1);
+	memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&m.msg_hdr)), sizeof(got));
+	diff_write_all(client, "abc", 3);
+	diff_read_all(got, text, 3);
+	same_bytes(text, "abc", 3);
+}
+
+/* Accepted connections have no kernel socket of their own until they must be told apart, also when there is no number
+ * left. */
+CASE(scm_rights__no_descriptors_left__each_connection_is_itself)
+{
+	struct rlimit all, few = {.rlim_cur = 100};
+	int channel[2], go[2], client[2], server[2];
+	char byte;
+
+	works(getrlimit(RLIMIT_NOFILE, &all));
+	few.rlim_max = all.rlim_max;
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
+	works(pipe(go));
+	for (int i = 0; i < 2; i++)
+		diff_pair(&client[i], &server[i]);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		same(read(go[0], &byte, 1), 1);
+		for (int i = 0; i < 2; i++)
+			diff_write_all(take(channel[1]), i == 0 ? "0" : "1", 1);
+		exit(0);
+	}
+	works(setrlimit(RLIMIT_NOFILE, &few));
+	while (dup(channel[0]) >= 0)
+		;
+	same(errno, EMFILE);
+	pass(channel[0], server[0]);
+	pass(channel[0], server[1]);
+	works(setrlimit(RLIMIT_NOFILE, &all));
+	same(write(go[1], "g", 1), 1);
+	for (int i = 0; i < 2; i++) {
+		diff_read_all(client[i], &byte, 1);
+		same(byte, '0' + i);
+	}
+	diff_join(child);
 }

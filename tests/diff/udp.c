@@ -466,3 +466,33 @@ CASE(udp__both_ends_in_threads__ping_pong)
 	}
 	diff_join(child);
 }
+
+/* The error of what was sent comes before what was received, and no call of many forgets it. */
+CASE(refused__with_datagrams_there__the_error_first)
+{
+	char text[4][8];
+	struct iovec v[4];
+	struct mmsghdr many[4] = {{.msg_len = 0}};
+	int a, b;
+
+	for (int i = 0; i < 4; i++) {
+		v[i] = (struct iovec){text[i], sizeof(text[i])};
+		many[i].msg_hdr = (struct msghdr){.msg_iov = &v[i], .msg_iovlen = 1};
+	}
+	for (int how = 0; how < 2; how++) {
+		diff_udp_pair(&a, &b);
+		same(send(a, "one", 3, 0), 3);
+		same(send(a, "two", 3, 0), 3);
+		is(diff_readable(b, 3000));
+		works(close(a));
+		same(send(b, "x", 1, 0), 1);
+		same(diff_poll(b, 0, 3000), POLLERR);
+		if (how == 0)
+			fails(recv(b, text[0], sizeof(text[0]), 0), ECONNREFUSED);
+		else
+			fails(recvmmsg(b, many, 4, MSG_DONTWAIT, NULL), ECONNREFUSED);
+		same(recvmmsg(b, many, 4, MSG_DONTWAIT, NULL), 2);
+		same_bytes(text[1], "two", 3);
+		works(close(b));
+	}
+}
