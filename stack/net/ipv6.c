@@ -32,6 +32,7 @@ struct ext_walk {
 	uint32_t next_at; /* where the number of the header at `at` stands */
 	uint8_t next;
 	bool whole; /* the IPv6 header is still in front: false behind reassembly */
+	bool fragment; /* there was a fragment header */
 	unsigned seen;
 	struct frag_id frag;
 };
@@ -136,6 +137,7 @@ static enum ext_verdict ext_fragment(struct ext_walk *w, const uint8_t *h)
 
 	w->frag.off = word & 0xfff8u;
 	w->frag.more = word & 1;
+	w->fragment = true;
 	w->frag.id = (uint32_t)h[4] << 24 | (uint32_t)h[5] << 16 | (uint32_t)h[6] << 8 | h[7];
 	return w->frag.off != 0 || w->frag.more ? EXT_FRAGMENT : EXT_NEXT; /* atomic: RFC6946 */
 }
@@ -251,8 +253,17 @@ static struct rte_mbuf *ext_headers(struct engine *e, struct rte_mbuf *m, struct
 	m = reass_input(e, m, &w->frag);
 	if (m == NULL)
 		return NULL;
-	*w = (struct ext_walk){.next = pkt_of(m)->proto};
+	*w = (struct ext_walk){.next = pkt_of(m)->proto, .fragment = true};
 	return ext_headers(e, m, w);
+}
+
+/* Neighbours have no reason to cut their messages, but for deceiving who watches the link (RFC6980:5). */
+static bool is_cut_discovery(const struct rte_mbuf *m, const struct ext_walk *w, const struct pkt *p)
+{
+	const uint8_t *type = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	return w->fragment && p->proto == IPPROTO_ICMPV6 && rte_pktmbuf_data_len(m) > 0 &&
+	       *type >= ICMP6_ROUTER_SOLICIT && *type <= ICMP6_REDIRECT;
 }
 
 struct rte_mbuf *ipv6_parse(struct engine *e, const struct port *port, struct rte_mbuf *m)
@@ -284,6 +295,8 @@ struct rte_mbuf *ipv6_parse(struct engine *e, const struct port *port, struct rt
 	if (m == NULL)
 		return NULL;
 	p = pkt_of(m);
+	if (cv_unlikely(is_cut_discovery(m, &w, p)))
+		DROP(drop_nd);
 	if (!ipv6_source_ok(e, p))
 		DROP(drop_ip_source);
 	if (!l4_cksum_ok(port, m, p))

@@ -352,6 +352,48 @@ static void question__without_a_mac__from_a_stranger_is_answered(void **state)
 	world_free(w);
 }
 
+/* What is fragmented, be it in one piece, may be made to deceive those who watch the link: neighbours never need it
+ * (RFC6980:5). */
+static void discovery__in_fragments__is_dropped(void **state)
+{
+	struct world *w = wire_new(22, true);
+	uint8_t ns[32] = {135, [24] = 1, [25] = 1}, echo[32] = {128}, packet[64], frame[128];
+
+	(void)state;
+	wire_wait(w, 5 * SECOND);
+	memcpy(ns + 8, at("2001:db8::1", 0).addr, 16);
+	memcpy(ns + 26, wire_mac, 6);
+	put16(ns + 2, l4_sum("2001:db8::9", "2001:db8::1", IPPROTO_ICMPV6, ns, 32));
+	put16(echo + 2, l4_sum("2001:db8::9", "2001:db8::1", IPPROTO_ICMPV6, echo, 32));
+	nd_from(w, "2001:db8::9", "2001:db8::1", 135, 0, "2001:db8::1", wire_mac);
+	wire_forget(w);
+	for (unsigned whole = 0; whole < 2; whole++) {
+		for (unsigned i = 0; i < 2; i++) {
+			const uint8_t *message = i == 0 ? ns : echo;
+
+			for (uint16_t off = 0; off < 32; off = (uint16_t)(off + (whole ? 32 : 16))) {
+				uint16_t n = whole ? 32 : 16;
+
+				memcpy(packet,
+					(const uint8_t[]){IPPROTO_ICMPV6, 0, 0, 0, 0, 0, (uint8_t)whole, (uint8_t)i},
+					8);
+				put16(packet + 2, off | (off + n < 32));
+				memcpy(packet + 8, message + off, n);
+				world_inject(w, 0, frame,
+					frame6(frame, w, 0, "2001:db8::9", "2001:db8::1", IPPROTO_FRAGMENT, 255, packet,
+						(uint16_t)(n + 8)));
+				wire_wait(w, 0);
+			}
+			if (i == 0)
+				assert_null(wire_icmp6(w, 0, 136));
+			else
+				assert_non_null(wire_icmp6(w, 0, 129));
+		}
+	}
+	assert_int_equal(COUNT(w, 0, drop_nd), 2);
+	world_free(w);
+}
+
 /* --- IPv6 -------------------------------------------------------------------------------------- */
 
 static void address6__with_probing__is_ours_after_a_silent_second(void **state)
@@ -452,6 +494,7 @@ int main(void)
 		cmocka_unit_test(table__full__gives_up_the_longest_unused),
 		cmocka_unit_test(table__full_of_answers_nobody_asked_for__makes_room),
 		cmocka_unit_test(question__without_a_mac__from_a_stranger_is_answered),
+		cmocka_unit_test(discovery__in_fragments__is_dropped),
 		cmocka_unit_test(address6__with_probing__is_ours_after_a_silent_second),
 		cmocka_unit_test(address6__tentative__neither_asks_nor_answers),
 		cmocka_unit_test(address6__of_somebody_else__is_not_used),
