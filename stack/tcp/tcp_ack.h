@@ -21,6 +21,7 @@ static inline void tcp_ack_window(struct tcp_sock *tp, const struct wire_tcp *h)
 	uint32_t wnd = (uint32_t)h->wnd << tp->snd_wscale;
 
 	if (!(seq_lt(tp->snd_wl1, h->seq) ||
+		    seq_gt(h->ack, tp->snd_una) /* as Linux: what is sent again may bring news, too */ ||
 		    (tp->snd_wl1 == h->seq && seq_leq(tp->snd_wl2, h->ack))))
 		return;
 	tp->snd_wl1 = h->seq;

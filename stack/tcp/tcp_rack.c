@@ -187,8 +187,8 @@ static uint8_t news_sorted(
 	for (uint8_t i = first; i < h->sacks_n; i++) {
 		const struct range *r = &h->sacks[i];
 
-		if (!seq_lt(r->lo, r->hi) || seq_leq(r->lo, h->ack) || seq_gt(r->hi, tp->snd_max) ||
-			was_seen(tp->loss, r))
+		if (!seq_lt(r->lo, r->hi) || seq_leq(r->lo, seq_max(h->ack, tp->snd_una)) ||
+			seq_gt(r->hi, tp->snd_max) || was_seen(tp->loss, r))
 			continue;
 		for (at = n++; at > 0 && seq_gt(out[at - 1].lo, r->lo); at--)
 			out[at] = out[at - 1];

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -113,6 +114,133 @@ T(out_of_order__of_a_peer_that_takes_small_ones_only__one_ack_each)
 	script_gone(s, sk);
 }
 
+/* --- whatever it told, when it is honest again the connection goes on --------------------------------------- */
+
+static uint64_t dice;
+
+static uint32_t draw(uint32_t below)
+{
+	dice ^= dice << 13;
+	dice ^= dice >> 7;
+	dice ^= dice << 17;
+	return (uint32_t)(dice >> 16) % below;
+}
+
+/* What the peer has of us: it acknowledges what it likes, and stands by it. */
+struct liar {
+	uint32_t told, sent; /* numbers: acknowledged, and behind the last that we sent */
+	uint32_t came;       /* bytes of its own that we have, */
+	uint32_t top;        /* and behind the last that it sent, gaps or not */
+};
+
+static void hear(struct script *s, struct liar *l)
+{
+	for (; s->head != s->tail; s->head++) {
+		const struct script_seg *seg = &s->segs[s->head % SCRIPT_SEGS];
+
+		assert_false(seg->h.flags & TCP_RST);
+		l->sent = seq_max(l->sent, seg->seq + seg->len + ((seg->h.flags & TCP_FIN) != 0));
+		l->came = seq_max(l->came, seg->ack - 1);
+	}
+}
+
+static void lie(struct script *s, struct liar *l)
+{
+	static const uint16_t windows[] = {0, 0, 1, 100, 1000, 1460, 4000, 65535, 65535, 65535};
+	static const char data[4000];
+	uint32_t way = l->sent - l->told, at = l->told, seq = l->came + 1, len;
+	uint8_t flags = TCP_ACK | (draw(8) == 0 ? TCP_ECE : 0) | (draw(8) == 0 ? TCP_CWR : 0);
+
+	if (draw(2) == 0)
+		s->wnd = windows[draw(10)];
+	if (way > 0 && draw(3) == 0)
+		at = l->told += 1 + draw(draw(2) ? way : (way < 1460 ? way : 1460));
+	else if (draw(6) == 0)
+		at -= draw(2000);
+	s->sacks_n = 0;
+	for (uint32_t i = draw(4); s->sack_ok && way > 0 && i > 0; i--) {
+		uint32_t lo = l->told + draw(way), hi = lo + 1 + draw(3000);
+
+		s->sacks[s->sacks_n++] = (struct range){lo, draw(4) && seq_gt(hi, l->sent) ? l->sent : hi};
+	}
+	s->tsval += draw(20);
+	s->tsecr -= draw(4) == 0 ? draw(1000) : 0;
+	seq += draw(4) == 0 ? draw(5000) : 0;
+	len = draw(3) == 0 ? draw(3000) : 0;
+	l->top = seq_max(l->top, seq + len);
+	script_queue(s, flags, len == 0 && draw(2) ? l->top : seq, at, data, len);
+	s->sacks_n = 0;
+}
+
+static void lie_for_a_while(struct script *s, struct liar *l, struct sock *sk)
+{
+	static const uint64_t waits[] = {0, 0, 0, 1, 5, 30, 100, 250, 1000};
+	static char got[65536];
+
+	for (uint32_t n = 30 + draw(100); n > 0; n--) {
+		if (draw(3) == 0)
+			script_write(s, sk, 1 + draw(draw(2) ? 20000 : 100));
+		if (draw(20) == 0)
+			script_set(sk, draw(2) ? CV_OPT_CORK : CV_OPT_NODELAY, (int)draw(2));
+		for (uint32_t burst = draw(4); burst > 0; burst--)
+			lie(s, l);
+		script_wait(s, waits[draw(9)] * MS);
+		(void)sock_recv_copy(sk, got, sizeof(got));
+		hear(s, l);
+	}
+	script_set(sk, CV_OPT_CORK, 0);
+}
+
+/* It takes in order, and answers all that comes. */
+static void be_honest(struct script *s, struct liar *l, struct sock *sk)
+{
+	uint64_t until = s->w->now_ns + 2000 * SEC;
+
+	s->wnd = 65535;
+	while (script_state(sk) != TCP_FIN_WAIT_2 && s->w->now_ns < until) {
+		const struct script_seg *seg = script_next(s, 200 * SEC);
+
+		if (seg == NULL)
+			break;
+		assert_false(seg->h.flags & TCP_RST);
+		if (seg->len == 0 && !(seg->h.flags & TCP_FIN) && seg->seq + 1 != l->told)
+			continue;
+		s->tsval++;
+		s->tsecr = seg->h.tsval;
+		if (seq_leq(seg->seq, l->told))
+			l->told = seq_max(l->told, seg->seq + seg->len + ((seg->h.flags & TCP_FIN) != 0));
+		script_send(s, TCP_ACK, l->top, l->told, NULL, 0);
+	}
+}
+
+T(peer__lies_and_then_is_honest__everything_arrives)
+{
+	const char *one = getenv("SEED");
+	uint64_t first = one != NULL ? strtoull(one, NULL, 10) : 1, last = one != NULL ? first : 300;
+
+	(void)state;
+	for (uint64_t seed = first; seed <= last; seed++) {
+		struct script *s = script_new(seed);
+		struct liar l = {.told = 1, .sent = 1, .top = 1};
+		struct sock *sk;
+
+		dice = (seed + 11) * 0x9e3779b97f4a7c15ull;
+		s->forgets = true;
+		s->sack_ok = draw(4) != 0;
+		s->ts = draw(2);
+		s->has_wscale = draw(2);
+		s->wscale = (uint8_t)draw(3);
+		sk = script_established_passive(s, NULL);
+		lie_for_a_while(s, &l, sk);
+		sock_shutdown_wr(sk);
+		be_honest(s, &l, sk);
+		if (script_state(sk) != TCP_FIN_WAIT_2)
+			fail_msg("seed %llu: %s, %u of %u bytes", (unsigned long long)seed,
+				tcp_state_name(script_state(sk)), (uint32_t)sk->tx_acked, (uint32_t)sk->tx_taken);
+		script_gone(s, sk);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -120,6 +248,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(sack_block__far_behind_the_last__found_in_pieces),
 		cmocka_unit_test(reordering_was_seen__sent_at_two_times__each_lost_at_its_own),
 		cmocka_unit_test(out_of_order__of_a_peer_that_takes_small_ones_only__one_ack_each),
+		cmocka_unit_test(peer__lies_and_then_is_honest__everything_arrives),
 	};
 
 	world_eal_init_large("tcp_hostile", 98303);

@@ -126,6 +126,27 @@ T(zero_window__opens_after_long__what_is_corked_waits_no_longer_than_ever)
 	script_gone(s, sk);
 }
 
+/* Behind what was lost the window was told as shut; what is sent again acknowledges more and opens it (as Linux:
+ * RFC9293's SND.WL1 alone would not hear it). */
+T(zero_window__opened_by_what_is_sent_again__data_at_once)
+{
+	START;
+	struct sock *sk = script_established_passive(s, NULL);
+	static const char lost[100];
+
+	script_write(s, sk, 1000);
+	script_expect(s, TCP_ACK, 1, 1, 1000);
+	s->wnd = 0;
+	script_send(s, TCP_ACK, 101, 1, "b", 1);
+	script_next(s, 0);
+	s->wnd = 65535;
+	script_send(s, TCP_ACK, 1, 1001, lost, sizeof(lost));
+	script_expect_in(s, 0, TCP_ACK, 1001, 102, 0);
+	script_write(s, sk, 10);
+	script_expect_in(s, 0, TCP_ACK, 1001, 102, 10);
+	script_gone(s, sk);
+}
+
 /* RFC9293 SHLD-17: a window that is taken back from under what is under way is shut as any other is. */
 T(window_taken_back_to_zero__answered_for_ever__no_timeout)
 {
@@ -242,6 +263,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(zero_window__fin__waits_and_probes),
 		cmocka_unit_test(zero_window__opens_with_the_probe__only_the_fin_goes),
 		cmocka_unit_test(zero_window__opens_after_long__what_is_corked_waits_no_longer_than_ever),
+		cmocka_unit_test(zero_window__opened_by_what_is_sent_again__data_at_once),
 		cmocka_unit_test(window_taken_back_to_zero__answered_for_ever__no_timeout),
 		cmocka_unit_test(window_taken_back_to_zero__not_answered__timed_out),
 		cmocka_unit_test(user_timeout__after_a_zero_window__counts_anew),

@@ -168,6 +168,31 @@ T(sacked_and_thrown_away__all_of_it_goes_again)
 	script_gone(s, sk);
 }
 
+/* The ACK that shows it has overtaken the one that told of what is gone: that one is not believed any more. */
+T(sacked_and_thrown_away__told_late__goes_again)
+{
+	START;
+	struct sock *sk = ten_under_way(s);
+	const struct script_seg *seg;
+	bool again = false;
+
+	script_wait(s, RTT);
+	told(s, 2, 0, 0);
+	s->sacks_n = 2;
+	s->sacks[0] = (struct range){1 + 5 * N, 1 + 6 * N};
+	s->sacks[1] = (struct range){1 + 2 * N, 1 + 3 * N};
+	script_send(s, TCP_ACK, 1, 1 + N, NULL, 0);
+	s->sacks_n = 0;
+	while (!again && (seg = script_next(s, 3 * SEC)) != NULL)
+		again = seg->seq == 1 + 2 * N && seg->len == N;
+	assert_true(again);
+	assert_in_range(s->e->counters.tcp_timeouts, 0, 2);
+	told(s, 10, 0, 0);
+	script_wait(s, SEC);
+	s->head = s->tail;
+	script_gone(s, sk);
+}
+
 T(sender__no_room_for_recovery__mended_by_timeouts)
 {
 	START;
@@ -297,6 +322,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(old_ack__with_sack_blocks__what_is_missing_goes_at_once),
 		cmocka_unit_test(old_ack__blocks_below_the_newest__nothing),
 		cmocka_unit_test(sacked_and_thrown_away__all_of_it_goes_again),
+		cmocka_unit_test(sacked_and_thrown_away__told_late__goes_again),
 		cmocka_unit_test(sender__no_room_for_recovery__mended_by_timeouts),
 		cmocka_unit_test(sender__no_records_left__holes_are_mended_without_them),
 		cmocka_unit_test(sender__no_records_left_in_a_recovery__holes_and_the_timeout_mend_it),
