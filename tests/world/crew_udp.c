@@ -6,6 +6,7 @@
 #include "tests/world/net_common.h"
 
 #include "stack/core/crew.h"
+#include "stack/net/priv.h"
 
 #define WORKERS 2
 #define PORT 2000
@@ -335,6 +336,166 @@ static void loopback__between_workers__arrives(void **state)
 	world_free(w);
 }
 
+static uint32_t draw(uint64_t *s, uint32_t below)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return (uint32_t)(*s >> 20) % below;
+}
+
+/* Whatever sockets on whatever workers do with a few ports: when all are closed, every port is nobody's and no flow is
+ * pinned. */
+static void ports__of_many_workers__are_free_in_the_end(void **state)
+{
+	static const char *const addrs[] = {"0.0.0.0", "10.0.0.1", "::", "2001:db8::1", "239.1.2.3"};
+	enum { MANY = 40, K = 3 };
+	unsigned pinned = 0, spread = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct world *w = world_new_crew(seed, &perfect, K, WORLD_RSS_HASH);
+		struct sock *sk[MANY] = {NULL};
+		uint64_t s = seed * 7919;
+
+		for (uint16_t k = 0; k < K; k++) {
+			struct engine *e = world_engine(&w->host[0], k);
+			struct port *port = net_port_by_ifindex(e, 1);
+
+			memcpy(port->addr[1].addr, at("2001:db8::1", 0).addr, 16);
+			port->addr[1].prefix = 64;
+			port->addrs_n = 2;
+			assert_int_equal(net_port_changed(e, port), 0);
+		}
+		for (unsigned i = 0; i < 4000; i++) {
+			struct sock **one = &sk[draw(&s, MANY)];
+			struct cv_endpoint ep =
+				at(addrs[draw(&s, 5)], (uint16_t)(draw(&s, 4) ? 7000 + draw(&s, 5) : 0));
+			struct cv_endpoint to =
+				at(draw(&s, 2) ? "10.0.0.2" : "2001:db8::2", (uint16_t)(9 + draw(&s, 3)));
+
+			if (*one == NULL) {
+				assert_int_equal(sock_open(world_engine(&w->host[0], (uint16_t)draw(&s, K)),
+							 draw(&s, 2) ? CV_AF_INET : CV_AF_INET6, CV_DGRAM, one),
+					0);
+				(*one)->user = w;
+				(*one)->reuseport = draw(&s, 2) != 0;
+				(*one)->reuseaddr = draw(&s, 4) == 0;
+				(*one)->v6only = draw(&s, 4) == 0;
+				continue;
+			}
+			switch (draw(&s, 8)) {
+			case 0:
+				sock_close(*one, false);
+				*one = NULL;
+				break;
+			case 1:
+				(void)sock_disconnect(*one);
+				break;
+			case 2:
+			case 3:
+				(void)sock_connect(*one, &to);
+				break;
+			case 4:
+				(void)try_send(*one, draw(&s, 2) ? &to : NULL, "x", 1);
+				break;
+			case 5:
+				(void)sock_setopt(
+					*one, CV_OPT_BINDTODEVICE, draw(&s, 2) ? w->host[0].port.name : "", 8);
+				break;
+			default:
+				(void)sock_bind(*one, &ep);
+				break;
+			}
+			if (draw(&s, 20) == 0)
+				world_run(w, MS, NULL, NULL);
+			for (uint16_t k = 0; k < K; k++)
+				pinned += w->host[0].crew->pins[k].n > 0;
+			for (uint16_t port = 7000; port < 7005; port++)
+				spread += crew_udp_is_spread(w->host[0].e, port);
+		}
+		for (unsigned i = 0; i < MANY; i++) {
+			if (sk[i] != NULL)
+				sock_close(sk[i], false);
+		}
+		for (uint32_t port = 0; port <= UINT16_MAX; port++)
+			assert_int_equal(w->host[0].crew->udp_ports[port], 0);
+		for (unsigned k = 0; k < K; k++)
+			assert_int_equal(w->host[0].crew->pins[k].n, 0);
+		world_run(w, 100 * SECOND, NULL, NULL);
+		world_free(w);
+	}
+	assert_true(pinned > 1000 && spread > 1000); /* it was not about nothing */
+}
+
+/* The same of groups: what sockets join, filter and leave anywhere, with the link going and coming, leaves nothing
+ * behind. */
+static void groups__of_many_workers__are_left_in_the_end(void **state)
+{
+	enum { MANY = 20, K = 3 };
+	static const enum cv_option ops[] = {CV_OPT_MCAST_JOIN, CV_OPT_MCAST_LEAVE, CV_OPT_MCAST_JOIN_SOURCE,
+		CV_OPT_MCAST_LEAVE_SOURCE, CV_OPT_MCAST_BLOCK_SOURCE, CV_OPT_MCAST_UNBLOCK_SOURCE,
+		CV_OPT_MCAST_FILTER_SOURCE, CV_OPT_MCAST_FILTER};
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct world *w = world_new_crew(seed, &perfect, K, WORLD_RSS_HASH);
+		struct sock *sk[MANY] = {NULL};
+		uint32_t before[K];
+		uint64_t s = seed * 104729;
+
+		world_run(w, 10 * SECOND, NULL, NULL);
+		for (uint16_t k = 0; k < K; k++)
+			before[k] = world_engine(&w->host[0], k)->net->mcast_groups.used;
+		for (unsigned i = 0; i < 4000; i++) {
+			struct sock **one = &sk[draw(&s, MANY)];
+			struct cv_mreq r = {.ifindex = draw(&s, 2)};
+			char text[40];
+
+			if (*one == NULL) {
+				*one = open_on(w, 0, (uint16_t)draw(&s, K), true);
+				continue;
+			}
+			snprintf(text, sizeof(text), "239.0.0.%u", draw(&s, 5));
+			memcpy(r.group, at(text, 0).addr, 16);
+			snprintf(text, sizeof(text), "10.0.0.%u", 10 + draw(&s, 80));
+			memcpy(r.source, at(text, 0).addr, 16);
+			if (draw(&s, 30) == 0) {
+				sock_close(*one, false);
+				*one = NULL;
+			} else {
+				enum cv_option op = ops[draw(&s, 8)];
+
+				if (op == CV_OPT_MCAST_FILTER) {
+					r.source[CV_MCAST_NUMBER_AT] = (uint8_t)draw(&s, 3);
+					r.source[CV_MCAST_MODE_AT] = (uint8_t)draw(&s, 2);
+				}
+				(void)sock_setopt(*one, op, &r, sizeof(r));
+			}
+			if (draw(&s, 20) == 0)
+				world_run(w, draw(&s, 1000) * MS, NULL, NULL);
+			if (draw(&s, 200) == 0) {
+				struct port *port = &w->host[0].port;
+
+				(port->up ? net_port_down : net_port_up)(w->host[0].e, port);
+			}
+		}
+		for (unsigned i = 0; i < MANY; i++) {
+			if (sk[i] != NULL)
+				sock_close(sk[i], false);
+		}
+		world_run(w, 20 * SECOND, NULL, NULL);
+		for (uint16_t k = 0; k < K; k++) {
+			const struct net *net = world_engine(&w->host[0], k)->net;
+
+			assert_int_equal(net->mcast_groups.used, before[k]);
+			assert_int_equal(net->mcast_members.used, 0);
+			assert_int_equal(net->mcast_socks.used, 0);
+		}
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +507,8 @@ int main(void)
 		cmocka_unit_test(connect__on_any_worker__answers_and_errors_come_back),
 		cmocka_unit_test(group__members_on_all_workers__each_gets_it),
 		cmocka_unit_test(loopback__between_workers__arrives),
+		cmocka_unit_test(ports__of_many_workers__are_free_in_the_end),
+		cmocka_unit_test(groups__of_many_workers__are_left_in_the_end),
 	};
 
 	world_eal_init("crew_udp");
