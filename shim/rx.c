@@ -409,6 +409,7 @@ ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags)
 
 int rx_connection(struct file *f, uint32_t *handle)
 {
+	const struct link *link = sock_link(f);
 	struct cv_sock *rec = f->mux.rec;
 	struct place p;
 
@@ -423,6 +424,8 @@ int rx_connection(struct file *f, uint32_t *handle)
 	p.off = UINT32_MAX; /* next time: the following one, whatever its length */
 	p.pos++;
 	place_commit(rec, &p);
+	/* Whose it is if we are killed before the engine hears of it. */
+	__atomic_store_n(&sock_record(link, *handle)->taker, link->proc + 1, __ATOMIC_RELEASE);
 	sock_unlock(&rec->rx_lock);
 	return 0;
 }

@@ -136,7 +136,8 @@ struct cv_sock {
 	uint32_t linger_on;
 	uint32_t linger_s;
 	uint32_t wants; /* the library's own: what its recvmsg and sendmsg must do besides (SO_TIMESTAMP ...) */
-	uint32_t spare4;
+	uint32_t taker; /* 1 + the process that took this connection from its listener's chain: until a command on it says so to
+			   the engine, it ends with that process */
 	uint64_t spare3[3];
 };
 static_assert(sizeof(struct cv_sock) == 256, "cv_sock is 256 bytes");

@@ -310,6 +310,36 @@ static void lanes_cut(struct user_group *g, uint32_t proc)
 	}
 }
 
+/* Connections that a listener's chain no longer has, and whose process is gone before a command could say that it has them. */
+static void untold_end(struct user_group *g, uint32_t proc, struct user_sock *listener)
+{
+	uint32_t n = 0;
+
+	list_for_each_safe(node, &listener->pending)
+	{
+		struct user_sock *us = list_entry(node, struct user_sock, pending_node);
+
+		if (SEG_LOAD(&g->records[us->index].taker) != proc + 1)
+			continue;
+		user_rx_sync(us);
+		user_sock_end(us, false);
+		n++;
+	}
+	if (listener->flags & US_REPLICA) {
+		while (n-- > 0)
+			user_replica_taken(listener);
+	} else if (n > 0) {
+		user_rx_sync(listener);
+	}
+}
+
+static void listeners_look(struct user_group *g, uint32_t proc)
+{
+	map_each(g, proc, g->procs[proc].holds, untold_end);
+	list_for_each(node, &g->replicas)
+		untold_end(g, proc, list_entry(node, struct user_sock, pending_node));
+}
+
 /* --- the end ----------------------------------------------------------------------------------- */
 
 uint32_t user_proc_close(struct user_group *g, int proc)
@@ -318,6 +348,7 @@ uint32_t user_proc_close(struct user_group *g, int proc)
 
 	lanes_drain(g, (uint32_t)proc);
 	lanes_cut(g, (uint32_t)proc);
+	listeners_look(g, (uint32_t)proc);
 	map_each(g, (uint32_t)proc, p->holds, drop_quietly);
 	free(p->holds);
 	free(p->retained);
@@ -330,6 +361,7 @@ void user_proc_exec(struct user_group *g, int proc)
 {
 	lanes_drain(g, (uint32_t)proc);
 	lanes_cut(g, (uint32_t)proc);
+	listeners_look(g, (uint32_t)proc);
 }
 
 void user_proc_retain(struct user_group *g, int proc, const uint32_t *handles, uint32_t n)

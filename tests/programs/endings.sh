@@ -76,6 +76,18 @@ forked_killed() {
 	kill -9 "$(head -n 1 "$DIR/forker.log")"
 	wait_until 2 peer_ends kept || fail "the connection outlives its last holder"
 }
+acceptors_killed() {
+	local server
+	start prefork on_engine python3 "$PROGRAMS/prefork.py" serve "$ENGINE_ADDR" 7400 5
+	server=$started
+	wait_served 7400
+	on_kernel timeout 60 python3 "$PROGRAMS/prefork.py" ask "$ENGINE_ADDR" 7400 5 >"$DIR/prefork.out" || fail "$(<"$DIR/prefork.out")"
+	note "$(<"$DIR/prefork.out"), $(tail -n 1 "$DIR/prefork.log") killed"
+	none_left() { "$CULVERT" ss --engine "$ENGINE" -t -n --json |
+		jq -e '[.[] | select(.local_port == 7400 and (.state | IN("ESTAB", "CLOSE-WAIT")))] == []' >/dev/null; }
+	wait_until 5 none_left || fail "connections without a process: $("$CULVERT" ss --engine "$ENGINE" -t -n -p)"
+	stop_process "$server" 5
+}
 port_down_up() {
 	local iface=cv0
 	start http on_engine python3 -u -m http.server --bind "$ENGINE_ADDR" --directory "$DIR/www" 8000
@@ -125,6 +137,7 @@ check 'program killed by SIGKILL: peers told, buffers back' program_killed KILL
 check 'program ended by SIGTERM: peers told, buffers back' program_killed TERM
 check 'sender killed: buffers back' sender_killed
 check 'parent killed: the child keeps the connection' forked_killed
+check 'processes of a server killed while they accept: no client is left alone' acceptors_killed
 check 'port down and up during a transfer' port_down_up
 check 'engine killed: programs learn it within 1 s, new sockets go to the kernel' engine_killed
 check 'engine started again: programs use it' engine_back

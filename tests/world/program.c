@@ -321,6 +321,7 @@ uint32_t program_accept(struct program *p, uint32_t listener, bool announce)
 	sock = d->sock;
 	rec->rx_off = 1; /* of a descriptor of length 0: the step goes on to the next */
 	rec->rx_consumed++;
+	program_record(p, sock)->taker = (uint32_t)p->proc + 1;
 	if (announce)
 		program_post(p, (struct cv_command){.op = CV_CMD_ACCEPTED, .sock = sock});
 	return sock;

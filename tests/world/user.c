@@ -411,6 +411,55 @@ static void fork__parent_accepts_forks_and_ends__child_goes_on(void **state)
 	pair_end(&t);
 }
 
+/* Killed between taking a connection and saying so, while another process goes on with the listener. */
+static void process_end__connection_taken_and_not_told__ends_with_it(void **state)
+{
+	(void)state;
+	for (unsigned exec = 0; exec < 2; exec++) {
+		struct pair t;
+		struct program child;
+		uint32_t listener, client[8], taken[8];
+
+		pair_start(&t, 10, &program_limits);
+		listener = program_listener(&t.b, 1, 80);
+		program_start(&child, t.gb, &t.b);
+		for (unsigned i = 0; i < 8; i++)
+			client[i] = program_connect(&t.a, 1, 80);
+		run_ms(&t, 10);
+		for (unsigned i = 0; i < 8; i++) { /* in any order, with several workers */
+			uint32_t sock = program_accept(i % 2 ? &t.b : &child, listener, false);
+			uint16_t port = program_record(&t.b, sock)->peer.port;
+			unsigned k = i;
+
+			while (program_record(&t.a, client[k])->local.port != port)
+				k++;
+			taken[i] = sock;
+			sock = client[i];
+			client[i] = client[k];
+			client[k] = sock;
+		}
+		if (exec)
+			program_exec(&child, &listener, 1);
+		else
+			program_end(&child);
+		run_ms(&t, 10);
+		for (unsigned i = 0; i < 8; i++) {
+			bool over = (program_record(&t.a, client[i])->status & CV_ST_RX_EOF) != 0;
+
+			assert_int_equal(over, i % 2 == 0);
+			if (i % 2)
+				transfer(&t, &t.a, client[i], &t.b, taken[i]);
+		}
+		/* The listener has room for as many as before. */
+		assert_int_equal(program_info(t.gb).socks, 1 + 4);
+		client[0] = program_connect(&t.a, 1, 80);
+		run_ms(&t, 10);
+		taken[0] = program_accept(&t.b, listener, true);
+		transfer(&t, &t.b, taken[0], &t.a, client[0]);
+		pair_end(&t);
+	}
+}
+
 static void process_end__unread_data__peer_is_reset(void **state)
 {
 	struct pair t;
@@ -893,6 +942,7 @@ int main(void)
 		cmocka_unit_test(datagram__to_another_program__arrives_with_its_sender),
 		cmocka_unit_test(connection__taken_by_another_lane_before_accepted_is_seen__works),
 		cmocka_unit_test(fork__parent_accepts_forks_and_ends__child_goes_on),
+		cmocka_unit_test(process_end__connection_taken_and_not_told__ends_with_it),
 		cmocka_unit_test(process_end__unread_data__peer_is_reset),
 		cmocka_unit_test(process_end__data_just_posted__is_delivered_before_fin),
 		cmocka_unit_test(exec__retained_sockets_stay__the_others_close),
