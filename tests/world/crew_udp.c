@@ -369,6 +369,7 @@ static void ports__of_many_workers__are_free_in_the_end(void **state)
 		}
 		for (unsigned i = 0; i < 4000; i++) {
 			struct sock **one = &sk[draw(&s, MANY)];
+			const char *name;
 			struct cv_endpoint ep =
 				at(addrs[draw(&s, 5)], (uint16_t)(draw(&s, 4) ? 7000 + draw(&s, 5) : 0));
 			struct cv_endpoint to =
@@ -400,8 +401,8 @@ static void ports__of_many_workers__are_free_in_the_end(void **state)
 				(void)try_send(*one, draw(&s, 2) ? &to : NULL, "x", 1);
 				break;
 			case 5:
-				(void)sock_setopt(
-					*one, CV_OPT_BINDTODEVICE, draw(&s, 2) ? w->host[0].port.name : "", 8);
+				name = draw(&s, 2) ? w->host[0].port.name : "";
+				(void)sock_setopt(*one, CV_OPT_BINDTODEVICE, name, (uint32_t)strlen(name));
 				break;
 			default:
 				(void)sock_bind(*one, &ep);
