@@ -26,6 +26,8 @@ const char *engine_choose(const char *name);
 int engine_connect(const char *name);
 /* 1: it answers and takes programs of this version; 0: it is not there, or just ending; -1: it refuses, and it has been said why. */
 int engine_serves(const char *name);
+/* A private engine does not end before this process, or the program that it becomes. */
+void engine_hold(const char *name);
 /* Asks "ss", "stat", ...: the answer to be decref'ed, or NULL after a line on stderr. */
 json_t *engine_query(const char *name, const char *what);
 

@@ -110,6 +110,17 @@ int engine_serves(const char *name)
 	return -1;
 }
 
+void engine_hold(const char *name)
+{
+	struct cv_reply reply;
+	int fd = engine_connect(name), report = -1;
+
+	if (fd >= 0 && ask(fd, "hold", &reply, &report) && report >= 0)
+		close(report);
+	if (fd >= 0)
+		close(fd);
+}
+
 static json_t *load(int fd, const char *name)
 {
 	json_error_t error;

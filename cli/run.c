@@ -232,8 +232,10 @@ static int service_ready(const struct options *o)
 	int code = engine_ready(o, &name);
 
 	unsetenv("CULVERT_MODE");
-	if (code == EXIT_OK)
-		setenv("CULVERT_ENGINE", name, 1);
+	if (code != EXIT_OK)
+		return code;
+	setenv("CULVERT_ENGINE", name, 1);
+	engine_hold(name); /* another program's private one: it may end before our program has its first socket */
 	return code;
 }
 

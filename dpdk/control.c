@@ -145,6 +145,19 @@ int control_fork(struct control *c, const struct conn *parent, int proc, int *ch
 	return 0;
 }
 
+/* Its own pidfd stands for it: a connection that never says anything and ends when it does. */
+void control_hold(struct control *c, const struct conn *conn)
+{
+	struct ucred who;
+	const char *why;
+	int fd = -1;
+
+	if (c->s->until_idle != 0 && control_peer(conn->fd, &who) && who.pid > 0)
+		fd = pidfd_open(who.pid, 0);
+	if (fd >= 0 && conn_new(c, fd, conn->uid, &why) == NULL)
+		close(fd);
+}
+
 static void accept_one(struct control *c)
 {
 	int fd = accept4(c->s->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -29,6 +29,9 @@ bool control_may_have(uid_t uid, uint32_t n, uint64_t configured, uint64_t all);
  * -CV_E... */
 int control_fork(struct control *c, const struct conn *parent, int proc, int *child);
 
+/* The process at the other end will have programs for us: as long as it lives we are not idle. */
+void control_hold(struct control *c, const struct conn *conn);
+
 /* request.c: answers what conn asks, if it asks anything now. False: it is over, or talks nonsense. */
 bool request_answer(struct control *c, struct service *s, struct group_list *groups, struct conn *conn);
 

@@ -156,6 +156,10 @@ static int on_query(struct exchange *x)
 	if (x->req.text_len >= CV_REQUEST_TEXT)
 		return -CV_EINVAL;
 	x->req.text[x->req.text_len] = '\0';
+	if (strcmp(x->req.text, "hold") == 0) {
+		control_hold(x->c, x->conn);
+		return 0;
+	}
 	text = report_make(x->s, x->req.text);
 	if (!text)
 		return -CV_EINVAL;

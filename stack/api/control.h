@@ -34,7 +34,8 @@ enum cv_ctl_op {
 	CV_CTL_SET_OPEN,   /* fd: eventfd -> value: set */
 	CV_CTL_SET_CLOSE,  /* arg: set */
 	CV_CTL_QUERY,      /* text: "ss", "stat", "config", "version"; -> fd: a memfd with JSON.
-			      On a connection of its own, without HELLO */
+			      On a connection of its own, without HELLO. "hold": no fd; an engine that ends when it is idle
+			      does not as long as the asking process lives */
 };
 
 /* Of all versions: op and version of a request, op and result of a reply, so that a library and an engine that do not

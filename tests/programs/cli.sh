@@ -49,6 +49,19 @@ time.sleep(0.5)' >"$DIR/once$i" 2>&1 &
 	! grep -v 'is ready$' "$DIR"/once? || fail "somebody had something to say"
 	wait_until 15 engine_gone || fail "the private engine outlives its last program"
 }
+# The program that it was started for ends before the second one has a socket.
+private_engine_waits() {
+	local first
+	on_kernel timeout 60 "$CULVERT" run --engine "$private" -- sleep 1 &
+	first=$!
+	wait_until 15 engine_answers "$private" >/dev/null
+	on_kernel timeout 60 "$CULVERT" run --engine "$private" -- python3 -c '
+import socket, time
+time.sleep(2.5)
+socket.create_server(("10.88.0.2", 0))'
+	wait "$first"
+	wait_until 15 engine_gone || fail "the private engine outlives its last program"
+}
 private_engine_config() {
 	cat >"$DIR/own.ini" <<-END
 	[engine]
@@ -242,6 +255,7 @@ a = socket.create_server(("127.0.0.1", 0)); b = socket.create_connection(a.getso
 }
 check 'culvert run starts a private engine and ends it' private_engine
 check 'culvert run: two programs share a private engine' private_engine_shared
+check 'culvert run: a private engine waits for who has found it' private_engine_waits
 check 'culvert run: several at the same time, one private engine' private_engine_at_once
 check 'culvert run --config' private_engine_config
 check 'culvertd becomes a daemon when it is ready' daemon
