@@ -37,6 +37,8 @@ uint64_t tcp_pace_rate(const struct tcp_sock *tp)
 
 	if (way < cwnd) /* whole segments: how ACKs came in a burst makes a difference of bytes */
 		way = cwnd;
+	if (way < tcp_eff_mss(tp)) /* which goes whatever the window is */
+		way = tcp_eff_mss(tp);
 	if (tp->srtt_us > 0)
 		rate = way * percent * (SEC / 1000 / 100) / tp->srtt_us;
 	return rate < most || most == 0 ? rate : most;

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "stack/tcp/tcp_loss.h"
+#include "tests/world/script.h"
 #include "tests/world/transfer.h"
 
 #define MBIT 1000000ull
@@ -414,6 +415,30 @@ static void config__pacing_rate_without_a_sample__is_unbounded(void **state)
 	run_end(r);
 }
 
+/* Segments have become larger than the window: what goes goes at the rate of one of them in a round trip, no slower. */
+static void window_less_than_a_segment__paced__goes_on(void **state)
+{
+	START;
+	struct sock *ls = script_listen(s, 4), *sk;
+
+	script_send(s, TCP_SYN, 0, 0, NULL, 0);
+	script_expect(s, TCP_SYN | TCP_ACK, 0, 1, 0);
+	script_wait(s, 20 * MS);
+	script_set(ls, CV_OPT_MAXSEG, 100);
+	script_send(s, TCP_ACK, 1, 1, NULL, 0);
+	sk = script_accept(s, ls);
+	sock_close(ls, false);
+	max_rate_set(sk, MB);
+	assert_int_equal(tcp_of(sk)->cwnd, 1000);
+	script_set(sk, CV_OPT_MAXSEG, 0);
+	script_write(s, sk, 10 * 1460);
+	for (uint32_t at = 0; at < 10 * 1460; at += 1460) {
+		script_expect_in(s, 200 * MS, TCP_ACK, 1 + at, 1, 1460);
+		script_send(s, TCP_ACK, 1, 1 + at + 1460, NULL, 0);
+	}
+	script_gone(s, sk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -430,6 +455,7 @@ int main(void)
 		cmocka_unit_test(held__closed__the_rest_goes_at_the_rate),
 		cmocka_unit_test(held__nothing_arrives_any_more__times_out),
 		cmocka_unit_test(config__pacing_rate_without_a_sample__is_unbounded),
+		cmocka_unit_test(window_less_than_a_segment__paced__goes_on),
 	};
 
 	world_eal_init_large("world_tcp_pacing", 65535);
