@@ -76,7 +76,8 @@ static void dad_in(struct net_addr *a, uint64_t ns)
 	timer_set(&a->engine->wheel, &a->dad, a->engine->now_ns + ns);
 }
 
-/* Several engines have the same addresses when a device is shared by workers: one speaks for all. */
+/* Several engines have the same addresses when a device is shared by workers: one speaks for all, and tells the others
+ * what it has found to be somebody else's. */
 static bool speaks(const struct net_addr *a)
 {
 	return a->engine->worker == 0;
@@ -256,17 +257,48 @@ void net_addr_drop(struct net_addr *a)
 	state_set(a, ADDR_FREE);
 }
 
+/* It is somebody else's. All workers make the same one in its place, if any. */
+static void give_up(struct net_addr *a)
+{
+	timer_del(&a->engine->wheel, &a->dad);
+	state_set(a, ADDR_DUPLICATE);
+	if (a->origin == ADDR_AUTOCONF)
+		slaac_again(a);
+}
+
+/* Owed: nobody tells them again, and conflicts are few. */
+static void others_tell(const struct net_addr *a)
+{
+	struct engine *e = a->engine;
+	struct crew_message msg = {.kind = NET_MSG_DUPLICATE};
+
+	memcpy(&msg.data, a->addr, 8);
+	memcpy(&msg.spare, a->addr + 8, 8);
+	for (uint16_t to = 1; e->worker == 0 && e->crew != NULL && to < e->crew->n; to++)
+		(void)crew_send_owed(e, to, &msg);
+}
+
+void net_addr_message(struct engine *e, const struct crew_message *msg)
+{
+	struct net_addr *a;
+	uint8_t addr[16];
+
+	memcpy(addr, &msg->data, 8);
+	memcpy(addr + 8, &msg->spare, 8);
+	a = net_addr_find(e->net, addr);
+	if (a != NULL && a->state != ADDR_DUPLICATE)
+		give_up(a);
+}
+
 void net_addr_conflict(struct net_addr *a)
 {
 	struct engine *e = a->engine;
 	bool lately = a->conflict_ns != 0 && e->now_ns - a->conflict_ns < DEFEND_NS;
 
 	if (a->state == ADDR_TENTATIVE) {
-		timer_del(&e->wheel, &a->dad);
-		state_set(a, ADDR_DUPLICATE);
 		net_count_once(e, &e->counters.addr_duplicates);
-		if (a->origin == ADDR_AUTOCONF)
-			slaac_again(a);
+		others_tell(a);
+		give_up(a);
 		return;
 	}
 	if (!net_addr_usable(a))

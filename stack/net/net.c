@@ -295,5 +295,8 @@ void net_crew_message(struct engine *e, const struct crew_message *msg)
 	case NET_MSG_LEFT:
 		mcast_message(e, msg);
 		break;
+	case NET_MSG_DUPLICATE:
+		net_addr_message(e, msg);
+		break;
 	}
 }

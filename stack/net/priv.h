@@ -114,6 +114,7 @@ enum net_message {
 	NET_MSG_PMTU = CREW_NET, /* a: the size, data and spare: the destination */
 	NET_MSG_JOINED,          /* a: the port, data and spare: a group that has members on this worker */
 	NET_MSG_LEFT,            /* the same: it has none any more */
+	NET_MSG_DUPLICATE,       /* data and spare: an address that the first worker has found to be somebody else's */
 };
 
 struct pmtu {
@@ -211,6 +212,8 @@ void net_addr_start(struct net_addr *a);
 void net_addr_lifetimes(struct net_addr *a, uint64_t preferred_ns, uint64_t valid_ns);
 /* Somebody else has it, or claims so: given up while it is tentative, else defended. */
 void net_addr_conflict(struct net_addr *a);
+/* NET_MSG_DUPLICATE. */
+void net_addr_message(struct engine *e, const struct crew_message *msg);
 /* The address of a port to begin something with, as RFC6724:5 orders them; NULL if there is none. */
 const uint8_t *net_source(const struct net *net, const struct port *port, const uint8_t dst[16]);
 

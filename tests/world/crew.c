@@ -379,6 +379,62 @@ static void neighbours__in_a_frame_with_a_priority_tag__are_told_once(void **sta
 	}
 }
 
+/* The first worker tests addresses; one that is somebody else's is no worker's, and all make the same one in the place
+ * of an address that was made of a router's prefix. */
+static void address__of_somebody_else__is_no_workers(void **state)
+{
+	struct world *w = world_new_crew(21, &perfect, WORKERS, WORLD_RSS_ONE);
+	uint8_t claim[42] = {
+		2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 9, 10, 0, 0, 1};
+	const uint8_t prefix[16] = {0x20, 1, 0xd, 0xb8, 0, 9};
+	uint8_t made[WORKERS][16], first[16], frame[128],
+		na[32] = {136, [4] = 0x20, [24] = 2, [25] = 1, 2, 0, 0, 0, 0, 9};
+	char text[INET6_ADDRSTRLEN];
+
+	(void)state;
+	world_run(w, SECOND, NULL, NULL);
+	for (uint16_t k = 0; k < WORKERS; k++) {
+		struct engine *e = world_engine(&w->host[0], k);
+		struct port *port = net_port_by_ifindex(e, 1);
+
+		net_port_down(e, port);
+		port->dad4 = port->dad6 = port->autoconf6 = true;
+		assert_int_equal(net_port_changed(e, port), 0);
+		net_port_up(e, port);
+		slaac_prefix(e, port, prefix, 86400, 86400);
+		for (unsigned i = 0; i < e->net->addrs_n; i++) {
+			if (e->net->addrs[i].origin == ADDR_AUTOCONF)
+				memcpy(first, e->net->addrs[i].addr, 16);
+		}
+	}
+	world_inject(w, 0, claim, sizeof(claim));
+	memcpy(na + 8, first, 16);
+	inet_ntop(AF_INET6, first, text, sizeof(text));
+	put16(na + 2, l4_sum(text, "ff02::1", IPPROTO_ICMPV6, na, 32));
+	world_inject(w, 0, frame, frame6(frame, w, 0, text, "ff02::1", IPPROTO_ICMPV6, 255, na, 32));
+	world_run(w, 20 * SECOND, NULL, NULL);
+	for (uint16_t k = 0; k < WORKERS; k++) {
+		struct engine *e = world_engine(&w->host[0], k);
+
+		assert_false(ip_is_local(e, at("10.0.0.1", 0).addr));
+		assert_false(ip_is_local(e, first));
+		assert_non_null(net_address_made(e, 0, made[k]));
+	}
+	assert_memory_equal(made[0], made[1], 16);
+	assert_int_equal(COUNTED(w, 0, addr_duplicates), 2);
+	/* The link comes again, and nobody has it any more. */
+	for (uint16_t k = 0; k < WORKERS; k++) {
+		struct engine *e = world_engine(&w->host[0], k);
+
+		net_port_down(e, net_port_by_ifindex(e, 1));
+		net_port_up(e, net_port_by_ifindex(e, 1));
+	}
+	world_run(w, 20 * SECOND, NULL, NULL);
+	for (uint16_t k = 0; k < WORKERS; k++)
+		assert_true(ip_is_local(world_engine(&w->host[0], k), at("10.0.0.1", 0).addr));
+	world_free(w);
+}
+
 static void path_mtu__learned_by_one__is_known_to_all(void **state)
 {
 	struct world *w = world_new_crew(9, &perfect, WORKERS, WORLD_RSS_HASH);
@@ -532,6 +588,7 @@ int main(void)
 		cmocka_unit_test(neighbours__are_everybodys),
 		cmocka_unit_test(neighbours__what_all_hear__is_counted_once),
 		cmocka_unit_test(neighbours__in_a_frame_with_a_priority_tag__are_told_once),
+		cmocka_unit_test(address__of_somebody_else__is_no_workers),
 		cmocka_unit_test(path_mtu__learned_by_one__is_known_to_all),
 		cmocka_unit_test(path_mtu__said_again__is_no_news),
 		cmocka_unit_test(messages__to_a_worker_that_stands_still__are_bounded),
