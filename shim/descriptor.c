@@ -75,8 +75,10 @@ int shim_close_range(unsigned first, unsigned last, int flags)
 	unsigned at = first, end = last == UINT_MAX ? last : last + 1;
 	int result = 0;
 
-	if (flags != 0 || first > last)
+	if ((flags & ~(int)CLOSE_RANGE_UNSHARE) || first > last)
 		return real_close_range(first, last, flags);
+	if (flags && real_close_range(UINT_MAX, UINT_MAX, CLOSE_RANGE_UNSHARE) != 0) /* no number that is in use */
+		return -1;
 	while (at < end && result == 0) {
 		unsigned kept = fd_internal_next(at, end);
 

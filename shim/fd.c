@@ -241,7 +241,8 @@ void fd_fork_child(void)
 
 		if (!f)
 			continue;
-		STORE(f->refs, f->fds);
+		if (!wait_holds) /* else a handler forked, and the call that it interrupted goes on here, too */
+			STORE(f->refs, f->fds);
 		f->decider = 0; /* a thread of the parent's */
 	}
 }

@@ -152,10 +152,25 @@ void lane_leave(struct lane *lane)
 	mine.depth--;
 }
 
+/* A handler that forks may have interrupted a wait, which goes on in both: the child's must leave the parent's set and
+ * bell alone. */
+static void lane_leave_alone(struct lane *lane)
+{
+	lane->wait.set = NULL;
+	mux_internal_close(lane->wait.bell);
+	lane->wait.bell = -1;
+}
+
 void lane_fork_child(void)
 {
 	generation++;
 	mine.depth = 0;
+	for (unsigned d = 0; d < DEPTHS; d++) {
+		for (unsigned w = 0; w < CV_WORKERS_MAX; w++) {
+			if (mine.lane[d][w])
+				lane_leave_alone(mine.lane[d][w]);
+		}
+	}
 }
 
 /* The worker may be about to sleep: our command must be seen before its word is read. An engine in

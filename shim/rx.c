@@ -313,8 +313,12 @@ static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
 			deadline = wait_deadline(rec->rcvtimeo_ns);
 		state = done ? wait_more(&f->mux, seen, deadline)
 			     : wait_sock(&f->mux, POLLIN | POLLRDHUP, -1, deadline);
-		if (state <= 0)
-			return done ? (ssize_t)done : state == 0 ? -EAGAIN : state;
+		if (state > 0)
+			continue;
+		/* Less than SO_RCVLOWAT, whose time is over. */
+		if (done == 0 && !sock_is_dead(f) && produced(f) != rec->rx_consumed)
+			done = (size_t)stream_take(f, msg, 0, want, flags);
+		return (ssize_t)done > 0 ? (ssize_t)done : state == 0 ? -EAGAIN : state;
 	}
 }
 

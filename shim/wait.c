@@ -31,7 +31,8 @@ void wait_set_arm(struct cv_set *set, uint32_t *armed)
 
 void wait_set_disarm(struct cv_set *set)
 {
-	STORE(set->armed, 0);
+	if (set) /* a handler that forked has taken it from the child */
+		STORE(set->armed, 0);
 }
 
 uint32_t wait_set_drain(const struct cv_segment *seg, struct cv_set *set)
@@ -219,7 +220,7 @@ int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint6
 	fds[n] = (struct pollfd){.fd = watch, .events = POLLIN};
 	wait_hold_begin(&h.hold, watch_give);
 	ready = sleep_once(fds, n + 1, until < deadline_ns ? until : deadline_ns, mask);
-	if (wait_hold_end(&h.hold))
+	if (wait_hold_end(&h.hold) && LOAD(link->inside)) /* not in a child that a handler has forked */
 		inside->watch_end();
 	/* A device, a doorbell, or the engine's time. */
 	if (ready == 0 || (ready > 0 && fds[n].revents))
@@ -232,7 +233,7 @@ int wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *
 {
 	int ready;
 
-	if (!w && link && deadline_ns > wait_now_ns() + NAP_NS)
+	if ((!w || w->bell < 0) && link && deadline_ns > wait_now_ns() + NAP_NS)
 		deadline_ns = wait_now_ns() + NAP_NS;
 	fds[n] = (struct pollfd){.fd = w ? w->bell : -1, .events = POLLIN};
 	fds[n + 1] = (struct pollfd){.fd = link ? link->control_fd : -1};
@@ -257,6 +258,7 @@ struct wait_try {
 	struct wait_lane *w;
 	struct wait_link *link;
 	bool interruptible;
+	bool watches;  /* w may be any lane of the thread's that watches f */
 	int kernel_fd; /* -1: none */
 	uint32_t events;
 	const struct mux_file *f;
@@ -265,14 +267,25 @@ struct wait_try {
 	uint32_t kernel_looks;
 };
 
+/* Without a lane or a watch the bell will not ring for us: then the wait naps. */
+static void try_lane(struct wait_try *t)
+{
+	t->w = mux_lane(t->link);
+	if (t->w && !wait_watch(t->w, t->f))
+		t->w = NULL;
+}
+
 /* Arms, looks, sleeps. > 0: there; 0: look at the clock and go on; -EINTR. */
 static int try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct pollfd fds[1 + WAIT_OWN_FDS] = {{.fd = t->kernel_fd, .events = (short)t->events}};
 	nfds_t n = t->kernel_fd >= 0 ? 1 : 0;
-	struct cv_set *set = t->w ? t->w->set : NULL;
+	struct cv_set *set;
 	int result;
 
+	if (t->watches && t->w && !t->w->set)
+		try_lane(t);
+	set = t->w ? t->w->set : NULL;
 	if (set) {
 		wait_set_arm(set, &t->w->armed);
 		wait_set_drain(t->link->seg, set);
@@ -281,7 +294,7 @@ static int try_sleep(struct wait_try *t, uint64_t deadline_ns, const sigset_t *m
 	if (result == 0)
 		result = wait_lane_sleep(t->w, t->link, fds, n, deadline_ns, mask);
 	if (set)
-		wait_set_disarm(set);
+		wait_set_disarm(t->w->set);
 	if (result == 1 && n == 1 && fds[0].revents)
 		return (int)(WAIT_KERNEL | (uint16_t)fds[0].revents);
 	return result;
@@ -409,10 +422,8 @@ static int sock_wait(struct wait_try *t, uint64_t deadline_ns)
 
 	if (result != 0)
 		return result;
-	/* Without a lane or a watch the bell will not ring for us: then the wait naps. */
-	t->w = mux_lane(t->link);
-	if (t->w && !wait_watch(t->w, t->f))
-		t->w = NULL;
+	t->watches = true;
+	try_lane(t);
 	return try_held(t, deadline_ns);
 }
 

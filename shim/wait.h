@@ -56,7 +56,7 @@ struct wait_link {
 struct wait_lane {
 	struct wait_link *link;
 	struct cv_lane *lane;
-	struct cv_set *set;
+	struct cv_set *set; /* NULL, and no bell: the parent's, in a child whose wait began before the fork */
 	uint32_t index; /* the lane's and its set's */
 	uint32_t worker;
 	int bell;            /* eventfd, non-blocking */
@@ -311,7 +311,7 @@ int wait_sleep(const struct wait_link *link, struct pollfd *fds, nfds_t n, uint6
 	const sigset_t *mask);
 /* Sleeps on the lane's bell, the control connection and n descriptors of fds (WAIT_OWN_FDS more entries must
  * be free behind them), with the signal mask. Returns how many of fds are ready (revents set), 0:
- * woken or the deadline passed, -EINTR. w NULL (no lane to be had): naps a millisecond. */
+ * woken or the deadline passed, -EINTR. w NULL (no lane to be had) or without a bell: naps a millisecond. */
 int wait_lane_sleep(struct wait_lane *w, struct wait_link *link, struct pollfd *fds, nfds_t n,
 	uint64_t deadline_ns, const sigset_t *mask);
 

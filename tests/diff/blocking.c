@@ -600,3 +600,24 @@ CASE(handlers_of_old__signal_in_recv__EINTR)
 	interrupted(server);
 #pragma GCC diagnostic pop
 }
+
+CASE(low_water_mark__time_is_over__what_there_is)
+{
+	struct timeval time = {.tv_usec = 200000};
+	int client, server;
+	char text[8];
+
+	diff_pair(&client, &server);
+	diff_set_int(server, SOL_SOCKET, SO_RCVLOWAT, 5);
+	works(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)));
+	diff_write_all(client, "abc", 3);
+	same(diff_poll(server, POLLIN, 50), 0);
+	same(recv(server, text, sizeof(text), MSG_DONTWAIT), 3);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		diff_write_all(client, "abc", 3);
+		exit(0);
+	}
+	same(recv(server, text, sizeof(text), 0), 3);
+	diff_join(child);
+}

@@ -543,3 +543,15 @@ CASE(scm_rights__no_descriptors_left__each_connection_is_itself)
 	}
 	diff_join(child);
 }
+
+CASE(close_range__with_a_table_of_its_own__connection_ends)
+{
+	int client, server;
+	char byte;
+
+	diff_pair(&client, &server);
+	works(close_range((unsigned)server, (unsigned)server, CLOSE_RANGE_UNSHARE));
+	is(diff_readable(client, 3000));
+	same(recv(client, &byte, 1, MSG_DONTWAIT), 0);
+	fails(recv(server, &byte, 1, 0), EBADF);
+}

@@ -682,3 +682,73 @@ CASE(forkpty__child_uses_and_closes__parent_goes_on)
 	not_ended(server);
 	ping(client, server);
 }
+
+/* --- a handler that forks --------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t forked_child = -1;
+
+static void fork_in_handler(int number)
+{
+	(void)number;
+	forked_child = (sig_atomic_t)works(fork());
+}
+
+static void *signal_when_it_sleeps(void *arg)
+{
+	pthread_t main_thread = *(pthread_t *)arg;
+
+	diff_wait_blocked(getpid());
+	same(pthread_kill(main_thread, SIGUSR1), 0);
+	return NULL;
+}
+
+/* Waits for `go`, then sends a byte at a time and waits for whoever has it to answer; q for each of the two. */
+static void ask_many_times(int out, int in)
+{
+	char byte;
+
+	diff_read_all(in, &byte, 1);
+	for (int i = 0; i < 50; i++) {
+		poll(NULL, 0, 2); /* until both sleep, mostly */
+		diff_write_all(out, "x", 1);
+		diff_read_all(in, &byte, 1);
+	}
+	diff_write_all(out, "qq", 2);
+}
+
+CASE(recv__handler_forks__goes_on_in_both)
+{
+	struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
+	pthread_t self = pthread_self();
+	int client, server, back, answer;
+	pid_t me = getpid(), peer, child = -1;
+	char byte = 0;
+
+	diff_pair(&client, &server);
+	diff_pair(&back, &answer);
+	peer = (pid_t)works(fork());
+	if (peer == 0) {
+		works(close(server));
+		works(close(answer));
+		ask_many_times(client, back);
+		exit(0);
+	}
+	works(sigaction(SIGUSR1, &action, NULL));
+	child = (pid_t)works(fork());
+	if (child == 0) {
+		poll(NULL, 0, 200);
+		diff_write_all(answer, "g", 1);
+		exit(0);
+	}
+	diff_thread(signal_when_it_sleeps, &self);
+	while (byte != 'q') {
+		same(recv(server, &byte, 1, 0), 1);
+		if (byte != 'q')
+			diff_write_all(answer, "a", 1);
+	}
+	if (getpid() != me)
+		exit(0);
+	diff_join(peer);
+	diff_join(child);
+	diff_join((pid_t)forked_child);
+}
