@@ -336,7 +336,8 @@ static void resend(struct tcp_sock *tp, struct tcp_loss *l, bool all)
 void tcp_recovery_rto(struct tcp_sock *tp)
 {
 	struct tcp_loss *l = tcp_loss_get(tp);
-	bool first = !(tp->in_recovery | tp->rto_recovery), frto = first || tp->rto_recovery;
+	/* RFC5682:3.1 step 1: not where an earlier timeout's repair has come some way; again for the same segment, as Linux */
+	bool first = !(tp->in_recovery | tp->rto_recovery), frto = first || (tp->rto_recovery && tp->backoff > 1);
 
 	if (l == NULL) {
 		timeout_without_memory(tp);

@@ -67,6 +67,27 @@ T(timeout__loss_was_real__f_rto_goes_on_with_the_lost)
 	script_gone(s, sk);
 }
 
+/* 3.1 step 1: a second timeout, when the first one's repair has come some way, asks no more: the lost goes. */
+T(timeout__again_after_progress__no_f_rto)
+{
+	START;
+	struct sock *sk = ten_under_way(s);
+	uint64_t begin = s->w->now_ns;
+
+	script_write(s, sk, 10 * N);
+	comes(s, 10, begin, 2 * RTT / MS); /* the probe is new data */
+	script_expect_in(s, 2 * SEC, TCP_ACK, 1, 1, N);
+	told(s, 1, 0, 0);
+	script_expect_in(s, 0, TCP_ACK, 1 + 11 * N, 1, N);
+	script_wait(s, 100 * MS);
+	s->head = s->tail; /* all of it is lost */
+	script_expect_in(s, 2 * SEC, TCP_ACK, 1 + N, 1, N);
+	assert_int_equal(s->e->counters.tcp_timeouts, 2);
+	told(s, 2, 0, 0);
+	script_expect_in(s, 0, TCP_ACK, 1 + 2 * N, 1, N);
+	script_gone(s, sk);
+}
+
 T(fast_recovery__dsack_for_all_that_went_again__window_is_back)
 {
 	START;
@@ -117,6 +138,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(timeout__first_segments_ack_was_late__timestamp_tells__window_is_back),
 		cmocka_unit_test(timeout__what_was_never_sent_again_is_acknowledged__f_rto__window_is_back),
 		cmocka_unit_test(timeout__loss_was_real__f_rto_goes_on_with_the_lost),
+		cmocka_unit_test(timeout__again_after_progress__no_f_rto),
 		cmocka_unit_test(fast_recovery__dsack_for_all_that_went_again__window_is_back),
 		cmocka_unit_test(trouble_begins_again__what_was_sent_again_is_under_way_in_its_order),
 	};
