@@ -133,6 +133,18 @@ static int bind_check(const struct sock *sk, const uint8_t addr[16])
 	return 0;
 }
 
+/* A group of the link without its interface: the socket's device says it (Linux). */
+static int group_scope(const struct udp_sock *us, struct cv_endpoint *at)
+{
+	if (!addr_is_scoped(at->addr) || addr_scope(at->addr) != 0)
+		return 0;
+	if (us->device == 0)
+		return -CV_EINVAL;
+	at->scope = us->device;
+	addr_scope_set(at->addr, us->device);
+	return 0;
+}
+
 /* src, peer: of several workers one whose answers come by our own queue; NULL: any. */
 static int port_choose(
 	struct udp_sock *us, struct cv_endpoint *at, const uint8_t src[16], const struct cv_endpoint *peer)
@@ -158,6 +170,8 @@ static int bind_towards(
 	struct cv_endpoint at = *local;
 	int ret = bind_check(sk, at.addr);
 
+	if (ret == 0)
+		ret = group_scope(us, &at);
 	if (ret != 0)
 		return ret;
 	if (sk->family == CV_AF_INET && addr_is_any(at.addr))

@@ -812,6 +812,37 @@ static void bound_to_many__sends_from_our_address(void **state)
 	}
 }
 
+/* A group of the link is one with its interface only: without, nothing would ever come (EINVAL on Linux); the device
+ * that the socket is bound to says which. */
+static void bound_to_a_group_of_the_link__needs_its_interface(void **state)
+{
+	struct world *w = mcast_new(22, true);
+	struct sock *sk = udp_new(w, 0, CV_AF_INET6), *to = udp_at(w, 0, "::", 5);
+	struct cv_endpoint ep = at("ff02::77", 9);
+	struct mcast_sock *ms = NULL;
+	const char *name = w->host[0].port.name;
+
+	(void)state;
+	assert_int_equal(sock_bind(sk, &ep), -CV_EINVAL);
+	assert_int_equal(sock_setopt(sk, CV_OPT_BINDTODEVICE, name, (uint32_t)strlen(name)), 0);
+	assert_int_equal(sock_bind(sk, &ep), 0);
+	assert_int_equal(request(w, &ms, CV_OPT_MCAST_JOIN, "ff02::77", NULL, 1), 0);
+	send_at(to, "ff02::77", 9, "x", 1);
+	wire_wait(w, MS);
+	assert_int_equal(sk->rxq.n, 1);
+	sock_close(sk, false);
+	sk = udp_new(w, 0, CV_AF_INET6);
+	ep.scope = 1;
+	assert_int_equal(sock_bind(sk, &ep), 0);
+	send_at(to, "ff02::77", 9, "x", 1);
+	wire_wait(w, MS);
+	assert_int_equal(sk->rxq.n, 1);
+	sock_close(sk, false);
+	sock_close(to, false);
+	mcast_sock_end(w->host[0].e, &ms);
+	world_free(w);
+}
+
 static void nonsense__is_dropped_and_counted(void **state)
 {
 	struct world *w = mcast_new(12, true);
@@ -864,6 +895,7 @@ int main(void)
 		cmocka_unit_test(datagram__with_ttl_0__stays_here),
 		cmocka_unit_test(leave__without_an_interface__finds_it),
 		cmocka_unit_test(bound_to_many__sends_from_our_address),
+		cmocka_unit_test(bound_to_a_group_of_the_link__needs_its_interface),
 		cmocka_unit_test(nonsense__is_dropped_and_counted),
 	};
 
