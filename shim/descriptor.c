@@ -15,6 +15,7 @@
 #include "shim/call.h"
 #include "shim/real.h"
 #include "shim/sock.h"
+#include "shim/stream.h"
 
 /* --- options ---------------------------------------------------------------------------------- */
 
@@ -101,6 +102,8 @@ static int duplicated(struct file *f, int fd)
 		quiet_close(fd);
 		return call_end(f, -EMFILE);
 	}
+	if (fd >= 0 && fd <= STDERR_FILENO && f->mux.rec)
+		stream_follow(fd);
 	call_put(f);
 	return fd;
 }

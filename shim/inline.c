@@ -12,6 +12,7 @@
 
 #include "shim/link.h"
 #include "shim/real.h"
+#include "shim/stream.h"
 
 #define EXIT_MS_DEFAULT 2000u
 #define EXIT_MS_MAX 600000u
@@ -162,5 +163,7 @@ void inline_end(void)
 
 __attribute__((destructor)) static void at_end(void)
 {
+	if (hosting)
+		stream_flush();
 	inline_end();
 }

@@ -3,14 +3,15 @@
  * stdio over engine sockets: libc's streams call the kernel from inside libc, where no preload
  * reaches, so fdopen() of a socket gives a stream whose reading and writing is ours
  * (fopencookie(3)). A program that starts with an engine socket as its standard streams, as under
- * inetd, gets such streams there.
+ * inetd, gets such streams there, and one that duplicates a socket onto their numbers.
  *
- * Owns: which stream stands for which descriptor. Called by: the program, exec.c.
+ * Owns: which stream stands for which descriptor. Called by: the program, exec.c, descriptor.c.
  */
 #include <errno.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -194,19 +195,49 @@ int shim___dprintf_chk(int fd, int flag, const char *format, ...)
 	return n;
 }
 
+static bool is_made(const FILE *stream)
+{
+	const struct cookie *c;
+
+	lock();
+	for (c = cookies; c && c->stream != stream; c = c->next)
+		;
+	unlock();
+	return c != NULL;
+}
+
+void stream_follow(int fd)
+{
+	FILE **name = fd == 0 ? &stdin : fd == 1 ? &stdout : &stderr, *old = *name, *s;
+
+	if (is_made(old))
+		return; /* and does for whatever is behind the number */
+	s = stream_make(fd, fd == 0 ? "r" : "w");
+	if (!s)
+		return;
+	if (fd == 2)
+		setvbuf(s, NULL, _IONBF, 0);
+	/* What was printed and not written yet goes to where the number leads now. */
+	if (fd != 0 && __fpending(old) > 0) {
+		fwrite(old->_IO_write_base, 1, __fpending(old), s);
+		__fpurge(old);
+	}
+	*name = s;
+}
+
 void stream_standard(void)
 {
-	struct file *f[3] = {fd_get(0), fd_get(1), fd_get(2)};
-	FILE *s;
+	for (int fd = 0; fd < 3; fd++) {
+		struct file *f = fd_get(fd);
 
-	if (f[0] && f[0]->mux.rec && (s = stream_make(0, "r")) != NULL)
-		stdin = s;
-	if (f[1] && f[1]->mux.rec && (s = stream_make(1, "w")) != NULL)
-		stdout = s;
-	if (f[2] && f[2]->mux.rec && (s = stream_make(2, "w")) != NULL) {
-		setvbuf(s, NULL, _IONBF, 0);
-		stderr = s;
+		if (f && f->mux.rec)
+			stream_follow(fd);
+		call_put(f);
 	}
-	for (int i = 0; i < 3; i++)
-		call_put(f[i]);
+}
+
+void stream_flush(void)
+{
+	for (const struct cookie *c = cookies; c; c = c->next)
+		fflush(c->stream);
 }

@@ -752,3 +752,43 @@ CASE(recv__handler_forks__goes_on_in_both)
 	diff_join(child);
 	diff_join((pid_t)forked_child);
 }
+
+/* A server of old: a child for each connection, which prints to it. */
+CASE(dup2_to_the_standard_streams__stdio__speaks_to_the_peer)
+{
+	int client, server;
+	char text[32];
+
+	for (int how = 0; how < 2; how++) {
+		diff_pair(&client, &server);
+		pid_t child = (pid_t)works(fork());
+		if (child == 0) {
+			printf("early ");
+			if (how == 0) {
+				same(dup2(server, 0), 0);
+				same(dup2(server, 1), 1);
+			} else {
+				works(close(0));
+				same(dup(server), 0);
+				works(close(1));
+				same(fcntl(server, F_DUPFD, 0), 1);
+			}
+			works(close(server));
+			printf("hello\n");
+			fflush(stdout);
+			is(fgets(text, sizeof(text), stdin) != NULL);
+			printf("%s", text);
+			puts("end"); /* which goes out at the exit */
+			exit(0);
+		}
+		works(close(server));
+		diff_read_all(client, text, 12);
+		same_bytes(text, "early hello\n", 12);
+		diff_write_all(client, "again\n", 6);
+		diff_read_all(client, text, 10);
+		same_bytes(text, "again\nend\n", 10);
+		diff_join(child);
+		ended(client);
+		works(close(client));
+	}
+}
