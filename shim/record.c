@@ -153,6 +153,10 @@ bool sock_close(struct file *f)
 		return true;
 	if (rec->linger_on && rec->linger_s == 0)
 		c.flags = CV_F_ABORT;
-	f->closed = sock_post(f, &c) != -ENOBUFS;
+	/* Whoever is told that a listener is closed must not find another worker's part of it. */
+	if ((__atomic_load_n(&rec->status, __ATOMIC_RELAXED) & CV_ST_LISTENING) && f->mux.link->page->workers > 1)
+		f->closed = sock_call(f, &c, NULL, NULL) != -ENOBUFS;
+	else
+		f->closed = sock_post(f, &c) != -ENOBUFS;
 	return f->closed;
 }

@@ -27,7 +27,7 @@ enum cv_op {
 			    connected one. Sync, if a datagram's sender asks: what became of it */
 	CV_CMD_SHUTDOWN, /* sock, pos: no more data after pos (SHUT_WR) */
 	CV_CMD_CLOSE,    /* sock, pos, flags: this process holds it no longer; the last one closes.
-			    CV_F_ABORT: RST instead of FIN */
+			    CV_F_ABORT: RST instead of FIN. Sync: a listener is gone from all workers */
 	CV_CMD_ACCEPTED, /* sock: a connection taken from a listener: this process holds it now */
 	CV_CMD_RECVD,    /* sock: look at rx_consumed */
 	CV_CMD_SETOPT,   /* sock, arg: enum cv_option, value; sync. where it may be refused; a longer value goes on in pos

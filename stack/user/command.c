@@ -280,6 +280,11 @@ static enum progress held(struct user_lane *l, struct user_sock *us, const struc
 	if (cmd->op == CV_CMD_LISTEN && us->replies_due > 0)
 		return CMD_WAIT;
 	user_rx_sync(us);
+	/* Who is told that it is closed finds no one listening on any worker. */
+	if (cmd->op == CV_CMD_CLOSE && cmd->seq != 0 && us->mirrored && us->holders == 1 && !(us->flags & US_UNLISTENED))
+		user_replicas_unlisten(us);
+	if (cmd->op == CV_CMD_CLOSE && (us->flags & US_UNLISTENED) && us->replies_due > 0)
+		return CMD_WAIT;
 	if (cmd->op == CV_CMD_CLOSE) {
 		user_proc_drop(l->g, l->proc, us, (cmd->flags & CV_F_ABORT) != 0);
 		reply(l, cmd, 0, 0);

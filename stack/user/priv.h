@@ -151,6 +151,7 @@ enum user_sock_flags {
 	US_TX_MOVED = 1u << 3,      /* look at tx_want */
 	US_STARVED = 1u << 4,       /* in g->starved */
 	US_REPLICA = 1u << 6,       /* of a listener of worker 0; nobody holds it */
+	US_UNLISTENED = 1u << 7, /* its replicas have been told to end, by user_replicas_unlisten() */
 	US_TX_BROKEN = 1u << 5,     /* bytes were lost between taken and sent: only RST is honest */
 };
 
@@ -347,6 +348,8 @@ bool user_replicas_room(const struct user_group *g);
 /* Makes the listener's replicas, or tells them what has changed. waits: a LISTEN is answered when
  * they are there. */
 void user_replicas_tell(struct user_sock *us, bool waits);
+/* Ends the replicas while the listener is still there: us->replies_due of them answer when they are gone. */
+void user_replicas_unlisten(struct user_sock *us);
 /* The socket listens no longer: nor do they. */
 void user_replicas_end(struct user_sock *us);
 /* A connection of a replica waits to be accepted. False: its listener cannot be told, there is no

@@ -13,8 +13,8 @@
 
 enum {
 	MSG_LISTEN = 1,  /* a: the listener, b: the backlog, data: what it is like, spare: crew.h's number, family, and whether to answer */
-	MSG_LISTENING,   /* a: the listener */
-	MSG_UNLISTEN,    /* a: the listener */
+	MSG_LISTENING,   /* a: the listener: done as it said */
+	MSG_UNLISTEN,    /* a: the listener, spare: whether to answer (LISTENING) */
 	MSG_CONNECTION,  /* a: the listener, b: the connection */
 	MSG_TAKEN,       /* a: the listener, of whose chain the program has read */
 	MSG_REFUSED,     /* b: the connection, for which the listener had no room */
@@ -74,15 +74,25 @@ void user_replicas_tell(struct user_sock *us, bool waits)
 	}
 }
 
+void user_replicas_unlisten(struct user_sock *us)
+{
+	const struct crew_message msg = {.kind = MSG_UNLISTEN, .group = us->g->number, .a = us->handle, .spare = 1};
+
+	us->flags |= US_UNLISTENED;
+	for (uint16_t to = 1; to < us->g->geo.workers; to++)
+		us->replies_due = (uint16_t)(us->replies_due + crew_send_owed(us->g->u->e, to, &msg));
+}
+
 void user_replicas_end(struct user_sock *us)
 {
 	const struct crew_message msg = {.kind = MSG_UNLISTEN, .group = us->g->number, .a = us->handle};
 
-	for (uint16_t to = 1; us->mirrored && to < us->g->geo.workers; to++)
+	for (uint16_t to = 1; us->mirrored && !(us->flags & US_UNLISTENED) && to < us->g->geo.workers; to++)
 		tell(us->g->u, to, &msg);
 	if (us->mirrored)
 		crew_listener_end(us->g->u->e, us->crew_listener);
 	us->mirrored = false;
+	us->flags &= ~(uint32_t)US_UNLISTENED;
 }
 
 bool user_replica_announce(struct user_sock *replica, uint32_t handle)
@@ -161,10 +171,13 @@ static void on_listening(struct user_group *g, const struct crew_message *msg)
 
 static void on_unlisten(struct user_group *g, const struct crew_message *msg)
 {
+	const struct crew_message answer = {.kind = MSG_LISTENING, .group = msg->group, .a = msg->a};
 	struct user_sock *us = replica_find(g, msg->a);
 
 	if (us != NULL)
 		user_sock_end(us, true);
+	if (msg->spare & 1)
+		tell(g->u, 0, &answer);
 }
 
 /* A listener that has gone has told its replicas so. */

@@ -57,6 +57,8 @@ udp_shared() {
 	start udp on_engine python3 "$PROGRAMS/udp_many.py" serve "$ENGINE_ADDR" 7008 1
 	wait_until 10 grep -q serving "$DIR/udp.log"
 }
+# Each closes its listener at the end, and must be refused then, whichever worker its connection is on.
+both_ends() { for _ in {1..8}; do on_engine timeout 30 python3 "$PROGRAMS/both_ends.py" "$ENGINE_ADDR"; done; }
 # Clients of the engine: each connects from a port of its own worker's.
 udp_clients() {
 	start udpk on_kernel python3 "$PROGRAMS/udp_many.py" serve "$KERNEL_ADDR" 7009 4
@@ -87,6 +89,7 @@ killed() {
 	many close
 }
 
+check 'workers: a process with both ends, and a listener that is closed' both_ends
 check 'workers: both take part' both_work
 check 'workers: 10,000 requests, keep-alive' many keep
 check 'workers: 10,000 requests, close' many close

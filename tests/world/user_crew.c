@@ -552,9 +552,39 @@ static void listen__no_room_for_its_message__enobufs_until_there_is(void **state
 	pair_end(&t);
 }
 
+/* Who is told that the listener is closed is let in by nobody, on no worker. */
+static void listener__closed_and_told__is_gone_from_all_workers(void **state)
+{
+	struct pair t;
+	uint32_t socks, waits;
+
+	(void)state;
+	pair_start(&t, 31, WORLD_RSS_HASH);
+	t.listener = program_listener(&t.b, 1, 80);
+	tcp_count(world_engine(&t.w->host[1], 1), &socks, &waits);
+	assert_int_equal(socks, 1);
+	program_post(&t.b, (struct cv_command){.op = CV_CMD_CLOSE, .sock = t.listener, .seq = ++t.b.seq});
+	(void)engine_turn(t.w->host[1].e, t.w->now_ns); /* of worker 0 alone */
+	assert_int_not_equal(t.b.shared->reply_seq, t.b.seq);
+	run_ms(&t, 1);
+	assert_int_equal(t.b.shared->reply_seq, t.b.seq);
+	for (uint16_t k = 0; k < WORKERS; k++) {
+		tcp_count(world_engine(&t.w->host[1], k), &socks, &waits);
+		assert_int_equal(socks, 0);
+	}
+	/* Another one of the same port, and one that a process holds that ends meanwhile. */
+	t.listener = program_listener(&t.b, 1, 80);
+	program_post(&t.b, (struct cv_command){.op = CV_CMD_CLOSE, .sock = t.listener, .seq = 1000});
+	program_end(&t.b);
+	run_ms(&t, 10);
+	assert_int_equal(socks_of(&t, 1), 0);
+	pair_end(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(listener__closed_and_told__is_gone_from_all_workers),
 		cmocka_unit_test(listener__on_all_workers__gives_every_connection_to_its_program),
 		cmocka_unit_test(set__with_sockets_of_all_workers__hears_of_each),
 		cmocka_unit_test(listener_closed__with_connections_waiting__they_are_reset_everywhere),
