@@ -348,6 +348,23 @@ static int datagram_prepare(
 	return 0;
 }
 
+/* The kernel's half of a wildcard socket never waits by itself. */
+static ssize_t kernel_send(int fd, struct file *f, const struct msghdr *msg, int flags, uint64_t deadline)
+{
+	for (;;) {
+		ssize_t sent = quiet_sendmsg(fd, msg, flags);
+		int result;
+
+		if (sent >= 0)
+			return sent;
+		if (errno != EAGAIN || !sock_waits(f, flags))
+			return -errno;
+		result = wait_kernel_half(&f->mux, POLLOUT, fd, deadline);
+		if (result <= 0)
+			return result == 0 ? -EAGAIN : result;
+	}
+}
+
 static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, int flags)
 {
 	uint64_t deadline = wait_deadline(f->mux.rec->sndtimeo_ns);
@@ -368,11 +385,8 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 		return error;
 	if (msg_is_bad(msg))
 		return -EFAULT;
-	if (kernel) {
-		ssize_t sent = quiet_sendmsg(fd, msg, flags);
-
-		return sent < 0 ? -errno : sent;
-	}
+	if (kernel)
+		return kernel_send(fd, f, msg, flags, deadline);
 	d.to = msg->msg_name ? &to : NULL;
 	error = datagram_prepare(f, msg, flags, &d, &with);
 	if (error)

@@ -403,6 +403,13 @@ static int look_more(struct wait_try *t)
 	return (int)ready & (POLLIN | POLLRDHUP | POLLERR | POLLHUP);
 }
 
+static int look_kernel_half(struct wait_try *t)
+{
+	struct pollfd half = {.fd = t->kernel_fd, .events = (short)t->events};
+
+	return wait_kernel_poll(&half, 1) == 1 ? (int)(WAIT_KERNEL | (uint16_t)half.revents) : 0;
+}
+
 /* A wait in which the caller's reference to the file goes when the call ends by a jump or with its thread. */
 static int try_held(struct wait_try *t, uint64_t deadline_ns)
 {
@@ -430,6 +437,18 @@ static int sock_wait(struct wait_try *t, uint64_t deadline_ns)
 int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
 {
 	struct wait_try t = {.look = look_sock,
+		.link = f->link,
+		.f = f,
+		.events = events,
+		.kernel_fd = kernel_fd,
+		.interruptible = true};
+
+	return sock_wait(&t, deadline_ns);
+}
+
+int wait_kernel_half(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
+{
+	struct wait_try t = {.look = look_kernel_half,
 		.link = f->link,
 		.f = f,
 		.events = events,

@@ -164,6 +164,8 @@ uint64_t wait_deadline(uint64_t timeout_ns);
 int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns);
 /* The same for who has seen what was received up to the position `seen` and wants more, or the end. */
 int wait_more(const struct mux_file *f, uint64_t seen, uint64_t deadline_ns);
+/* The same for the kernel's half alone. */
+int wait_kernel_half(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns);
 
 /* Waits until the lane's synchronous command seq is answered. Not interruptible: replies come
  * within a turn. 0, or -ENETDOWN: the engine is gone. */

@@ -27,6 +27,23 @@ python_listing() {
 python_many() {
 	on_kernel timeout 60 python3 "$PROGRAMS/http_many.py" "$ENGINE_ADDR" 8000 /small 500 16 close "$DIR/www/small"
 }
+# A socket that both stacks serve sends to a neighbour of the kernel's that nobody knows: its small buffer is full until the kernel
+# gives up, which it does soon here.
+kernel_half_waits() {
+	ip -n "$SPACE_ENGINE" link add slow0 type veth peer name slow1
+	ip -n "$SPACE_ENGINE" addr add 192.0.2.1/24 dev slow0
+	ip -n "$SPACE_ENGINE" link set slow0 up
+	ip -n "$SPACE_ENGINE" link set slow1 up
+	ip netns exec "$SPACE_ENGINE" sysctl -qw net.ipv4.neigh.slow0.retrans_time_ms=100 net.ipv4.neigh.slow0.mcast_solicit=1
+	on_engine timeout 60 python3 -c 'if True:
+		import socket
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+		s.bind(("", 0))
+		for i in range(12):
+			s.sendto(b"x" * 1000, ("192.0.2.99", 9))'
+	ip -n "$SPACE_ENGINE" link del slow0
+}
 socat_echo() { on_kernel timeout 60 python3 "$PROGRAMS/echo_client.py" "$ENGINE_ADDR" 7000 20000000 4; }
 socat_exec() {
 	head -c 3000000 /dev/urandom | base64 >"$DIR/text"
@@ -52,4 +69,5 @@ check 'python3 -m http.server 500 requests' python_many
 check 'socat echo, four streams at once, half close' socat_echo
 check 'socat EXEC with half close' socat_exec
 check 'socat UDP' socat_udp
+check 'UDP to a slow neighbour of the kernel: send waits' kernel_half_waits
 checks_done
