@@ -88,7 +88,7 @@ static void to_holes(struct tcp_sock *tp, struct tcp_loss *l)
 	ranges_clear(&l->sacked);
 	l->high_rxt = l->lost_below = tp->snd_una;
 	for (const struct tcp_xmit *x = tp->xmit; x != NULL; x = x->next) {
-		if (x->flags & XMIT_SACKED) {
+		if ((x->flags & XMIT_SACKED) && seq_gt(x->lo, tp->snd_una)) { /* else it was thrown away (RFC2018:8) */
 			(void)ranges_add(&l->sacked, x->lo, x->hi);
 		} else if (x->flags & XMIT_LOST) {
 			l->lost_below = x->hi;
