@@ -116,6 +116,15 @@ static void put_extra(struct put *p, uint32_t wants, const struct cv_rxd_extra *
 		put(p, SOL_SOCKET, SO_RXQ_OVFL, &extra->drops, sizeof(extra->drops));
 }
 
+/* What came to a group or to everybody is answered from an address of the interface (ip(7)). */
+static void answer_from(const struct link *l, const struct cv_rxd *d, struct in_addr *from)
+{
+	uint8_t addr[16];
+
+	if (link_interface(l, d->local_addr) == 0 && link_interface_address(l, d->ifindex, addr))
+		memcpy(from, addr + 12, sizeof(*from));
+}
+
 static void put_v4(const struct file *f, struct put *p, uint32_t wants, const struct cv_rxd *d)
 {
 	struct in_pktinfo info = {.ipi_ifindex = d->ifindex};
@@ -124,8 +133,10 @@ static void put_v4(const struct file *f, struct put *p, uint32_t wants, const st
 
 	memcpy(&info.ipi_addr, d->local_addr + 12, 4);
 	info.ipi_spec_dst = to.sin_addr = info.ipi_addr;
-	if (wants & WANT_PKTINFO)
+	if (wants & WANT_PKTINFO) {
+		answer_from(sock_link(f), d, &info.ipi_spec_dst);
 		put(p, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+	}
 	if (wants & WANT_TTL)
 		put(p, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
 	if (wants & WANT_TOS)

@@ -636,3 +636,28 @@ CASE(ipv6_msfilter__what_cannot_be__is_refused)
 	filter.g.gf_slist[0].ss_family = AF_INET;
 	works(filter_set(fd, IPPROTO_IPV6, MCAST_MSFILTER, len));
 }
+
+/* A server that answers from where it was spoken to says so by the same structure. */
+CASE(pktinfo__of_a_datagram_to_a_group__is_answered_from_our_address)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET}, to = {.sin_family = AF_INET, .sin_addr = v4(GROUP)};
+	int fd = (int)works(socket(AF_INET, SOCK_DGRAM, 0)), sender = diff_udp(), on = 1;
+	struct in_addr own = diff_addr(0).sin_addr;
+	char space[CMSG_SPACE(sizeof(struct in_pktinfo))], text[8];
+	struct iovec v = {text, sizeof(text)};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+	struct ip_mreq group = mreq(GROUP);
+	struct in_pktinfo info;
+
+	works(bind(fd, SA(any), sizeof(any)));
+	works(SET(fd, IP_ADD_MEMBERSHIP, group));
+	works(SET(fd, IP_PKTINFO, on));
+	works(SET(sender, IP_MULTICAST_IF, own));
+	to.sin_port = htons(diff_port(fd));
+	same(sendto(sender, "hello", 5, 0, SA(to), sizeof(to)), 5);
+	is(diff_readable(fd, 3000));
+	same(recvmsg(fd, &m, 0), 5);
+	memcpy(&info, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(info));
+	same(info.ipi_addr.s_addr, to.sin_addr.s_addr);
+	same(info.ipi_spec_dst.s_addr, own.s_addr);
+}
