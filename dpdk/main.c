@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,13 +34,24 @@ static const char usage[] =
 	"  -V, --version       print the version\n"
 	"  -h, --help          print this\n"
 	"\n"
-	"Exit code: 0 ended by SIGTERM or SIGINT, 1 cannot run, 2 wrong usage or configuration.\n";
+	"Exit code: 0 ended by SIGTERM, SIGINT or SIGHUP, 1 cannot run, 2 wrong usage or configuration.\n";
 
 struct options {
 	const char *config, *name;
 	bool foreground, check, verbose;
 	int until_idle; /* a pid; 0: run on */
 };
+
+static bool pid_read(const char *text, int *pid)
+{
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(text, &end, 10);
+	*pid = (int)n;
+	return errno == 0 && end != text && *end == '\0' && n > 0 && n <= INT_MAX;
+}
 
 /* -1: go on; else the exit code. */
 static int options_read(struct options *o, int argc, char **argv)
@@ -72,7 +84,10 @@ static int options_read(struct options *o, int argc, char **argv)
 			o->check = true;
 			break;
 		case 'u':
-			o->until_idle = atoi(optarg);
+			if (!pid_read(optarg, &o->until_idle)) {
+				fprintf(stderr, "culvertd: --until-idle: `%s` is no process's number\nTry `culvertd --help`.\n", optarg);
+				return 2;
+			}
 			break;
 		case 'v':
 			o->verbose = true;
@@ -121,7 +136,7 @@ static void memory_last(void)
 		return;
 	if (read(fd, now, sizeof(now) - 1) > 0 && strcmp(now, "0\n") == 0 &&
 		pwrite(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ), 0) < 0)
-		errno = 0; /* as others do */
+		log_line(LOG_DEBUG, "no more protected from the kernel's lack of memory than others: %s", strerror(errno));
 	close(fd);
 }
 

@@ -101,6 +101,11 @@ exit_codes() {
 	status=0
 	"$CULVERT" frobnicate 2>"$DIR/err" || status=$?
 	[[ $status == 2 ]] || fail "no such command: $status"
+	for pid in abc 0 1x ''; do
+		status=0
+		"$CULVERTD" --until-idle "$pid" --default "$private" 2>"$DIR/err" || status=$?
+		[[ $status == 2 ]] || fail "culvertd --until-idle '$pid': $status"
+	done
 	for command in run ss stat doctor; do
 		"$CULVERT" $command --help | grep -q Usage: || fail "$command --help"
 	done
