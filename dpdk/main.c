@@ -134,9 +134,11 @@ static void memory_last(void)
 
 	if (fd < 0)
 		return;
-	if (read(fd, now, sizeof(now) - 1) > 0 && strcmp(now, "0\n") == 0 &&
-		pwrite(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ), 0) < 0)
-		log_line(LOG_DEBUG, "no more protected from the kernel's lack of memory than others: %s", strerror(errno));
+	if (read(fd, now, sizeof(now) - 1) > 0 && strcmp(now, "0\n") == 0) {
+		ssize_t done = pwrite(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ), 0);
+
+		(void)done;
+	}
 	close(fd);
 }
 
