@@ -18,7 +18,9 @@ private_engine() {
 	# No engine of that name runs: one is started with the default configuration, and serves both ends.
 	on_kernel timeout 60 "$CULVERT" run --engine "$private" -- python3 "$PROGRAMS/both_ends.py" 10.88.0.2
 	wait_until 15 engine_gone || fail "the private engine outlives its program"
-	! ip -n "$SPACE" link show culvert0 2>/dev/null || fail "its device is left"
+	# It answers nobody any more before it has let go of all that it has.
+	device_gone() { ! ip -n "$SPACE" link show culvert0 >/dev/null 2>&1; }
+	wait_until 15 device_gone || fail "its device is left"
 }
 private_engine_shared() {
 	# A second program finds the first one's engine; it ends with the last of the two.
