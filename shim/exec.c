@@ -62,8 +62,7 @@ static void name_file(int fd, struct file *f, void *arg)
 	pass_own_shadow(f);
 	if (fstat(fd, &st) == 0)
 		h->used += (size_t)snprintf(h->text + h->used, TEXT_BYTES - h->used,
-			";%llu:%x:%d:%d:%d", (unsigned long long)st.st_ino, f->mux.handle,
-			f->family, f->type, f->mux.both);
+			";%llu:%x:%d:%d", (unsigned long long)st.st_ino, f->mux.handle, f->family, f->type);
 }
 
 /* ld.so(8): the file that names libraries for all programs. */
@@ -326,7 +325,7 @@ int shim_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
 struct entry {
 	unsigned long long ino;
 	uint32_t handle;
-	int family, type, both;
+	int family, type;
 	struct file *file; /* once a descriptor was found */
 };
 
@@ -337,8 +336,7 @@ static size_t entries_read(const char *text, struct entry *entries, size_t max)
 	while (n < max && (text = strchr(text, ';')) != NULL) {
 		struct entry e = {0};
 
-		if (sscanf(++text, "%llu:%x:%d:%d:%d", &e.ino, &e.handle, &e.family, &e.type,
-			    &e.both) == 5)
+		if (sscanf(++text, "%llu:%x:%d:%d", &e.ino, &e.handle, &e.family, &e.type) == 4)
 			entries[n++] = e;
 	}
 	return n;
@@ -353,7 +351,7 @@ static void fd_claim(struct link *l, int fd, struct entry *e)
 		return;
 	}
 	sock_attach(&content, l, e->handle);
-	content.mux.both = e->both != 0;
+	pass_half(fd, &content);
 	e->file = fd_add(fd, &content);
 }
 

@@ -124,8 +124,7 @@ static bool tag_resolve(const struct link *l, uint64_t tag, struct file *content
 	return true;
 }
 
-/* Of a wildcard socket the shadow is bound as well: the kernel serves it, too, unless it is connected. */
-static void half_take(int fd, struct file *content)
+void pass_half(int fd, struct file *content)
 {
 	struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
 	socklen_t len = sizeof(name);
@@ -165,7 +164,7 @@ static void arrived(int fd, struct file *content)
 		file_put(s.found);
 		return;
 	}
-	half_take(fd, content);
+	pass_half(fd, content);
 	fd_add(fd, content);
 }
 

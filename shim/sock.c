@@ -13,6 +13,8 @@
 #include "shim/call.h"
 #include "shim/real.h"
 
+#define STALE_MAX 65536 /* datagrams, more than a receive buffer has room for as a rule */
+
 int shim_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct file *f = fd_get(fd);
@@ -198,12 +200,15 @@ static int stream_begun(struct file *f)
  * the socket is disconnected. What came meanwhile was for nobody. */
 static void half_follow(int fd, struct file *f, bool connected)
 {
-	char byte;
+	struct msghdr nothing = {.msg_iovlen = 0};
 
 	if (connected ? !f->mux.both : !f->half_asleep)
 		return;
-	while (!connected && f->type == SOCK_DGRAM && real_recv(fd, &byte, 1, MSG_DONTWAIT) >= 0)
-		;
+	/* What still comes while this goes on is for the socket as it will be. */
+	for (int n = 0; n < STALE_MAX && !connected && f->type == SOCK_DGRAM; n++) {
+		if (quiet_recvmsg(fd, &nothing, MSG_DONTWAIT) < 0)
+			break;
+	}
 	f->half_asleep = connected;
 	f->mux.both = !connected;
 	mux_sock_both(&f->mux);

@@ -425,8 +425,11 @@ static int try_held(struct wait_try *t, uint64_t deadline_ns)
 
 static int sock_wait(struct wait_try *t, uint64_t deadline_ns)
 {
-	int result = t->look(t);
+	int result;
 
+	t->link = t->f->link;
+	t->interruptible = true;
+	result = t->look(t);
 	if (result != 0)
 		return result;
 	t->watches = true;
@@ -436,32 +439,21 @@ static int sock_wait(struct wait_try *t, uint64_t deadline_ns)
 
 int wait_sock(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
 {
-	struct wait_try t = {.look = look_sock,
-		.link = f->link,
-		.f = f,
-		.events = events,
-		.kernel_fd = kernel_fd,
-		.interruptible = true};
+	struct wait_try t = {.look = look_sock, .f = f, .events = events, .kernel_fd = kernel_fd};
 
 	return sock_wait(&t, deadline_ns);
 }
 
 int wait_kernel_half(const struct mux_file *f, uint32_t events, int kernel_fd, uint64_t deadline_ns)
 {
-	struct wait_try t = {.look = look_kernel_half,
-		.link = f->link,
-		.f = f,
-		.events = events,
-		.kernel_fd = kernel_fd,
-		.interruptible = true};
+	struct wait_try t = {.look = look_kernel_half, .f = f, .events = events, .kernel_fd = kernel_fd};
 
 	return sock_wait(&t, deadline_ns);
 }
 
 int wait_more(const struct mux_file *f, uint64_t seen, uint64_t deadline_ns)
 {
-	struct wait_try t = {
-		.look = look_more, .link = f->link, .f = f, .seen = seen, .kernel_fd = -1, .interruptible = true};
+	struct wait_try t = {.look = look_more, .f = f, .seen = seen, .kernel_fd = -1};
 
 	return sock_wait(&t, deadline_ns);
 }
