@@ -280,6 +280,17 @@ void script_both_gone(struct script *s, struct sock *a, struct sock *b)
 	script_free(s);
 }
 
+void script_times_out(struct script *s, struct sock *sk)
+{
+	for (int i = 0; i < 15; i++)
+		assert_non_null(script_next(s, 200 * SEC));
+	script_quiet(s, 200 * SEC);
+	script_is(sk, CLOSED);
+	assert_int_equal(sk->error, CV_ETIMEDOUT);
+	sock_close(sk, false);
+	script_free(s);
+}
+
 void script_gone(struct script *s, struct sock *sk)
 {
 	script_both_gone(s, sk, NULL);

@@ -68,6 +68,8 @@ void script_free(struct script *s);
 /* The end of a case: aborts the user's sockets and frees the script. */
 void script_gone(struct script *s, struct sock *sk);
 void script_both_gone(struct script *s, struct sock *a, struct sock *b);
+/* The end of a case whose peer says nothing any more: R2's 15 tries, then the connection is given up (RFC9293:3.8.3). */
+void script_times_out(struct script *s, struct sock *sk);
 void script_set(struct sock *sk, enum cv_option opt, int v);
 
 struct sock *script_socket(struct script *s);

@@ -426,13 +426,7 @@ T(zero_window__never_answered__timed_out)
 	struct sock *sk = script_established_passive(s, NULL);
 
 	script_write(s, sk, 10);
-	for (int i = 0; i < 15; i++)
-		assert_non_null(script_next(s, 200 * SEC));
-	script_quiet(s, 200 * SEC);
-	script_is(sk, CLOSED);
-	assert_int_equal(sk->error, CV_ETIMEDOUT);
-	sock_close(sk, false);
-	script_free(s);
+	script_times_out(s, sk);
 }
 
 T(zero_window__nobody_here_any_more__ends_though_it_answers)
