@@ -21,6 +21,7 @@ struct request {
 	struct group *g;
 	struct user_limits *limits;
 	const uint32_t *handles;
+	const struct cv_command *command;
 	uint32_t number;
 	int proc, bell, result;
 	int32_t pid;
@@ -167,6 +168,13 @@ static void do_lane_unmirror(void *arg)
 	struct request *r = arg;
 
 	user_lane_mirror_close(group_here(r), r->proc, r->number);
+}
+
+static void do_command(void *arg)
+{
+	struct request *r = arg;
+
+	r->result = user_proc_command(group_here(r), r->proc, r->command);
 }
 
 /* --- memory ------------------------------------------------------------------------------------ */
@@ -415,6 +423,14 @@ int group_set_close(struct group *g, int proc, uint32_t set, bool lane)
 	close(g->bells[set].fd);
 	g->bells[set].fd = -1;
 	return 0;
+}
+
+int group_command(struct group *g, int proc, uint16_t worker, const struct cv_command *command)
+{
+	struct request r = {.g = g, .proc = proc, .command = command, .worker = worker};
+
+	worker_call(&g->s->worker[worker], do_command, &r);
+	return r.result;
 }
 
 bool group_reap(struct group_list *l)

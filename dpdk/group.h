@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "dpdk/service.h"
+#include "stack/api/command.h"
 #include "stack/api/control.h"
 #include "stack/base/list.h"
 
@@ -62,6 +63,8 @@ void group_retain(struct group *g, int proc, const uint32_t *handles, uint32_t n
 /* lane_worker: -1 for a set, else the worker of the lane. Index or -CV_E...; takes bell over in the first case. */
 int group_set_open(struct group *g, int proc, int bell, int lane_worker);
 int group_set_close(struct group *g, int proc, uint32_t set, bool lane);
+/* user_proc_command() on a worker. */
+int group_command(struct group *g, int proc, uint16_t worker, const struct cv_command *command);
 /* Frees what closed groups left, as far as the engine has let go. True when some are left. */
 bool group_reap(struct group_list *l);
 

@@ -147,6 +147,16 @@ static int on_set_close(struct exchange *x, bool lane)
 	return group_set_close(x->conn->group, x->conn->proc, x->req.arg, lane);
 }
 
+static int on_command(struct exchange *x)
+{
+	struct cv_command command;
+
+	if (!x->conn->group || x->req.arg >= x->s->workers || x->req.text_len != sizeof(command))
+		return -CV_EINVAL;
+	memcpy(&command, x->req.text, sizeof(command));
+	return group_command(x->conn->group, x->conn->proc, (uint16_t)x->req.arg, &command);
+}
+
 static int on_query(struct exchange *x)
 {
 	char *text;
@@ -207,6 +217,8 @@ static int dispatch(struct exchange *x)
 		return on_set_close(x, false);
 	case CV_CTL_QUERY:
 		return on_query(x);
+	case CV_CTL_COMMAND:
+		return on_command(x);
 	default:
 		return -CV_EINVAL;
 	}

@@ -57,17 +57,13 @@ int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 
 int shim_close(int fd)
 {
-	int result;
-
 	if (fd_is_internal(fd)) {
 		errno = EBADF;
 		return -1;
 	}
 	fd_remove(fd);
 	signal_check_late();
-	result = real_close(fd);
-	fd_end_late();
-	return result;
+	return real_close(fd);
 }
 
 /* Our own descriptors stay: a program that closes what it does not know has not meant them. */

@@ -126,35 +126,14 @@ struct file *fd_get(int fd)
 	return f;
 }
 
-static struct file *late; /* ended by threads without a lane: others tell the engine */
-
-static void file_end(struct file *f)
-{
-	if (!f->mux.rec || sock_close(f)) {
-		file_free(f);
-		return;
-	}
-	f->next_free = LOAD(late);
-	while (!__atomic_compare_exchange_n(&late, &f->next_free, f, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-		;
-}
-
-void fd_end_late(void)
-{
-	struct file *f = LOAD(late) ? __atomic_exchange_n(&late, NULL, __ATOMIC_ACQ_REL) : NULL, *next;
-
-	for (; f; f = next) {
-		next = f->next_free;
-		file_end(f);
-	}
-}
-
 void file_put(struct file *f)
 {
 	if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
 	/* As the kernel's: a call under way holds the file, whatever becomes of its number. */
-	file_end(f);
+	if (f->mux.rec)
+		sock_close(f);
+	file_free(f);
 }
 
 static bool table_set(int fd, struct file *f)

@@ -60,8 +60,6 @@ bool fd_alias(int fd, struct file *f);
 bool fd_remove(int fd);
 /* The same for all numbers from first to end - 1. */
 void fd_remove_range(uint32_t first, uint32_t end);
-/* What threads without a lane have closed: by who has one, and when there are numbers again that a lane needs. */
-void fd_end_late(void);
 /* Makes the numbers of f ordinary kernel descriptors (it was decided so). */
 void fd_forget(struct file *f);
 /* In a fork's child: the parent's calls under way are none of its own. */

@@ -50,7 +50,6 @@ static void lane_close(struct lane *lane)
 static void thread_end(void *arg)
 {
 	(void)arg;
-	fd_end_late();
 	for (unsigned d = 0; d < DEPTHS; d++) {
 		for (unsigned w = 0; w < CV_WORKERS_MAX; w++) {
 			struct lane *lane = mine.lane[d][w];
@@ -274,6 +273,22 @@ struct wait_lane *mux_lane(struct wait_link *link)
 	return &lane->wait;
 }
 
+/* A command from a thread without a lane. What it says must not get lost: a socket that is closed, bytes that were
+ * read. */
+static int post_without(struct link *l, uint32_t worker, const struct cv_command *command)
+{
+	struct cv_request request = {.op = CV_CTL_COMMAND, .arg = worker, .text_len = sizeof(*command)};
+
+	memcpy(request.text, command, sizeof(*command));
+	return (int)link_request(l, &request, -1);
+}
+
+static const struct cv_lane *lane_shared(const struct wait_link *link, uint32_t index)
+{
+	return (const struct cv_lane *)(const void *)((const uint8_t *)link->seg + link->seg->lanes_off +
+						      index * link->seg->lane_stride);
+}
+
 int mux_post(struct wait_link *link, const struct cv_command *command, struct mux_ticket *ticket)
 {
 	const struct cv_sock *socks =
@@ -283,8 +298,15 @@ int mux_post(struct wait_link *link, const struct cv_command *command, struct mu
 	struct lane *lane = lane_enter((struct link *)(void *)link, worker);
 	int error;
 
-	if (!lane)
-		return LOAD_ACQUIRE(link->dead) ? -ENETDOWN : -ENOBUFS;
+	if (!lane && LOAD_ACQUIRE(link->dead))
+		return -ENETDOWN;
+	if (!lane) {
+		error = post_without((struct link *)(void *)link, worker, command);
+		if (error == 0 && ticket)
+			*ticket = (struct mux_ticket){
+				0, LOAD_ACQUIRE(lane_shared(link, 0)->cmd_head)}; /* taken already */
+		return error && LOAD_ACQUIRE(link->dead) ? -ENETDOWN : error;
+	}
 	error = lane_post(lane, command);
 	if (error == 0 && ticket)
 		*ticket = (struct mux_ticket){lane->wait.index, lane->tail};
@@ -294,15 +316,15 @@ int mux_post(struct wait_link *link, const struct cv_command *command, struct mu
 
 void mux_await(struct wait_link *link, const struct mux_ticket *ticket)
 {
-	const struct cv_lane *lanes = (const struct cv_lane *)(const void *)((const uint8_t *)link->seg + link->seg->lanes_off +
-									     ticket->lane * link->seg->lane_stride);
+	const struct cv_lane *lane = lane_shared(link, ticket->lane);
 
 	for (uint32_t w = 0; w < link->seg->workers; w++) {
 		if (mine.lane[0][w] && mine.lane[0][w]->wait.link == link && mine.lane[0][w]->wait.index == ticket->lane)
 			return;
 	}
 	/* A lane's cursors go on when another thread is given it. */
-	for (uint32_t tries = 0; (int32_t)(LOAD_ACQUIRE(lanes->cmd_head) - ticket->tail) < 0 && tries < AWAIT_TRIES; tries++) {
+	for (uint32_t tries = 0; (int32_t)(LOAD_ACQUIRE(lane->cmd_head) - ticket->tail) < 0 && tries < AWAIT_TRIES;
+		tries++) {
 		if (LOAD_ACQUIRE(link->dead))
 			return;
 		if (!wait_turn(link))

@@ -144,19 +144,18 @@ void sock_decide_end(struct file *f)
 	__atomic_store_n(&f->decider, 0, __ATOMIC_RELEASE);
 }
 
-bool sock_close(struct file *f)
+void sock_close(struct file *f)
 {
 	struct cv_sock *rec = f->mux.rec;
 	struct cv_command c = {.op = CV_CMD_CLOSE, .pos = rec->tx_pos};
 
 	if (f->closed || sock_is_dead(f))
-		return true;
+		return;
+	f->closed = true;
 	if (rec->linger_on && rec->linger_s == 0)
 		c.flags = CV_F_ABORT;
 	/* Whoever is told that a listener is closed must not find another worker's part of it. */
-	if ((__atomic_load_n(&rec->status, __ATOMIC_RELAXED) & CV_ST_LISTENING) && f->mux.link->page->workers > 1)
-		f->closed = sock_call(f, &c, NULL, NULL) != -ENOBUFS;
-	else
-		f->closed = sock_post(f, &c) != -ENOBUFS;
-	return f->closed;
+	if (!(__atomic_load_n(&rec->status, __ATOMIC_RELAXED) & CV_ST_LISTENING) || f->mux.link->page->workers == 1 ||
+		sock_call(f, &c, NULL, NULL) == -ENOBUFS)
+		sock_post(f, &c);
 }

@@ -32,8 +32,8 @@ bool sock_waits(const struct file *f, int flags);
 struct cv_sock *sock_record(const struct link *l, uint32_t handle);
 /* Ties f to the record of a handle. */
 void sock_attach(struct file *f, struct link *l, uint32_t handle);
-/* The last descriptor of this process is gone. False: this thread has no lane to tell the engine by. */
-bool sock_close(struct file *f);
+/* The last descriptor of this process is gone. */
+void sock_close(struct file *f);
 /* Locks of the record, by thread id. False: given up because of a handler of the same thread. */
 bool sock_lock(struct file *f, uint32_t *word);
 void sock_unlock(uint32_t *word);

@@ -87,8 +87,9 @@ void mux_file_hold(struct mux_file *f);
 /* The calling thread's waiting for engine `link` (opens the lane when it has none). NULL: no lane
  * can be had, or the engine is gone. */
 struct wait_lane *mux_lane(struct wait_link *link);
-/* Posts an asynchronous command on the calling thread's lane to the worker of the command's socket.
- * 0 (then *ticket says which it is, unless NULL), -ENETDOWN: the engine is gone, -ENOBUFS: no lane can be had for the thread. */
+/* Posts an asynchronous command on the calling thread's lane to the worker of the command's socket, or carries it out
+ * by the control connection when no lane can be had. 0 (then *ticket says which it is, unless NULL), -ENETDOWN: the
+ * engine is gone, -EINVAL: one that needs a lane. */
 struct mux_ticket {
 	uint32_t lane, tail; /* the lane's, behind the command */
 };

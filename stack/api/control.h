@@ -24,18 +24,20 @@
 #define CV_REQUEST_TEXT 1024
 
 enum cv_ctl_op {
-	CV_CTL_HELLO = 1, /* -> proc, size; fds: segment, page, one eventfd per worker */
-	CV_CTL_FORK,      /* -> value: the child's proc; fd: its connection */
-	CV_CTL_ATTACH,    /* -> as HELLO */
-	CV_CTL_RETAIN,    /* text: uint32_t handles, arg: how many; the last one has text empty
-			     (arg 0) and closes what no RETAIN named */
-	CV_CTL_LANE_OPEN, /* fd: eventfd; arg: worker -> value: lane. Its arena and rings are empty */
+	CV_CTL_HELLO = 1,  /* -> proc, size; fds: segment, page, one eventfd per worker */
+	CV_CTL_FORK,       /* -> value: the child's proc; fd: its connection */
+	CV_CTL_ATTACH,     /* -> as HELLO */
+	CV_CTL_RETAIN,     /* text: uint32_t handles, arg: how many; the last one has text empty
+			      (arg 0) and closes what no RETAIN named */
+	CV_CTL_LANE_OPEN,  /* fd: eventfd; arg: worker -> value: lane. Its arena and rings are empty */
 	CV_CTL_LANE_CLOSE, /* arg: lane */
 	CV_CTL_SET_OPEN,   /* fd: eventfd -> value: set */
 	CV_CTL_SET_CLOSE,  /* arg: set */
 	CV_CTL_QUERY,      /* text: "ss", "stat", "config", "version"; -> fd: a memfd with JSON.
 			      On a connection of its own, without HELLO. "hold": no fd; an engine that ends when it is idle
 			      does not as long as the asking process lives */
+	CV_CTL_COMMAND,    /* text: a struct cv_command, arg: worker. From a thread that has no lane: what
+			      user_proc_command() takes */
 };
 
 /* Of all versions: op and version of a request, op and result of a reply, so that a library and an engine that do not

@@ -364,6 +364,27 @@ static enum progress command(struct user_lane *l, const struct cv_command *cmd)
 	return held(l, us, cmd);
 }
 
+/* Neither bytes nor an answer come with it. */
+static bool goes_without_lane(uint8_t op)
+{
+	return op == CV_CMD_SHUTDOWN || op == CV_CMD_CLOSE || op == CV_CMD_ACCEPTED || op == CV_CMD_RECVD ||
+	       op == CV_CMD_SETOPT || op == CV_CMD_WATCH || op == CV_CMD_UNWATCH;
+}
+
+int user_proc_command(struct user_group *g, int proc, const struct cv_command *cmd)
+{
+	struct user_lane none = {.g = g, .proc = (uint32_t)proc, .state = LANE_FREE}; /* nobody reads its answers */
+	struct cv_command c = *cmd;
+
+	c.seq = 0;
+	if (!goes_without_lane(c.op))
+		return -CV_EINVAL;
+	if (command(&none, &c) == CMD_DONE)
+		return 0;
+	user_lanes_run_dry(g);
+	return command(&none, &c) == CMD_DONE ? 0 : -CV_EAGAIN;
+}
+
 /* Where the commands end, as far as this lane may say; cmd_head when what it says cannot be. */
 static uint32_t lane_tail(struct user_lane *l)
 {

@@ -78,7 +78,7 @@ struct user_lane {
 	enum lane_state state;
 	uint32_t cmd_head, comp_tail;
 	uint32_t close_tail; /* LANE_DRAINING */
-	uint32_t dry_left;   /* commands that lanes_run_dry() still takes */
+	uint32_t dry_left;   /* commands that user_lanes_run_dry() still takes */
 	uint32_t bad_tail;   /* cmd_tail was this, which cannot be: counted once. 0: none */
 	/* The head command waits. Looked at again only when one of these has changed, so that a
 	 * lane that waits for ever does not keep the engine awake. */
@@ -272,6 +272,9 @@ bool user_proc_holds(const struct user_group *g, uint32_t proc, const struct use
 void user_proc_hold(struct user_group *g, uint32_t proc, struct user_sock *us);
 /* proc holds it no longer; the last one closes. */
 void user_proc_drop(struct user_group *g, uint32_t proc, struct user_sock *us, bool abort);
+/* Carries out what was posted before on all lanes of the group: a command waits for those that carry the bytes before
+ * its own, and they may be on another process's lane. */
+void user_lanes_run_dry(struct user_group *g);
 /* A draining lane that came to its end becomes emptying, an emptying one without buffers free. */
 void user_lane_settle(struct user_lane *l);
 /* The end of a closing group, once its send buffers are back. */

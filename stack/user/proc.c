@@ -76,9 +76,8 @@ static void drop_quietly(struct user_group *g, uint32_t proc, struct user_sock *
 	user_proc_drop(g, proc, us, false);
 }
 
-/* What was posted before on all lanes of the group: a command waits for those that carry the bytes before its own, and
- * they may be on another process's lane. No more than fits a lane, for a program may post as fast as we take. */
-static void lanes_run_dry(struct user_group *g)
+/* No more than fits a lane, for a program may post as fast as we take. */
+void user_lanes_run_dry(struct user_group *g)
 {
 	uint32_t done;
 
@@ -119,7 +118,7 @@ int user_proc_open(struct user_group *g, int parent, int32_t pid)
 	g->procs_n++;
 	if (parent >= 0) {
 		user_rx_leave_buffers(g);
-		lanes_run_dry(g); /* what it accepted and closed before it forked */
+		user_lanes_run_dry(g); /* what it accepted and closed before it forked */
 		memcpy(holds, g->procs[parent].holds, map_words(g) * sizeof(*holds));
 		map_each(g, i, holds, add_holder);
 	}
@@ -283,7 +282,7 @@ static void lanes_drain(struct user_group *g, uint32_t proc)
 		if (g->sets[i].open && g->sets[i].proc == proc)
 			set_release(g, i);
 	}
-	lanes_run_dry(g);
+	user_lanes_run_dry(g);
 }
 
 /* What a dead process said and nobody can carry out any more: its streams lack those bytes, and must

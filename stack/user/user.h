@@ -83,6 +83,9 @@ void user_lane_mirror_close(struct user_group *g, int proc, uint32_t lane);
  * will not be rung again after return. */
 int user_lane_close(struct user_group *g, int proc, uint32_t lane);
 int user_set_close(struct user_group *g, int proc, uint32_t set);
+/* A command of a process that comes on no lane: 0 (as on a lane, its effect shows in the record). -CV_EINVAL: one that
+ * needs a lane, for its bytes or its answer. -CV_EAGAIN: bytes that it must wait for are nowhere. */
+int user_proc_command(struct user_group *g, int proc, const struct cv_command *cmd);
 
 /* engine.commands, engine.sock_event and engine.events_done are set by user_new to functions of this
  * layer. user_pending tells whether a command waits on any lane (read before the worker sleeps). */

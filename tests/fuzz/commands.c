@@ -55,6 +55,10 @@ static void command(struct program *p, struct fuzz_input *in, const struct cv_se
 
 		memcpy(c.value, value, n);
 	}
+	if (bits & 64) { /* as from a thread without a lane */
+		(void)user_proc_command(p->group->g, p->proc, &c);
+		return;
+	}
 	ring[p->tail++ & (limits.cmd_entries - 1)] = c;
 	__atomic_store_n(&p->shared->cmd_tail, p->tail, __ATOMIC_RELEASE);
 }

@@ -16,7 +16,8 @@ import time
 
 REQUEST = struct.Struct("=IIIiI1024s")
 REPLY = struct.Struct("=IiIIQ128s")
-HELLO, FORK, ATTACH, RETAIN, LANE_OPEN, LANE_CLOSE, SET_OPEN, SET_CLOSE, QUERY = range(1, 10)
+HELLO, FORK, ATTACH, RETAIN, LANE_OPEN, LANE_CLOSE, SET_OPEN, SET_CLOSE, QUERY, COMMAND = range(1, 11)
+SHUTDOWN, CLOSE, ACCEPTED, RECVD, SETOPT, WATCH, UNWATCH = WITHOUT_LANE = 6, 7, 8, 9, 10, 12, 13  # enum cv_op
 path, version, case, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 rng = random.Random(seed)
 
@@ -117,7 +118,7 @@ def nonsense():
 def order():
     """Every operation where it does not belong."""
     s = connected()
-    for op in (ATTACH, RETAIN, LANE_CLOSE, SET_CLOSE, 0, 10, 2**32 - 1):
+    for op in (ATTACH, RETAIN, LANE_CLOSE, SET_CLOSE, COMMAND, 0, 11, 2**32 - 1):
         refused(f"operation {op} without HELLO", ask(s, op))
     bell = os.eventfd(0, os.EFD_NONBLOCK)
     for op in (LANE_OPEN, SET_OPEN):
@@ -141,6 +142,12 @@ def order():
     refused("closing a set as a lane", ask(s, LANE_CLOSE, arg=index[1]))
     assert ask(s, SET_CLOSE, arg=index[1])[0] == 0
     refused("closing a set twice", ask(s, SET_CLOSE, arg=index[1]))
+    for n in (0, 63, 65, 1024):
+        refused(f"a command of {n} bytes", ask(s, COMMAND, text=bytes([RECVD] * n)))
+    refused("a command for a worker that there is not", ask(s, COMMAND, arg=16, text=bytes([RECVD] * 64)))
+    for op in range(256):
+        granted = ask(s, COMMAND, text=bytes([op]) + rng.randbytes(63))[0] == 0
+        assert granted == (op in WITHOUT_LANE), f"command {op} without a lane: {granted}"
     for text in (b"", b"ss\0x"[:2] + b"x", b"../../etc/passwd", b"x" * 1024):
         refused(f"QUERY {text[:20]!r}", ask(s, QUERY, text=text))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """threads.py ADDRESS N WORKING: N threads that live at the same time, each with a connection of its own to ADDRESS (our own
 listener), send and read 1,000 bytes. WORKING of them must succeed, the others get ENOBUFS, also without blocking; connections
-that these close end; afterwards new threads work again."""
+that these close end while all still live; afterwards new threads work again."""
 import errno
 import socket
 import sys
@@ -40,19 +40,22 @@ def exchange(pair, results, together):
         pair[0].close()
         closed.append(pair[1])
     together.wait()
+    together.wait()
 
 
 def round_of(count):
-    results, together = [], threading.Barrier(count)
+    results, together = [], threading.Barrier(count + 1)
     threads = [threading.Thread(target=exchange, args=(pair, results, together)) for pair in pairs(count)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    together.wait()
     for end in closed:
         end.settimeout(20)
         assert end.recv(1) == b""
     closed.clear()
+    together.wait()
+    for thread in threads:
+        thread.join()
     return results
 
 

@@ -225,6 +225,11 @@ void program_post(struct program *p, struct cv_command c)
 	__atomic_store_n(&p->shared->cmd_tail, p->tail, __ATOMIC_RELEASE);
 }
 
+int program_say(struct program *p, struct cv_command c)
+{
+	return user_proc_command(group_at(p->group, (uint16_t)program_record(p, c.sock)->worker), p->proc, &c);
+}
+
 int program_call(struct program *p, struct cv_command c)
 {
 	p = program_of(p, c.sock);

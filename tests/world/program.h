@@ -74,6 +74,8 @@ void program_exec(struct program *p, const uint32_t *kept, uint32_t n);
 
 /* Posts and goes on. */
 void program_post(struct program *p, struct cv_command c);
+/* Without the process' lane: user_proc_command(). */
+int program_say(struct program *p, struct cv_command c);
 /* Posts, runs the world, returns the reply's result. */
 int program_call(struct program *p, struct cv_command c);
 

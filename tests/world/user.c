@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The contract between programs and the engine (stack/user/), both sides in one process. */
+/* The contract between programs and the engine (stack/user/), both sides in one process: sockets, lanes, sets.
+ * Processes are in user_process.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,93 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "stack/tcp/tcp.h"
-#include "stack/udp/udp.h"
-#include "tests/world/program.h"
-
-#define BIG 300000u
-
-/* A server program on host 1, a client program on host 0. */
-struct pair {
-	struct world *w;
-	struct program_host ha, hb;
-	struct program_group *ga, *gb;
-	struct program a, b;
-};
-
-static void pair_start(struct pair *t, uint64_t seed, const struct user_limits *limits)
-{
-	t->w = world_new(seed, &program_link);
-	program_host_init(&t->ha, t->w, 0);
-	program_host_init(&t->hb, t->w, 1);
-	t->ga = program_group_new(&t->ha, limits);
-	t->gb = program_group_new(&t->hb, limits);
-	program_start(&t->a, t->ga, NULL);
-	program_start(&t->b, t->gb, NULL);
-}
-
-/* Everything that was taken is back: TIME_WAIT over, no buffer left anywhere. */
-static void pair_end(struct pair *t)
-{
-	uint32_t socks, waits;
-
-	program_group_free(t->ga);
-	program_group_free(t->gb);
-	world_run(t->w, 400 * SEC, NULL, NULL);
-	for (int i = 0; i < 2 * t->w->host[0].workers; i++) {
-		struct engine *e = world_engine(&t->w->host[i % 2], (uint16_t)(i / 2));
-
-		tcp_count(e, &socks, &waits);
-		assert_int_equal(socks + waits, 0);
-		assert_int_equal(udp_count(e), 0);
-		assert_int_equal(e->rx_held, 0);
-		assert_int_equal(e->rx_lent, 0);
-	}
-	world_free(t->w);
-	program_host_fini(&t->ha);
-	program_host_fini(&t->hb);
-}
-
-static void run_ms(struct pair *t, unsigned ms)
-{
-	world_run(t->w, ms * MS, NULL, NULL);
-}
-
-/* A connection between the two programs; the listener stays open. */
-static void connect_pair(struct pair *t, uint32_t *listener, uint32_t *client, uint32_t *server)
-{
-	*listener = program_listener(&t->b, 1, 80);
-	*client = program_connect(&t->a, 1, 80);
-	run_ms(t, 10);
-	assert_true(program_record(&t->a, *client)->status & CV_ST_CONNECTED);
-	*server = program_accept(&t->b, *listener, true);
-	assert_int_not_equal(*server, CV_SOCK_NONE);
-	run_ms(t, 1);
-}
-
-static uint8_t pattern(uint32_t i)
-{
-	return (uint8_t)(i * 31 + (i >> 9));
-}
-
-/* Sends BIG bytes from sock of p to peer of q and compares them. */
-static void transfer(
-	struct pair *t, struct program *p, uint32_t sock, struct program *q, uint32_t peer)
-{
-	static uint8_t out[BIG], in[BIG];
-	uint32_t sent = 0, got = 0;
-
-	for (uint32_t i = 0; i < BIG; i++)
-		out[i] = pattern(i);
-	for (unsigned turns = 0; got < BIG && turns < 20000; turns++) {
-		if (sent < BIG)
-			sent += program_send(p, sock, out + sent, BIG - sent, NULL);
-		run_ms(t, 1);
-		got += program_recv(q, peer, in + got, BIG - got, NULL);
-	}
-	assert_int_equal(got, BIG);
-	assert_memory_equal(in, out, BIG);
-}
+#include "tests/world/pair.h"
 
 static void stream__both_ways__every_byte_and_all_buffers_back(void **state)
 {
@@ -102,10 +17,10 @@ static void stream__both_ways__every_byte_and_all_buffers_back(void **state)
 
 	(void)state;
 	pair_start(&t, 1, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
-	transfer(&t, &t.a, client, &t.b, server);
-	transfer(&t, &t.b, server, &t.a, client);
-	run_ms(&t, 300);
+	pair_connect(&t, &listener, &client, &server);
+	pair_transfer(&t, &t.a, client, &t.b, server);
+	pair_transfer(&t, &t.b, server, &t.a, client);
+	pair_run(&t, 300);
 	program_collect(&t.a);
 	assert_int_equal(t.a.slots_used, 0);
 	assert_int_equal(program_info(t.gb).rx_bytes_used, 0);
@@ -124,8 +39,8 @@ static void stream__receive_memory_smaller_than_the_window__nothing_is_lost(void
 	tight.rx_bytes = 128 << 10;
 	tight.rxds_max = 16;
 	pair_start(&t, 2, &tight);
-	connect_pair(&t, &listener, &client, &server);
-	transfer(&t, &t.a, client, &t.b, server);
+	pair_connect(&t, &listener, &client, &server);
+	pair_transfer(&t, &t.a, client, &t.b, server);
 	pair_end(&t);
 }
 
@@ -147,50 +62,6 @@ static void datagram__connected_again__has_the_new_names(void **state)
 	}
 	assert_int_equal(program_call(&t.a, (struct cv_command){.op = CV_CMD_CONNECT, .sock = sock}), 0);
 	assert_int_equal(program_record(&t.a, sock)->peer.port, 0);
-	pair_end(&t);
-}
-
-/* A program that posts one command more whenever the engine takes one: a bind that chooses a port asks for a random
- * number. */
-static struct {
-	struct program *p;
-	uint32_t sock[200];
-	unsigned posted;
-	uint64_t (*random64)(void *ctx);
-} poster;
-
-static uint64_t post_another(void *ctx)
-{
-	if (poster.posted < 200 && poster.p->tail - poster.p->shared->cmd_head < program_limits.cmd_entries)
-		program_post(poster.p, (struct cv_command){.op = CV_CMD_BIND,
-					       .sock = poster.sock[poster.posted++],
-					       .family = CV_AF_INET,
-					       .peer = world_endpoint(0, 0)});
-	return poster.random64(ctx);
-}
-
-/* The engine serves others meanwhile: it must come back. */
-static void fork__lane_that_is_never_empty__takes_no_more_than_was_posted_before(void **state)
-{
-	struct pair t;
-	struct program child;
-	struct engine_env *env;
-
-	(void)state;
-	pair_start(&t, 8, &program_limits);
-	poster.p = &t.a;
-	poster.posted = 0;
-	for (unsigned i = 0; i < 200; i++)
-		poster.sock[i] = program_open(&t.a, CV_STREAM);
-	env = &t.w->host[0].e->env;
-	poster.random64 = env->random64;
-	env->random64 = post_another;
-	(void)post_another(env->ctx);
-	program_start(&child, t.ga, &t.a);
-	assert_in_range(poster.posted, 2, program_limits.cmd_entries + 1);
-	run_ms(&t, 10); /* the rest in turns, as ever */
-	assert_true(poster.posted > program_limits.cmd_entries + 1);
-	env->random64 = poster.random64;
 	pair_end(&t);
 }
 
@@ -231,7 +102,7 @@ static uint32_t held_of(const struct pair *t, int host)
 /* Half of the packet buffers lie in queues of a program that does not read, whose peers send on to all its many sockets. */
 static void crowd__does_not_read__other_program_is_served_as_before(void **state)
 {
-	static const uint8_t data[BIG];
+	static const uint8_t data[PAIR_BYTES];
 	struct user_limits tight = program_limits;
 	struct pair t;
 	struct program_group *crowd_group, *peers_group;
@@ -241,7 +112,7 @@ static void crowd__does_not_read__other_program_is_served_as_before(void **state
 	(void)state;
 	tight.rx_bytes = 64 << 10;
 	pair_start(&t, 9, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
+	pair_connect(&t, &listener, &client, &server);
 	crowd_group = program_group_new(&t.hb, &tight);
 	program_start(&crowd, crowd_group, NULL);
 	peers_group = program_group_new(&t.ha, &program_limits);
@@ -252,12 +123,12 @@ static void crowd__does_not_read__other_program_is_served_as_before(void **state
 	for (unsigned i = 0; i < 60; i++)
 		sock[i] = program_connect(&peers, 1, 81);
 	for (unsigned k = 0; k < 20; k++) {
-		run_ms(&t, 10);
+		pair_run(&t, 10);
 		for (unsigned i = 0; i < 60; i++)
 			(void)program_send(&peers, sock[i], data, 8000, NULL);
 	}
 	assert_in_range(held_of(&t, 1), 65, 64 + 64 / 2 + ENGINE_BURST);
-	transfer(&t, &t.a, client, &t.b, server);
+	pair_transfer(&t, &t.a, client, &t.b, server);
 	program_group_free(crowd_group);
 	program_group_free(peers_group);
 	assert_int_equal(held_of(&t, 1), 0);
@@ -281,56 +152,20 @@ static void inside__large_pieces__are_read_from_packet_buffers(void **state)
 	limits.inside = true;
 	pair_start(&t, 3, &limits);
 	e = t.w->host[1].e;
-	connect_pair(&t, &listener, &client, &server);
+	pair_connect(&t, &listener, &client, &server);
 	assert_true(program_send(&t.a, client, (uint8_t[20000]){0}, 20000, NULL) == 20000);
-	run_ms(&t, 20);
+	pair_run(&t, 20);
 	assert_true(e->rx_lent >= 10);
 	assert_true(arena_used(t.gb) < 4096);
 	assert_int_equal(program_recv(&t.b, server, (uint8_t[20000]){0}, 20000, NULL), 20000);
-	transfer(&t, &t.a, client, &t.b, server);
+	pair_transfer(&t, &t.a, client, &t.b, server);
 
 	/* Beyond the limit there are copies, and nothing is lost. */
 	e->rx_lent_max = 4;
-	transfer(&t, &t.a, client, &t.b, server);
+	pair_transfer(&t, &t.a, client, &t.b, server);
 	assert_true(program_send(&t.a, client, (uint8_t[20000]){0}, 20000, NULL) == 20000);
-	run_ms(&t, 20);
+	pair_run(&t, 20);
 	assert_true(e->rx_lent <= 4 && arena_used(t.gb) > 10000);
-	pair_end(&t);
-}
-
-/* A fork's child does not see what the engine writes into its own memory: from then on all is in
- * the segment, what waits unread too. */
-static void inside__fork__what_is_unread_moves_into_the_segment(void **state)
-{
-	static uint8_t out[20000], in[20000];
-	struct user_limits limits = program_limits;
-	uint32_t listener, client, server;
-	struct program child;
-	struct engine *e;
-	struct pair t;
-
-	(void)state;
-	limits.inside = true;
-	pair_start(&t, 4, &limits);
-	e = t.w->host[1].e;
-	connect_pair(&t, &listener, &client, &server);
-	for (uint32_t i = 0; i < sizeof(out); i++)
-		out[i] = pattern(i);
-	assert_true(program_send(&t.a, client, out, sizeof(out), NULL) == sizeof(out));
-	run_ms(&t, 20);
-	assert_true(e->rx_lent >= 10);
-	program_start(&child, t.gb, &t.b);
-	assert_true(arena_used(t.gb) >= 10 * 1024);
-	for (uint32_t i = 0; i < sizeof(in);) {
-		uint32_t n = program_recv(&t.b, server, in + i, 1000, NULL);
-
-		assert_true(n > 0);
-		i += n;
-	}
-	assert_memory_equal(in, out, sizeof(out));
-	assert_true(program_send(&t.a, client, out, sizeof(out), NULL) == sizeof(out));
-	run_ms(&t, 20);
-	assert_true(arena_used(t.gb) > 10000);
 	pair_end(&t);
 }
 
@@ -346,199 +181,11 @@ static void datagram__to_another_program__arrives_with_its_sender(void **state)
 	a = program_bound(&t.a, 0, 1000);
 	b = program_bound(&t.b, 1, 2000);
 	assert_int_equal(program_send(&t.a, a, "datagram", 8, &to), 8);
-	run_ms(&t, 20);
+	pair_run(&t, 20);
 	assert_int_equal(program_recv(&t.b, b, text, sizeof(text), &from), 8);
 	assert_memory_equal(text, "datagram", 8);
 	assert_int_equal(from.port, 1000);
 	assert_memory_equal(from.addr, world_endpoint(0, 0).addr, 16);
-	pair_end(&t);
-}
-
-static void connection__taken_by_another_lane_before_accepted_is_seen__works(void **state)
-{
-	struct pair t;
-	struct program other;
-	uint32_t listener, client, server;
-	int set;
-
-	(void)state;
-	pair_start(&t, 4, &program_limits);
-	listener = program_listener(&t.b, 1, 80);
-	client = program_connect(&t.a, 1, 80);
-	run_ms(&t, 10);
-	/* A second thread of the same process watches it first. */
-	other = t.b;
-	program_lane_open(&other);
-	set = program_set_open(&t.b, 7);
-	assert_true(set >= 0);
-	server = program_accept(&t.b, listener, false);
-	assert_int_equal(program_call(&other, (struct cv_command){.op = CV_CMD_WATCH,
-						      .sock = server,
-						      .arg = (uint32_t)set,
-						      .len = 5}),
-		0);
-	program_post(&t.b, (struct cv_command){.op = CV_CMD_ACCEPTED, .sock = server});
-	run_ms(&t, 1);
-	assert_int_equal(program_info(t.gb).refused, 0);
-	assert_int_equal(program_info(t.gb).violations, 0);
-	transfer(&t, &t.a, client, &t.b, server);
-	pair_end(&t);
-}
-
-static void fork__parent_accepts_forks_and_ends__child_goes_on(void **state)
-{
-	struct pair t;
-	struct program child;
-	uint32_t listener, client, server;
-	struct user_group_info info;
-
-	(void)state;
-	pair_start(&t, 5, &program_limits);
-	listener = program_listener(&t.b, 1, 80);
-	client = program_connect(&t.a, 1, 80);
-	run_ms(&t, 10);
-	server = program_accept(&t.b, listener, true);
-	/* The fork comes before the engine has looked at ACCEPTED. */
-	program_start(&child, t.gb, &t.b);
-	program_end(&t.b);
-	transfer(&t, &t.a, client, &child, server);
-	program_end(&child);
-	run_ms(&t, 50);
-	assert_true(program_record(&t.a, client)->status & CV_ST_RX_EOF);
-	info = program_info(t.gb);
-	assert_int_equal(info.socks, 0);
-	assert_int_equal(info.rx_bytes_used + info.txbufs_used + info.watches + info.lanes, 0);
-	pair_end(&t);
-}
-
-/* Killed between taking a connection and saying so, while another process goes on with the listener. */
-static void process_end__connection_taken_and_not_told__ends_with_it(void **state)
-{
-	(void)state;
-	for (unsigned exec = 0; exec < 2; exec++) {
-		struct pair t;
-		struct program child;
-		uint32_t listener, client[8], taken[8];
-
-		pair_start(&t, 10, &program_limits);
-		listener = program_listener(&t.b, 1, 80);
-		program_start(&child, t.gb, &t.b);
-		for (unsigned i = 0; i < 8; i++)
-			client[i] = program_connect(&t.a, 1, 80);
-		run_ms(&t, 10);
-		for (unsigned i = 0; i < 8; i++) { /* in any order, with several workers */
-			uint32_t sock = program_accept(i % 2 ? &t.b : &child, listener, false);
-			uint16_t port = program_record(&t.b, sock)->peer.port;
-			unsigned k = i;
-
-			while (program_record(&t.a, client[k])->local.port != port)
-				k++;
-			taken[i] = sock;
-			sock = client[i];
-			client[i] = client[k];
-			client[k] = sock;
-		}
-		if (exec)
-			program_exec(&child, &listener, 1);
-		else
-			program_end(&child);
-		run_ms(&t, 10);
-		for (unsigned i = 0; i < 8; i++) {
-			bool over = (program_record(&t.a, client[i])->status & CV_ST_RX_EOF) != 0;
-
-			assert_int_equal(over, i % 2 == 0);
-			if (i % 2)
-				transfer(&t, &t.a, client[i], &t.b, taken[i]);
-		}
-		/* The listener has room for as many as before. */
-		assert_int_equal(program_info(t.gb).socks, 1 + 4);
-		client[0] = program_connect(&t.a, 1, 80);
-		run_ms(&t, 10);
-		taken[0] = program_accept(&t.b, listener, true);
-		transfer(&t, &t.b, taken[0], &t.a, client[0]);
-		pair_end(&t);
-	}
-}
-
-static void process_end__unread_data__peer_is_reset(void **state)
-{
-	struct pair t;
-	uint32_t listener, client, server;
-
-	(void)state;
-	pair_start(&t, 6, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
-	program_send(&t.a, client, "unread", 6, NULL);
-	run_ms(&t, 20);
-	program_end(&t.b);
-	run_ms(&t, 20);
-	assert_true(program_record(&t.a, client)->status & CV_ST_DEAD);
-	assert_int_equal(program_record(&t.a, client)->error, CV_ECONNRESET);
-	assert_int_equal(program_info(t.gb).socks, 0);
-	pair_end(&t);
-}
-
-static void process_end__data_just_posted__is_delivered_before_fin(void **state)
-{
-	struct pair t;
-	uint32_t listener, client, server;
-	char text[16];
-
-	(void)state;
-	pair_start(&t, 7, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
-	program_send(&t.b, server, "last words", 10, NULL);
-	program_end(&t.b);
-	run_ms(&t, 20);
-	assert_int_equal(program_recv(&t.a, client, text, sizeof(text), NULL), 10);
-	assert_memory_equal(text, "last words", 10);
-	assert_true(program_record(&t.a, client)->status & CV_ST_RX_EOF);
-	assert_int_equal(program_record(&t.a, client)->error_seq, 0);
-	pair_end(&t);
-}
-
-static void exec__retained_sockets_stay__the_others_close(void **state)
-{
-	struct pair t;
-	uint32_t listener, kept, lost, kept_server, lost_server;
-
-	(void)state;
-	pair_start(&t, 8, &program_limits);
-	connect_pair(&t, &listener, &kept, &kept_server);
-	lost = program_connect(&t.a, 1, 80);
-	run_ms(&t, 10);
-	lost_server = program_accept(&t.b, listener, true);
-	run_ms(&t, 1);
-	program_exec(&t.b, &kept_server, 1);
-	program_lane_open(&t.b);
-	run_ms(&t, 20);
-	assert_true(program_record(&t.a, lost)->status & CV_ST_RX_EOF);
-	assert_int_equal(
-		program_call(&t.b, (struct cv_command){.op = CV_CMD_RECVD, .sock = lost_server}),
-		-CV_EBADF);
-	transfer(&t, &t.a, kept, &t.b, kept_server);
-	pair_end(&t);
-}
-
-static void lane__closed_with_buffers_under_way__is_free_when_they_are_back(void **state)
-{
-	struct pair t;
-	struct program other;
-	uint32_t listener, client, server;
-	static const uint8_t data[20000];
-
-	(void)state;
-	pair_start(&t, 9, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
-	other = t.a;
-	program_lane_open(&other);
-	assert_int_equal(program_send(&other, client, data, sizeof(data), NULL), sizeof(data));
-	assert_int_equal(user_lane_close(t.ga->g, t.a.proc, other.lane), 0);
-	assert_int_equal(program_info(t.ga).lanes, 2); /* not acknowledged yet */
-	run_ms(&t, 50);
-	assert_int_equal(program_info(t.ga).lanes, 1);
-	assert_int_equal(program_record(&t.b, server)->rx_produced, sizeof(data));
-	assert_int_equal(user_lane_close(t.ga->g, t.a.proc, other.lane), -CV_EINVAL);
 	pair_end(&t);
 }
 
@@ -558,13 +205,13 @@ static void watch__events__come_once_until_read_and_ring_once_for_each_arming(vo
 
 	(void)state;
 	pair_start(&t, 10, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
+	pair_connect(&t, &listener, &client, &server);
 	set = program_set_open(&t.b, 55);
 	shared = set_at(t.gb, set);
 	program_post(
 		&t.b, (struct cv_command){
 			      .op = CV_CMD_WATCH, .sock = server, .arg = (uint32_t)set, .len = 9});
-	run_ms(&t, 1);
+	pair_run(&t, 1);
 	assert_int_equal(shared->tail, 1); /* the state at the beginning */
 	assert_int_equal(((uint64_t *)(shared + 1))[0], CV_SET_EVENT(server, 9u));
 	shared->head = 1;
@@ -572,7 +219,7 @@ static void watch__events__come_once_until_read_and_ring_once_for_each_arming(vo
 	shared->armed = 1;
 	for (int i = 0; i < 3; i++) {
 		program_send(&t.a, client, "x", 1, NULL);
-		run_ms(&t, 50);
+		pair_run(&t, 50);
 	}
 	assert_int_equal(shared->tail, 2);
 	assert_int_equal(t.hb.rings, 1);
@@ -580,7 +227,7 @@ static void watch__events__come_once_until_read_and_ring_once_for_each_arming(vo
 	shared->head = 2;
 	shared->armed = 2;
 	program_send(&t.a, client, "x", 1, NULL);
-	run_ms(&t, 50);
+	pair_run(&t, 50);
 	assert_int_equal(shared->tail, 3);
 	assert_int_equal(t.hb.rings, 2);
 	pair_end(&t);
@@ -594,8 +241,8 @@ static void bell__blocks__none_of_its_groups_is_rung_again(void **state)
 
 	(void)state;
 	pair_start(&t, 13, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
-	run_ms(&t, 50);
+	pair_connect(&t, &listener, &client, &server);
+	pair_run(&t, 50);
 	t.hb.rings = 0;
 	t.hb.bells_block = true;
 	for (int i = 0; i < 2; i++) {
@@ -605,7 +252,7 @@ static void bell__blocks__none_of_its_groups_is_rung_again(void **state)
 			&t.b, (struct cv_command){
 				      .op = CV_CMD_WATCH, .sock = server, .arg = (uint32_t)set[i]});
 	}
-	run_ms(&t, 1);
+	pair_run(&t, 1);
 	assert_int_equal(t.hb.rings, 1);
 	t.hb.bells_block = false;
 	for (int i = 0; i < 2; i++) {
@@ -613,7 +260,7 @@ static void bell__blocks__none_of_its_groups_is_rung_again(void **state)
 		set_at(t.gb, set[i])->armed = 2;
 	}
 	program_send(&t.a, client, "x", 1, NULL);
-	run_ms(&t, 50);
+	pair_run(&t, 50);
 	assert_int_equal(set_at(t.gb, set[0])->tail, 2); /* it may look by itself */
 	assert_int_equal(t.hb.rings, 1);
 	pair_end(&t);
@@ -629,7 +276,7 @@ static void watch__more_than_one_socket_may_have__set_is_told_of_everything(void
 
 	(void)state;
 	pair_start(&t, 11, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
+	pair_connect(&t, &listener, &client, &server);
 	set = program_set_open(&t.b, 55);
 	while (result == 0 && n < 1000)
 		result = program_call(&t.b, (struct cv_command){.op = CV_CMD_WATCH,
@@ -642,7 +289,7 @@ static void watch__more_than_one_socket_may_have__set_is_told_of_everything(void
 	shared->head = shared->tail;
 	before = shared->overflow;
 	program_send(&t.a, client, "x", 1, NULL);
-	run_ms(&t, 20);
+	pair_run(&t, 20);
 	assert_true(shared->overflow > before);
 	pair_end(&t);
 }
@@ -655,14 +302,14 @@ static void commands__room_is_wanted__lane_is_rung_when_some_were_taken(void **s
 	(void)state;
 	pair_start(&t, 13, &program_limits);
 	shared = set_at(t.gb, (int)t.b.lane);
-	run_ms(&t, 1);
+	pair_run(&t, 1);
 	for (uint32_t want = 0; want < 2; want++) {
 		t.hb.rings = 0;
 		shared->armed = 1 + want;
 		t.b.shared->want = want;
 		for (int i = 0; i < 8; i++)
 			program_post(&t.b, (struct cv_command){.op = CV_CMD_NOP});
-		run_ms(&t, 1);
+		pair_run(&t, 1);
 		assert_int_equal(t.b.shared->cmd_head, t.b.tail);
 		assert_int_equal(t.hb.rings, want);
 	}
@@ -682,7 +329,7 @@ static void send__full_and_wanted__tells_when_there_is_room(void **state)
 
 	(void)state;
 	pair_start(&t, 12, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
+	pair_connect(&t, &listener, &client, &server);
 	opt.sock = client;
 	memcpy(opt.value, &size, sizeof(size));
 	assert_int_equal(program_call(&t.a, opt), 0);
@@ -693,17 +340,17 @@ static void send__full_and_wanted__tells_when_there_is_room(void **state)
 		(struct cv_command){.op = CV_CMD_WATCH, .sock = client, .arg = (uint32_t)set});
 	for (int i = 0; i < 2000; i++) { /* until the peer's window and our buffer are full */
 		program_send(&t.a, client, data, sizeof(data), NULL);
-		run_ms(&t, 1);
+		pair_run(&t, 1);
 	}
 	assert_true(program_record(&t.a, client)->tx_pos - program_record(&t.a, client)->tx_acked >
 		    100000);
 	shared->head = events = shared->tail;
 	program_record(&t.a, client)->tx_want++;
-	run_ms(&t, 300);
+	pair_run(&t, 300);
 	assert_int_equal(shared->tail, events);
 	while (program_recv(&t.b, server, in, sizeof(in), NULL) > 0)
-		run_ms(&t, 5);
-	run_ms(&t, 300);
+		pair_run(&t, 5);
+	pair_run(&t, 300);
 	assert_int_equal(shared->tail, events + 1);
 	pair_end(&t);
 }
@@ -717,9 +364,9 @@ static void small_sends__unacknowledged__buffers_are_back_and_bytes_arrive(void 
 
 	(void)state;
 	pair_start(&t, 14, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
+	pair_connect(&t, &listener, &client, &server);
 	for (uint32_t i = 0; i < sizeof(text); i++)
-		text[i] = pattern(i);
+		text[i] = pair_pattern(i);
 	for (uint32_t i = 0; i < sizeof(text); i += 9)
 		assert_int_equal(program_send(&t.a, client, text + i, 9, NULL), 9);
 	world_run(t.w, 0, NULL, NULL);
@@ -727,11 +374,11 @@ static void small_sends__unacknowledged__buffers_are_back_and_bytes_arrive(void 
 	assert_true(program_record(&t.a, client)->tx_acked < program_record(&t.a, client)->tx_pos);
 	assert_int_equal(t.a.slots_used, 0);
 	while (n < sizeof(got)) {
-		run_ms(&t, 50);
+		pair_run(&t, 50);
 		n += program_recv(&t.b, server, got + n, (uint32_t)sizeof(got) - n, NULL);
 	}
 	assert_memory_equal(got, text, sizeof(text));
-	run_ms(&t, 200);
+	pair_run(&t, 200);
 	assert_int_equal(program_info(t.ga).txbufs_used, 0);
 	pair_end(&t);
 }
@@ -766,12 +413,12 @@ static void open_with_connect__one_answer__connected_and_watched(void **state)
 	client = open_and_connect(&t.a, world_endpoint(1, 80), CV_AF_INET, &result);
 	assert_true(client > 0);
 	assert_int_equal(result, 0);
-	run_ms(&t, 10);
+	pair_run(&t, 10);
 	assert_true(program_record(&t.a, (uint32_t)client)->status & CV_ST_CONNECTED);
 	assert_int_not_equal(set_at(t.ga, (int)t.a.lane)->tail, events);
 	server = program_accept(&t.b, listener, true);
-	run_ms(&t, 1);
-	transfer(&t, &t.a, (uint32_t)client, &t.b, server);
+	pair_run(&t, 1);
+	pair_transfer(&t, &t.a, (uint32_t)client, &t.b, server);
 	pair_end(&t);
 }
 
@@ -795,7 +442,7 @@ static void open_with_connect__refused__the_socket_stays_and_may_try_again(void 
 						    .family = CV_AF_INET,
 						    .peer = world_endpoint(1, 80)}),
 		0);
-	run_ms(&t, 10);
+	pair_run(&t, 10);
 	assert_true(program_record(&t.a, (uint32_t)client)->status & CV_ST_CONNECTED);
 	pair_end(&t);
 }
@@ -809,7 +456,7 @@ static void commands__stale_foreign_or_nonsense__refused(void **state)
 
 	(void)state;
 	pair_start(&t, 13, &program_limits);
-	connect_pair(&t, &listener, &client, &server);
+	pair_connect(&t, &listener, &client, &server);
 	stranger_group = program_group_new(&t.hb, &program_limits);
 	program_start(&stranger, stranger_group, NULL);
 	assert_int_equal(
@@ -838,10 +485,10 @@ static void commands__stale_foreign_or_nonsense__refused(void **state)
 	program_post(&t.b,
 		(struct cv_command){
 			.op = CV_CMD_SEND, .sock = server, .off = UINT64_MAX - 10, .len = 100});
-	run_ms(&t, 20);
+	pair_run(&t, 20);
 	assert_int_equal(program_record(&t.a, client)->rx_produced, 0);
 	assert_true(program_info(t.gb).violations >= 3);
-	transfer(&t, &t.b, server, &t.a, client);
+	pair_transfer(&t, &t.b, server, &t.a, client);
 	program_group_free(stranger_group);
 	pair_end(&t);
 }
@@ -905,7 +552,7 @@ static void hostile__noise_over_its_segment__other_transfer_intact(void **state)
 		struct cv_segment first;
 
 		pair_start(&t, 100 + s, &program_limits);
-		connect_pair(&t, &listener, &client, &server);
+		pair_connect(&t, &listener, &client, &server);
 		bad_group = program_group_new(&t.hb, &program_limits);
 		first = *(const struct cv_segment *)(const void *)bad_group->seg;
 		program_start(&bad, bad_group, NULL);
@@ -916,14 +563,14 @@ static void hostile__noise_over_its_segment__other_transfer_intact(void **state)
 				plausible(&bad, &seed);
 			else
 				scribble(bad_group, &seed);
-			run_ms(&t, 2);
+			pair_run(&t, 2);
 			/* The test reads the geometry from there. */
 			memcpy(bad_group->seg, &first, sizeof(first));
 			if (round % 20 == 10)
-				transfer(&t, &t.a, client, &t.b, server);
+				pair_transfer(&t, &t.a, client, &t.b, server);
 		}
 		program_group_free(bad_group);
-		transfer(&t, &t.b, server, &t.a, client);
+		pair_transfer(&t, &t.b, server, &t.a, client);
 		pair_end(&t);
 	}
 }
@@ -934,19 +581,10 @@ int main(void)
 		cmocka_unit_test(stream__both_ways__every_byte_and_all_buffers_back),
 		cmocka_unit_test(stream__receive_memory_smaller_than_the_window__nothing_is_lost),
 		cmocka_unit_test(datagram__connected_again__has_the_new_names),
-		cmocka_unit_test(fork__lane_that_is_never_empty__takes_no_more_than_was_posted_before),
-		cmocka_unit_test(crowd__does_not_read__other_program_is_served_as_before),
 		cmocka_unit_test(limits__many_lanes__as_many_sets_as_configured),
+		cmocka_unit_test(crowd__does_not_read__other_program_is_served_as_before),
 		cmocka_unit_test(inside__large_pieces__are_read_from_packet_buffers),
-		cmocka_unit_test(inside__fork__what_is_unread_moves_into_the_segment),
 		cmocka_unit_test(datagram__to_another_program__arrives_with_its_sender),
-		cmocka_unit_test(connection__taken_by_another_lane_before_accepted_is_seen__works),
-		cmocka_unit_test(fork__parent_accepts_forks_and_ends__child_goes_on),
-		cmocka_unit_test(process_end__connection_taken_and_not_told__ends_with_it),
-		cmocka_unit_test(process_end__unread_data__peer_is_reset),
-		cmocka_unit_test(process_end__data_just_posted__is_delivered_before_fin),
-		cmocka_unit_test(exec__retained_sockets_stay__the_others_close),
-		cmocka_unit_test(lane__closed_with_buffers_under_way__is_free_when_they_are_back),
 		cmocka_unit_test(watch__events__come_once_until_read_and_ring_once_for_each_arming),
 		cmocka_unit_test(bell__blocks__none_of_its_groups_is_rung_again),
 		cmocka_unit_test(watch__more_than_one_socket_may_have__set_is_told_of_everything),
