@@ -42,7 +42,7 @@ static int to_engine(int fd, struct file *f, struct link *l, uint32_t worker)
 	int handle, flags;
 
 	if (!lane)
-		return -ENETDOWN;
+		return lane_error(l);
 	handle = lane_call(lane, &c);
 	lane_leave(lane);
 	if (handle < 0)
@@ -118,34 +118,13 @@ static int to_engine_bound(int fd, struct file *f, struct link *l, const struct 
 	return -EADDRINUSE;
 }
 
-/* The kernel has bound it; the engine takes the same port. A port that only the engine has in use
- * is in use. */
-static int bind_both(int fd, struct file *f, struct link *l)
-{
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
-	struct file made = *f;
-	struct cv_endpoint end;
-	int family, error;
-
-	if (real_getsockname(fd, (struct sockaddr *)&name, &len) != 0)
-		return -errno;
-	error = address_in((const struct sockaddr *)&name, len, &end, &family);
-	if (!error)
-		error = to_engine_bound(fd, &made, l, &end);
-	if (error)
-		return error;
-	decided(fd, f, &made, true);
-	return 0;
-}
-
-/* A port of nobody's choice: the engine's, if the kernel has it free too. The other way round a
- * kernel socket that is bound already would have to be bound again. */
-static int bind_both_anywhere(int fd, struct file *f, struct link *l, const struct cv_endpoint *any)
+/* By both. The engine first: a kernel socket that is bound already could not be bound elsewhere when the engine has the port
+ * in use. A port of nobody's choice is one that both have free. */
+static int bind_both(int fd, struct file *f, struct link *l, const struct cv_endpoint *any)
 {
 	struct file made = *f;
 
-	for (int tries = 0; tries < PORT_TRIES; tries++) {
+	for (int tries = any->port == 0 ? PORT_TRIES : 1; tries > 0; tries--) {
 		struct sockaddr_storage name;
 		socklen_t len = sizeof(name);
 		int error = to_engine_bound(fd, &made, l, any);
@@ -165,14 +144,12 @@ static int bind_both_anywhere(int fd, struct file *f, struct link *l, const stru
 	return -EADDRINUSE;
 }
 
-static int bind_wildcard(int fd, struct file *f, struct link *l, const struct sockaddr *addr, socklen_t len)
+/* By the kernel alone, which knows what is wrong with a strange address. */
+static int bind_kernel(int fd, struct file *f, const struct sockaddr *addr, socklen_t len, const char *why)
 {
 	if (real_bind(fd, addr, len) != 0)
 		return -errno;
-	if (!l || bind_both(fd, f, l) == -ENETDOWN)
-		to_kernel(fd, f, l ? "the engine is gone" : "no engine, or not its family");
-	else if (!f->mux.rec)
-		return -EADDRINUSE;
+	to_kernel(fd, f, why);
 	return 0;
 }
 
@@ -180,24 +157,17 @@ static int bind_undecided(int fd, struct file *f, const struct sockaddr *addr, s
 {
 	struct file made = *f;
 	struct cv_endpoint end;
-	struct link *l;
-	int family, error;
+	int family, error = address_in(addr, len, &end, &family);
+	struct link *l = error || family != f->family ? NULL : link_get();
 
-	error = address_in(addr, len, &end, &family);
-	l = error || family != f->family ? NULL : link_get();
-	if (l && address_is_any(&end) && end.port == 0) {
-		error = bind_both_anywhere(fd, f, l, &end);
-		if (error != -ENETDOWN)
-			return error;
+	if (!l)
+		return bind_kernel(fd, f, addr, len, "no engine, or not its family");
+	if (address_is_any(&end)) {
+		error = bind_both(fd, f, l, &end);
+		return error == -ENETDOWN ? bind_kernel(fd, f, addr, len, "the engine is gone") : error;
 	}
-	if (!l || address_is_any(&end))
-		return bind_wildcard(fd, f, l, addr, len);
-	if (link_side_of(l, &end, true) == LINK_KERNEL) {
-		if (real_bind(fd, addr, len) != 0)
-			return -errno;
-		to_kernel(fd, f, "bound to an address that is not the engine's");
-		return 0;
-	}
+	if (link_side_of(l, &end, true) == LINK_KERNEL)
+		return bind_kernel(fd, f, addr, len, "bound to an address that is not the engine's");
 	error = to_engine_bound(fd, &made, l, &end);
 	if (error)
 		return error;
@@ -252,7 +222,7 @@ static int open_and_connect(int fd, struct file *f, struct link *l, const struct
 	int handle;
 
 	if (!lane)
-		return -ENETDOWN;
+		return lane_error(l);
 	c.len = w && !(f->lazy_flags & O_NONBLOCK) ? wait_watch_with(w) : 0;
 	handle = lane_call(lane, &c);
 	memcpy(&result, lane->wait.lane->reply, sizeof(result));

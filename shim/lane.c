@@ -145,6 +145,11 @@ struct lane *lane_enter(struct link *l, uint32_t worker)
 	return lane;
 }
 
+int lane_error(const struct link *l)
+{
+	return LOAD_ACQUIRE(l->wait.dead) ? -ENETDOWN : -ENOBUFS;
+}
+
 void lane_leave(struct lane *lane)
 {
 	(void)lane;

@@ -33,6 +33,8 @@ struct lane {
 /* The calling thread's lane to a worker until lane_leave; NULL: none can be had. */
 struct lane *lane_enter(struct link *l, uint32_t worker);
 void lane_leave(struct lane *lane);
+/* Why none could be had: -ENETDOWN: the engine is gone; -ENOBUFS: it gives the thread none. */
+int lane_error(const struct link *l);
 /* 0 or -ENETDOWN. */
 int lane_post(struct lane *lane, const struct cv_command *command);
 /* The result (>= 0), or -errno. The reply's bytes stay in lane->wait.lane->reply until lane_leave. */

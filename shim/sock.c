@@ -255,13 +255,27 @@ static int kernel_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	return real_connect(fd, addr, len) == 0 ? 0 : -errno;
 }
 
+/* A datagram socket of IPv6 takes IPv4's form of an address for the mapped one (Linux). */
+static bool takes_ipv4(int fd, const struct file *f)
+{
+	int only = 1;
+	socklen_t len = sizeof(only);
+
+	if (f->family != AF_INET6 || f->type != SOCK_DGRAM)
+		return false;
+	if (f->mux.rec)
+		return !f->mux.rec->v6only;
+	return real_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && !only;
+}
+
 static int sock_connect(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
 {
 	struct cv_endpoint end;
 	int family, result = address_in(addr, len, &end, &family);
+
 	if (result && f->mux.rec)
 		return family == AF_UNSPEC ? engine_connect(fd, f, &end, CV_AF_NONE) : result;
-	if (result || family != f->family) {
+	if (result || (family != f->family && !(family == AF_INET && takes_ipv4(fd, f)))) {
 		sock_make_whole(fd, f);
 		return f->mux.rec ? -EAFNOSUPPORT : kernel_connect(fd, addr, len);
 	}

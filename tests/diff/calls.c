@@ -147,6 +147,27 @@ CASE(bind__refused_then_done__close_gives_the_port_back)
 	works(bind(two, SA(other), sizeof(other)));
 }
 
+/* As servers do that look for a free port. */
+CASE(bind__wildcard_refused_then_elsewhere__works)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct sockaddr_in address = diff_addr(0), any = {.sin_family = AF_INET};
+		socklen_t length = sizeof(address);
+		int one = (int)works(socket(AF_INET, types[i], 0)), two = (int)works(socket(AF_INET, types[i], 0));
+
+		works(bind(one, SA(address), sizeof(address)));
+		works(getsockname(one, SA(address), &length));
+		any.sin_port = address.sin_port;
+		fails(bind(two, SA(any), sizeof(any)), EADDRINUSE);
+		any.sin_port = 0;
+		works(bind(two, SA(any), sizeof(any)));
+		works(getsockname(two, SA(any), &length));
+		is(any.sin_port != 0 && any.sin_port != address.sin_port);
+	}
+}
+
 CASE(bind__address_of_somebody_else__eaddrnotavail)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(7777)};

@@ -192,6 +192,34 @@ CASE(udp6__unconnected_and_connected)
 	fails(recv(a, text, 8, MSG_DONTWAIT), ECONNREFUSED);
 }
 
+CASE(udp6__connect_to_ipv4s_form__as_to_the_mapped_address)
+{
+	struct sockaddr_in four = diff_addr(0);
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6}, peer;
+	socklen_t length = sizeof(four);
+	int a = (int)works(socket(AF_INET6, SOCK_DGRAM, 0)), b = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	char text[8];
+
+	works(bind(b, SA(four), sizeof(four)));
+	works(getsockname(b, SA(four), &length));
+	works(bind(a, SA(any), sizeof(any)));
+	works(connect(a, SA(four), sizeof(four)));
+	length = sizeof(peer);
+	works(getpeername(a, SA(peer), &length));
+	same(length, sizeof(peer));
+	same(peer.sin6_family, AF_INET6);
+	is(IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr));
+	same(peer.sin6_port, four.sin_port);
+	same(send(a, "four", 4, 0), 4);
+	is(diff_readable(b, 3000));
+	same(recv(b, text, 8, 0), 4);
+	a = (int)works(socket(AF_INET6, SOCK_DGRAM, 0));
+	diff_set_int(a, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	fails(connect(a, SA(four), sizeof(four)), EAFNOSUPPORT);
+	a = (int)works(socket(AF_INET6, SOCK_STREAM, 0));
+	fails(connect(a, SA(four), sizeof(four)), EINVAL);
+}
+
 CASE(ipv6__options__read_back)
 {
 	int fd = listen6(0);
