@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The engine's page (stack/api/page.h): made once, sealed so that only this process writes it. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -11,13 +12,15 @@
 
 #define PAGE_MADE_MAX 32u
 
+/* Two of each address, up to four of a port's, one of each route, and the loopback's two. */
+static_assert(2u * CONFIG_LINES_MAX + 4u * CONFIG_SECTIONS_MAX + 2u + PAGE_MADE_MAX <= CV_ROUTES_MAX,
+	"the page has room for all of a configuration");
+
 static void route_add(struct cv_page *p, const uint8_t addr[16], unsigned prefix, uint8_t flags,
 	uint16_t mtu, uint16_t ifindex)
 {
 	struct cv_route *r = &p->routes[p->routes_n];
 
-	if (p->routes_n == CV_ROUTES_MAX)
-		return;
 	memcpy(r->addr, addr, 16);
 	r->prefix = (uint8_t)prefix;
 	r->flags = flags;
@@ -66,10 +69,8 @@ static void addresses_reserve(struct service *s)
 	static const uint8_t none[16];
 
 	s->made_first = s->page->routes_n;
-	for (unsigned i = 0; i < PAGE_MADE_MAX && s->made_n < PAGE_MADE_MAX; i++) {
+	for (; s->made_n < PAGE_MADE_MAX; s->made_n++)
 		route_add(s->page, none, 128, 0, 0, 0);
-		s->made_n = s->page->routes_n - s->made_first;
-	}
 }
 
 /* A reader who sees flags sees the address, too. */

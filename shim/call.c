@@ -139,6 +139,7 @@ int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 			pass_received(&msgs[i].msg_hdr);
 		return got;
 	}
+	n = n < IOV_MAX ? n : IOV_MAX;
 	if (timeout)
 		end = wait_now_ns() + (uint64_t)timeout->tv_sec * 1000000000u +
 		      (uint64_t)timeout->tv_nsec;
@@ -325,7 +326,6 @@ static int send_rights(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 {
 	int sent;
 
-	n = n < IOV_MAX ? n : IOV_MAX;
 	for (unsigned i = 0; msgs && i < n; i++)
 		pass_sent(&msgs[i].msg_hdr);
 	sent = real_sendmmsg(fd, msgs, n, flags);
@@ -339,6 +339,7 @@ int shim_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 	struct file *f = sending_file(fd, n && msgs ? msgs[0].msg_hdr.msg_name : NULL);
 	unsigned done;
 
+	n = n < IOV_MAX ? n : IOV_MAX; /* as many as Linux takes of messages, too */
 	if (!f)
 		return send_rights(fd, msgs, n, flags);
 	for (done = 0; done < n; done++) {

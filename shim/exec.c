@@ -7,9 +7,13 @@
  * over exec; the new one attaches to the engine with it (stack/api/control.h) and looks which of the
  * inodes it has. A program that is not preloaded gets nothing: what only the old one held then ends.
  *
- * Owns: the exec family. Called by: the program; libc's own system() and popen() start their shell past
+ * Owns: the exec family. Called by: the program, process.c; libc's own system() and popen() start their shell past
  * us, which inherits descriptors without connections behind them.
+ * Invariant: a control connection that is another process's, or open over exec, is there under the lock only: what is
+ * forked beside it would hold it, too, and its end be no end.
  */
+#include "shim/exec.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -146,6 +150,23 @@ static bool heirloom_make(struct heirloom *h, int control, char *const envp[])
 	return false;
 }
 
+static uint32_t leaving;   /* the lock */
+static bool fork_has_lock; /* under the lock */
+
+void exec_fork_prepare(void)
+{
+	if (thread_lock(&leaving))
+		fork_has_lock = true;
+}
+
+void exec_fork_done(void)
+{
+	if (!fork_has_lock)
+		return;
+	fork_has_lock = false;
+	thread_unlock(&leaving);
+}
+
 static void keep_over_exec(int fd, bool yes)
 {
 	real_fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC);
@@ -177,14 +198,18 @@ static int exec_any(const struct exec *x, char *const envp[])
 	struct link *l = link_now();
 	int control = l ? l->wait.control_fd : -1, saved;
 	struct heirloom h;
+	bool locked;
 
 	if (!heirloom_make(&h, control, envp))
 		return exec_real(x, envp);
+	locked = thread_lock(&leaving);
 	keep_over_exec(control, true);
 	exec_real(x, h.env);
 	/* Still here: it failed. */
 	saved = errno;
 	keep_over_exec(control, false);
+	if (locked)
+		thread_unlock(&leaving);
 	heirloom_free(&h);
 	errno = saved;
 	return -1;
@@ -290,11 +315,13 @@ static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 	struct heirloom h;
 	uint32_t proc;
 	int control, result, cancel;
+	bool locked;
 
 	if (!l || !is_preloaded(env))
 		return real(pid, path, actions, attr, argv, envp);
 	pthread_setcancelstate(
 		PTHREAD_CANCEL_DISABLE, &cancel); /* it is no cancellation point, what link_child() calls is */
+	locked = thread_lock(&leaving);
 	control = link_child(l, &proc);
 	if (!heirloom_make(&h, control, env)) {
 		result = real(pid, path, actions, attr, argv, envp);
@@ -304,6 +331,8 @@ static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 		heirloom_free(&h);
 	}
 	mux_internal_close(control);
+	if (locked)
+		thread_unlock(&leaving);
 	pthread_setcancelstate(cancel, NULL);
 	return result;
 }

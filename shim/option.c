@@ -244,6 +244,17 @@ static int give_rate(uint64_t rate, void *value, socklen_t *len)
 				    : give(&low, sizeof(low), value, len);
 }
 
+/* Room for less than an int gets a byte of the options of ip(7), where it holds the value. */
+static int give_option(unsigned i, const uint8_t *reply, uint32_t n, void *value, socklen_t *len)
+{
+	int v;
+
+	memcpy(&v, reply, sizeof(v));
+	if (defs[i].is_int && defs[i].level == IPPROTO_IP && *len > 1 && *len < sizeof(v) && v >= 0 && v <= UINT8_MAX)
+		*len = 1;
+	return give(reply, defs[i].is_int ? (socklen_t)sizeof(v) : (socklen_t)n, value, len);
+}
+
 static int engine_get(struct file *f, unsigned i, void *value, socklen_t *len)
 {
 	struct cv_command c = {.op = CV_CMD_GETOPT, .arg = i};
@@ -261,8 +272,7 @@ static int engine_get(struct file *f, unsigned i, void *value, socklen_t *len)
 		return give_rate(rate, value, len);
 	}
 	if (i != CV_OPT_TCP_INFO)
-		return give(
-			reply, defs[i].is_int ? (socklen_t)sizeof(int) : (socklen_t)n, value, len);
+		return give_option(i, reply, n, value, len);
 	memcpy(&info, reply, sizeof(info));
 	return give_tcp_info(&info, value, len);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shim/exec.h"
 #include "shim/fd.h"
 #include "shim/inline.h"
 #include "shim/lane.h"
@@ -21,6 +22,7 @@
 
 static void prepare(void)
 {
+	exec_fork_prepare();
 	sock_fork_prepare();
 	inline_fork_prepare();
 	/* Locks in the order in which they are taken elsewhere. */
@@ -35,6 +37,7 @@ static void parent(void)
 	stream_fork_done();
 	link_fork_parent();
 	mux_fork_parent();
+	exec_fork_done();
 }
 
 static void child(void)
@@ -45,6 +48,7 @@ static void child(void)
 	sock_fork_child();
 	fd_fork_child();
 	mux_fork_child();
+	exec_fork_done();
 }
 
 __attribute__((constructor)) static void begin(void)

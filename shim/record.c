@@ -126,11 +126,11 @@ void sock_unlock(uint32_t *word)
 	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
 }
 
-bool sock_decide_begin(struct file *f)
+bool thread_lock(uint32_t *word)
 {
 	uint32_t me = thread_id(), holder = 0;
 
-	while (!__atomic_compare_exchange_n(&f->decider, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+	while (!__atomic_compare_exchange_n(word, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
 		if (holder == me)
 			return false;
 		sched_yield();
@@ -139,9 +139,19 @@ bool sock_decide_begin(struct file *f)
 	return true;
 }
 
+void thread_unlock(uint32_t *word)
+{
+	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+bool sock_decide_begin(struct file *f)
+{
+	return thread_lock(&f->decider);
+}
+
 void sock_decide_end(struct file *f)
 {
-	__atomic_store_n(&f->decider, 0, __ATOMIC_RELEASE);
+	thread_unlock(&f->decider);
 }
 
 void sock_close(struct file *f)

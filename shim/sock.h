@@ -37,6 +37,9 @@ void sock_close(struct file *f);
 /* Locks of the record, by thread id. False: given up because of a handler of the same thread. */
 bool sock_lock(struct file *f, uint32_t *word);
 void sock_unlock(uint32_t *word);
+/* A lock of this process, which a signal handler may find taken by its own thread: false. */
+bool thread_lock(uint32_t *word);
+void thread_unlock(uint32_t *word);
 /* One thread at a time decides what an undecided socket is; another one waits, then finds what it has become. Never held
  * over a wait for a peer. False: this thread is deciding it just now, and a signal handler interrupted it. */
 bool sock_decide_begin(struct file *f);

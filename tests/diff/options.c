@@ -484,3 +484,28 @@ CASE(options__a_byte_or_more_than_an_int__taken_as_linux_does)
 		works(close(fd));
 	}
 }
+
+CASE(options__read_into_less_than_an_int__a_byte)
+{
+	int client, server, one = diff_udp();
+	int fds[2];
+
+	diff_pair(&client, &server);
+	fds[0] = client;
+	fds[1] = one;
+	for (unsigned i = 0; i < 2; i++) {
+		diff_set_int(fds[i], IPPROTO_IP, IP_TTL, 77);
+		for (socklen_t room = 0; room < sizeof(int); room++) {
+			unsigned char value[4] = {1, 2, 3, 4};
+			socklen_t length = room;
+
+			works(getsockopt(fds[i], IPPROTO_IP, IP_TTL, value, &length));
+			same(length, room ? 1 : 0);
+			same(value[0], room ? 77 : 1);
+			same(value[1], 2);
+			length = room;
+			works(getsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, value, &length));
+			same(length, room);
+		}
+	}
+}

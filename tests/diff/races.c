@@ -2,12 +2,15 @@
 /* Two threads that do the same to one socket at the same time, where the first of them decides what the socket is (socket(7)):
  * there is one socket, as if one thread had come after the other. And a signal handler in the midst of that. */
 #include <sched.h>
+#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/time.h>
 
 #include <sys/sendfile.h>
 
 #include "tests/diff/diff.h"
+
+extern char **environ;
 
 #define ROUNDS 300
 #define THREADS 2
@@ -497,4 +500,55 @@ CASE(calls_that_are_no_cancellation_points__thread_to_be_cancelled__are_done_fir
 	ended_by(doomed_bind, &d, true);
 	same(d.result, 0);
 	works(close(d.fd));
+}
+
+/* --- posix_spawn beside fork ---------------------------------------------------------------------- */
+
+#define SPAWNED 40
+#define FORKED 400 /* at the most */
+
+static bool all_spawned;
+
+static void *spawn_many(void *arg)
+{
+	char *const words[] = {(char *)"true", NULL};
+
+	for (unsigned i = 0; i < SPAWNED; i++) {
+		pid_t child;
+
+		same(posix_spawnp(&child, words[0], NULL, NULL, words, environ), 0);
+		diff_join(child);
+	}
+	__atomic_store_n(&all_spawned, true, __ATOMIC_RELEASE);
+	return arg;
+}
+
+/* What was spawned had the connection, and is gone; what was forked has let go of it, and is there still. */
+CASE(spawn__while_another_thread_forks__who_ends_holds_nothing)
+{
+	pid_t child[FORKED];
+	pthread_t thread;
+	int client, server;
+	unsigned n = 0;
+	char byte;
+
+	diff_pair(&client, &server);
+	thread = diff_thread(spawn_many, NULL);
+	while (n < FORKED && !__atomic_load_n(&all_spawned, __ATOMIC_ACQUIRE)) {
+		child[n] = (pid_t)works(fork());
+		if (child[n++] == 0) {
+			close(server);
+			alarm(60);
+			pause();
+			_exit(0);
+		}
+	}
+	same(pthread_join(thread, NULL), 0);
+	works(close(server));
+	is(diff_readable(client, 5000));
+	same(recv(client, &byte, 1, MSG_DONTWAIT), 0);
+	while (n-- > 0) {
+		works(kill(child[n], SIGKILL));
+		works(waitpid(child[n], NULL, 0));
+	}
 }
