@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The start of DPDK's EAL: cores, hugepages, and memory for as many packet buffers as the configuration asks for, each with room
  * for the largest frame. */
+#include "dpdk/driver_calls.h"
 #include "dpdk/ports_priv.h"
 
 #include <errno.h>
@@ -117,6 +118,7 @@ static int eal_init(int argc, char **argv)
 
 	optind = 0;
 	(void)getopt(1, nothing, "");
+	driver_calls_begin();
 	status = rte_eal_init(argc, argv);
 	optind = 0;
 	(void)getopt(1, nothing, "");
