@@ -182,16 +182,21 @@ ssize_t shim___recvfrom_chk(
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-/* As engine_file; a datagram socket that sends before it is bound is decided here. */
-static struct file *sending_file(int fd, const void *to)
+/* As call_point_file; a datagram socket that sends before it is bound is decided here. *error: 0, or why it cannot be,
+ * which is for the caller to return: the kernel's it is not. */
+static struct file *sending_file(int fd, const void *to, int *error)
 {
 	struct file *f;
 
 	pthread_testcancel();
+	*error = 0;
 	f = fd_get(fd);
 	if (f && !f->mux.rec && f->mux.undecided && to && f->type == SOCK_DGRAM)
-		sock_autobind(fd, f);
-	if (f && !f->mux.rec) {
+		*error = sock_autobind(fd, f);
+	if (*error == -EADDRINUSE ||
+		*error == -EALREADY) /* no port is free, or a handler interrupted who chooses one */
+		*error = -EAGAIN;
+	if (f && !f->mux.rec && !*error) {
 		file_put(f);
 		return NULL;
 	}
@@ -268,6 +273,7 @@ ssize_t shim_sendto(
 	struct iovec iov = {(void *)(uintptr_t)buf, n};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	struct file *f;
+	int error;
 
 	if (begun < 0)
 		return -1;
@@ -276,9 +282,11 @@ ssize_t shim_sendto(
 		addr = NULL;
 		len = 0;
 	}
-	f = sending_file(fd, addr);
+	f = sending_file(fd, addr, &error);
 	if (!f)
 		return real_sendto(fd, buf, n, flags, addr, len);
+	if (error)
+		return call_end(f, error);
 	msg.msg_name = (void *)(uintptr_t)addr;
 	msg.msg_namelen = addr ? len : 0;
 	return call_end_size(f, tx_message(fd, f, &msg, flags));
@@ -288,6 +296,7 @@ ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct msghdr rest;
 	struct file *f;
+	int error;
 
 	if ((flags & MSG_FASTOPEN) && !call_bad_pointer(msg) && msg->msg_name &&
 		!call_bad_pointer(msg->msg_name)) {
@@ -303,8 +312,7 @@ ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 			flags &= ~MSG_FASTOPEN;
 		}
 	}
-	f = sending_file(fd, call_bad_pointer(msg) ? NULL : msg->msg_name);
-
+	f = sending_file(fd, call_bad_pointer(msg) ? NULL : msg->msg_name, &error);
 	if (!f) {
 		ssize_t n;
 
@@ -316,6 +324,8 @@ ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 			pass_failed(msg);
 		return n;
 	}
+	if (error)
+		return call_end(f, error);
 	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
 		return call_end(f, -EMSGSIZE);
 	return call_end_size(f, tx_message(fd, f, msg, flags));
@@ -336,12 +346,15 @@ static int send_rights(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 
 int shim_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 {
-	struct file *f = sending_file(fd, n && msgs ? msgs[0].msg_hdr.msg_name : NULL);
+	int error;
+	struct file *f = sending_file(fd, n && msgs ? msgs[0].msg_hdr.msg_name : NULL, &error);
 	unsigned done;
 
 	n = n < IOV_MAX ? n : IOV_MAX; /* as many as Linux takes of messages, too */
 	if (!f)
 		return send_rights(fd, msgs, n, flags);
+	if (error)
+		return call_end(f, error);
 	for (done = 0; done < n; done++) {
 		ssize_t sent = tx_message(fd, f, &msgs[done].msg_hdr, flags);
 

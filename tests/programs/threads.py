@@ -39,8 +39,10 @@ def exchange(pair, results, together):
             results.append(again.errno)
         pair[0].close()
         closed.append(pair[1])
-        for call in (lambda s: s.bind((address, 0)), lambda s: s.connect((address, 9))):
-            with socket.socket() as more:  # none of it is the kernel's for want of a lane
+        for kind, call in (  # none of it is the kernel's for want of a lane
+                (socket.SOCK_STREAM, lambda s: s.bind((address, 0))), (socket.SOCK_STREAM, lambda s: s.connect((address, 9))),
+                (socket.SOCK_DGRAM, lambda s: s.connect((address, 9))), (socket.SOCK_DGRAM, lambda s: s.sendto(b"x", (address, 9)))):
+            with socket.socket(type=kind) as more:
                 try:
                     call(more)
                     results.append(None)
