@@ -95,6 +95,17 @@ static void undo_fork(void *arg)
 		(void)user_proc_close(group_here(r), (int)r->number);
 }
 
+/* A worker serves others between so many sockets and the next. */
+#define END_AT_ONCE 256u
+
+static void do_proc_end(void *arg)
+{
+	struct request *r = arg;
+
+	if (!user_proc_end(group_here(r), r->proc, END_AT_ONCE))
+		r->result = 1;
+}
+
 /* The number may be another worker's last one already. */
 static void do_proc_close(void *arg)
 {
@@ -363,6 +374,10 @@ void group_proc_close(struct group_list *l, struct group *g, int proc)
 {
 	struct request r = {.g = g, .proc = proc};
 
+	do {
+		r.result = 0;
+		call_all(&r, do_proc_end);
+	} while (r.result != 0);
 	call_all(&r, do_proc_close);
 	bells_close(g, proc);
 	if (g->user[0])

@@ -118,7 +118,7 @@ ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 		ssize_t n = real_recvmsg(fd, msg, flags);
 
 		if (n >= 0)
-			pass_received(msg);
+			pass_received(msg, flags);
 		return n;
 	}
 	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
@@ -136,7 +136,7 @@ int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 		int got = real_recvmmsg(fd, msgs, n, flags, timeout);
 
 		for (int i = 0; i < got; i++)
-			pass_received(&msgs[i].msg_hdr);
+			pass_received(&msgs[i].msg_hdr, flags);
 		return got;
 	}
 	n = n < IOV_MAX ? n : IOV_MAX;

@@ -311,9 +311,7 @@ int ep_watch(struct ep *ep, struct mux_item *item)
 		.arg = ep->set_index,
 		.len = item->cookie};
 
-	int error = mux_post(item->file->link, &command, &item->watched);
-
-	return error == -ENOBUFS ? -ENOMEM : error;
+	return mux_post(item->file->link, &command, &item->watched);
 }
 
 void ep_mark_nested(struct ep *ep, int epfd)

@@ -168,9 +168,9 @@ static void arrived(int fd, struct file *content)
 	fd_add(fd, content);
 }
 
-static void receive_one(int fd)
+static void receive(int fd, bool peeked)
 {
-	struct cv_command c = {.op = CV_CMD_TAKE};
+	struct cv_command c = {.op = CV_CMD_TAKE}, back = {.op = CV_CMD_PASS};
 	struct file content = {.family = 0};
 	const struct link *l = link_now();
 	socklen_t len = sizeof(uint64_t);
@@ -179,12 +179,26 @@ static void receive_one(int fd)
 	if (!l || real_getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, &len) != 0 ||
 		len != sizeof(tag) || !tag_resolve(l, tag, &content))
 		return;
-	if (sock_call(&content, &c, NULL, NULL) == 0)
-		arrived(fd, &content);
+	if (sock_call(&content, &c, NULL, NULL) != 0)
+		return;
+	if (peeked)
+		sock_call(&content, &back, NULL, NULL);
+	arrived(fd, &content);
 }
 
-void pass_received(const struct msghdr *msg)
+static void receive_one(int fd)
+{
+	receive(fd, false);
+}
+
+/* The message is still under way, with what was just taken. */
+static void peek_one(int fd)
+{
+	receive(fd, true);
+}
+
+void pass_received(const struct msghdr *msg, int flags)
 {
 	if (link_now() && msg->msg_control && msg->msg_controllen > 0)
-		each_right(msg, receive_one);
+		each_right(msg, flags & MSG_PEEK ? peek_one : receive_one);
 }

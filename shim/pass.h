@@ -10,9 +10,10 @@ void pass_own_shadow(struct file *f);
 /* Of a wildcard socket the shadow is bound as well: the kernel serves it, too, unless it is connected. content: what was made of
  * fd here, with its record. */
 void pass_half(int fd, struct file *content);
-/* Before a message goes out over a kernel socket, when it could not, and after one has come. errno stays. */
+/* Before a message goes out over a kernel socket, when it could not, and after one has come (by recvmsg with flags).
+ * errno stays. */
 void pass_sent(const struct msghdr *msg);
 void pass_failed(const struct msghdr *msg);
-void pass_received(const struct msghdr *msg);
+void pass_received(const struct msghdr *msg, int flags);
 
 #endif

@@ -127,6 +127,8 @@ struct user_set {
 struct user_proc {
 	bool open;
 	bool retaining; /* between exec and the last RETAIN */
+	bool ending;
+	uint32_t holds_at; /* while ending: no word of holds before this one has a bit */
 	int32_t pid;
 	uint32_t lanes, sets; /* open ones */
 	uint64_t *holds;      /* bitmap over records */

@@ -8,7 +8,7 @@
 
 #include "stack/user/priv.h"
 
-static size_t map_words(const struct user_group *g)
+static uint32_t map_words(const struct user_group *g)
 {
 	return (g->geo.socks_max + 63) / 64;
 }
@@ -52,11 +52,11 @@ void user_proc_drop(struct user_group *g, uint32_t proc, struct user_sock *us, b
 static void map_each(struct user_group *g, uint32_t proc, const uint64_t *map,
 	void (*f)(struct user_group *g, uint32_t proc, struct user_sock *us))
 {
-	for (size_t w = 0; w < map_words(g); w++) {
+	for (uint32_t w = 0; w < map_words(g); w++) {
 		uint64_t bits = map[w];
 
 		while (bits != 0) {
-			uint32_t i = (uint32_t)(w * 64) + (uint32_t)__builtin_ctzll(bits);
+			uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(bits);
 
 			bits &= bits - 1;
 			f(g, proc, &g->socks[i]);
@@ -69,11 +69,6 @@ static void add_holder(struct user_group *g, uint32_t proc, struct user_sock *us
 	(void)g;
 	(void)proc;
 	us->holders++;
-}
-
-static void drop_quietly(struct user_group *g, uint32_t proc, struct user_sock *us)
-{
-	user_proc_drop(g, proc, us, false);
 }
 
 /* No more than fits a lane, for a program may post as fast as we take. */
@@ -341,14 +336,31 @@ static void listeners_look(struct user_group *g, uint32_t proc)
 
 /* --- the end ----------------------------------------------------------------------------------- */
 
+bool user_proc_end(struct user_group *g, int proc, uint32_t most)
+{
+	struct user_proc *p = &g->procs[proc];
+
+	if (!p->ending)
+		user_proc_exec(g, proc);
+	p->ending = true;
+	for (; p->holds_at < map_words(g); p->holds_at++) {
+		const uint64_t *word = &p->holds[p->holds_at];
+
+		for (; *word != 0; most--) {
+			if (most == 0)
+				return false;
+			user_proc_drop(g, (uint32_t)proc,
+				&g->socks[p->holds_at * 64 + (uint32_t)__builtin_ctzll(*word)], false);
+		}
+	}
+	return true;
+}
+
 uint32_t user_proc_close(struct user_group *g, int proc)
 {
 	struct user_proc *p = &g->procs[proc];
 
-	lanes_drain(g, (uint32_t)proc);
-	lanes_cut(g, (uint32_t)proc);
-	listeners_look(g, (uint32_t)proc);
-	map_each(g, (uint32_t)proc, p->holds, drop_quietly);
+	(void)user_proc_end(g, proc, UINT32_MAX);
 	free(p->holds);
 	free(p->retained);
 	*p = (struct user_proc){.open = false};

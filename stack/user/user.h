@@ -62,8 +62,10 @@ void user_group_close(struct user_group *g, void (*done)(void *arg), void *arg);
 /* Processes. parent < 0: holds nothing; else it holds what parent holds, and from now on the group reads nothing but
  * its segment: the child sees its own copy of the engine's other memory. Returns the number or -CV_E... */
 int user_proc_open(struct user_group *g, int parent, int32_t pid);
-/* The process is gone: its lanes and sets are taken back, its holds dropped. Returns how many
- * processes the group still has. */
+/* The process is gone: its lanes and sets are taken back, at most so many of its holds dropped. False: call again,
+ * others may be served between. */
+bool user_proc_end(struct user_group *g, int proc, uint32_t most);
+/* Does all of that, and forgets the process. Returns how many processes the group still has. */
 uint32_t user_proc_close(struct user_group *g, int proc);
 /* A fork's child has a number of its own. */
 void user_proc_pid_set(struct user_group *g, int proc, int32_t pid);

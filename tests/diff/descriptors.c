@@ -343,8 +343,7 @@ pass(int channel, int fd)
 	same(sendmsg(channel, &message, 0), 1);
 }
 
-static int
-take(int channel)
+static int take_as(int channel, int flags)
 {
 	char control[CMSG_SPACE(sizeof(int))] = {0}, byte;
 	struct iovec part = {&byte, 1};
@@ -352,10 +351,15 @@ take(int channel)
 		.msg_controllen = sizeof(control)};
 	int fd;
 
-	same(recvmsg(channel, &message, 0), 1);
+	same(recvmsg(channel, &message, flags), 1);
 	is(CMSG_FIRSTHDR(&message) != NULL);
 	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
 	return fd;
+}
+
+static int take(int channel)
+{
+	return take_as(channel, 0);
 }
 
 CASE(scm_rights__kernel_descriptors__still_pass)
@@ -414,6 +418,32 @@ CASE(scm_rights__connection_to_a_child__both_hold_it)
 	pass(channel[0], server);
 	works(close(server));
 	char byte = 'x';
+	diff_write_all(client, &byte, 1);
+	diff_read_all(client, &byte, 1);
+	same(byte, 'y');
+	diff_join(child);
+	ended(client);
+}
+
+CASE(scm_rights__peeked_at_first__each_descriptor_is_the_connection)
+{
+	int channel[2], client, server;
+	char byte = 'x';
+
+	diff_pair(&client, &server);
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		int peeked = take_as(channel[1], MSG_PEEK), got = take(channel[1]);
+
+		works(close(peeked));
+		diff_read_all(got, &byte, 1);
+		diff_write_all(got, "y", 1);
+		exit(0);
+	}
+	diff_pair(&client, &server);
+	pass(channel[0], server);
+	works(close(server));
 	diff_write_all(client, &byte, 1);
 	diff_read_all(client, &byte, 1);
 	same(byte, 'y');

@@ -198,6 +198,15 @@ void program_end(struct program *p)
 		user_proc_close(group_at(p->group, k), p->proc);
 }
 
+bool program_end_some(struct program *p, uint32_t most)
+{
+	bool over = true;
+
+	for (uint16_t k = 0; k < p->group->host->workers; k++)
+		over &= user_proc_end(group_at(p->group, k), p->proc, most);
+	return over;
+}
+
 void program_exec(struct program *p, const uint32_t *kept, uint32_t n)
 {
 	for (uint16_t k = 0; k < p->group->host->workers; k++) {

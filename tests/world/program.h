@@ -66,6 +66,8 @@ void program_group_free(struct program_group *g);
 void program_start(struct program *p, struct program_group *g, const struct program *parent);
 /* The process dies. */
 void program_end(struct program *p);
+/* Its first step, and any further one; true: the last. */
+bool program_end_some(struct program *p, uint32_t most);
 void program_lane_open(struct program *p);
 int program_set_open(struct program *p, int bell);
 void program_set_close(struct program *p, int set);

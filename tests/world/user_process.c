@@ -275,6 +275,45 @@ static void lane__closed_with_buffers_under_way__is_free_when_they_are_back(void
 	pair_end(&t);
 }
 
+static unsigned ended_of(struct pair *t, const uint32_t *client, unsigned n)
+{
+	unsigned ended = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		ended += (program_record(&t->a, client[i])->status & CV_ST_RX_EOF) != 0;
+	return ended;
+}
+
+static void process_end__many_sockets__some_at_a_time(void **state)
+{
+	struct pair t;
+	uint32_t listener, client[12];
+	unsigned before = 0, steps = 0, ended;
+	bool over;
+
+	(void)state;
+	pair_start(&t, 13, &program_limits);
+	listener = program_listener(&t.b, 1, 80);
+	for (unsigned i = 0; i < 12; i++)
+		client[i] = program_connect(&t.a, 1, 80);
+	pair_run(&t, 10);
+	for (unsigned i = 0; i < 12; i++)
+		assert_int_not_equal(program_accept(&t.b, listener, true), CV_SOCK_NONE);
+	do {
+		over = program_end_some(&t.b, 3);
+		pair_run(&t, 10);
+		ended = ended_of(&t, client, 12);
+		assert_in_range(ended - before, 0, 3 * t.hb.workers);
+		before = ended;
+		steps++;
+	} while (!over);
+	assert_int_equal(ended, 12);
+	assert_in_range(steps, 2, 5);
+	program_end(&t.b);
+	assert_int_equal(program_info(t.gb).procs, 0);
+	pair_end(&t);
+}
+
 static void no_lane__accepts_watches_reads_closes__as_with_one(void **state)
 {
 	struct pair t;
@@ -344,6 +383,7 @@ int main(void)
 		cmocka_unit_test(process_end__data_just_posted__is_delivered_before_fin),
 		cmocka_unit_test(exec__retained_sockets_stay__the_others_close),
 		cmocka_unit_test(lane__closed_with_buffers_under_way__is_free_when_they_are_back),
+		cmocka_unit_test(process_end__many_sockets__some_at_a_time),
 		cmocka_unit_test(no_lane__accepts_watches_reads_closes__as_with_one),
 		cmocka_unit_test(no_lane__needs_one_or_is_not_its_own__nothing_happens),
 	};

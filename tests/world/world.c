@@ -3,6 +3,7 @@
 #include "tests/world/world.h"
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,13 +30,17 @@ uint32_t world_tcp_max = 4096;
 void world_eal_init_large(const char *name, uint32_t buffers)
 {
 	char prefix[64], memory[16];
+	cpu_set_t cores;
 	char *argv[] = {(char *)(uintptr_t)name, "--no-huge", "-m", memory, "--no-pci", "--no-telemetry",
 		"--no-shconf", "-l", "0", "--log-level", "error", prefix};
 
 	snprintf(memory, sizeof(memory), "%u", 32 + buffers / 256); /* MiB; a buffer takes 2.4 KiB */
 	snprintf(prefix, sizeof(prefix), "--file-prefix=%s-%d", name, getpid());
 	world_tcp = engine_tcp_defaults;
-	if (rte_eal_init((int)(sizeof(argv) / sizeof(argv[0])), argv) < 0)
+	/* EAL keeps to one core, the same of each test that runs: back to where we may. */
+	if (sched_getaffinity(0, sizeof(cores), &cores) != 0 ||
+		rte_eal_init((int)(sizeof(argv) / sizeof(argv[0])), argv) < 0 ||
+		sched_setaffinity(0, sizeof(cores), &cores) != 0)
 		abort();
 	pool = rte_pktmbuf_pool_create("world", buffers, 0,
 		RTE_ALIGN(sizeof(struct pkt), RTE_MBUF_PRIV_ALIGN), RTE_MBUF_DEFAULT_BUF_SIZE, 0);
