@@ -187,7 +187,7 @@ group_world() {
 	local name rss
 	build_kind clang >/dev/null || die "the clang build failed"
 	run_executables world run_beside
-	for name in net_datagram net_frag net_garbage net_ip net_ipv6 net_loopback net_mcast net_nd net_route net_vlan user; do
+	for name in net_datagram net_frag net_garbage net_ip net_ipv6 net_loopback net_mcast net_nd net_route net_vlan user user_process; do
 		for rss in one hash; do
 			run_beside "world two workers, rss $rss: $name" 120 env WORLD_WORKERS=2 WORLD_RSS=$rss \
 				"$CULVERT_ROOT/$(build_directory release)/tests/world/world_$name"

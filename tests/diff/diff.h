@@ -102,6 +102,7 @@ uint16_t diff_port(int fd);               /* local port, host order */
 
 bool diff_readable(int fd, int timeout_ms); /* poll: POLLIN, POLLHUP or POLLERR within the time */
 bool diff_writable(int fd, int timeout_ms);
+void diff_arrived(int fd, int n);                      /* waits until n bytes can be read; fails the case otherwise */
 short diff_poll(int fd, short events, int timeout_ms); /* revents, 0 on timeout */
 void diff_nonblock(int fd);
 int diff_int_option(int fd, int level, int option); /* getsockopt of an int; fails the case on error */

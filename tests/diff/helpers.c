@@ -98,6 +98,20 @@ diff_port(int fd)
 	return ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
+void diff_arrived(int fd, int n)
+{
+	uint64_t end = diff_now_ms() + 3000;
+	int have = 0;
+
+	do {
+		works(ioctl(fd, FIONREAD, &have));
+		if (have >= n)
+			return;
+		poll(NULL, 0, 1);
+	} while (diff_now_ms() < end);
+	diff_fail(__FILE__, __LINE__, "only %d of %d bytes came", have, n);
+}
+
 short
 diff_poll(int fd, short events, int timeout_ms)
 {
