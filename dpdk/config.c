@@ -10,16 +10,17 @@
 #include <sys/mman.h>
 #include <rte_cfgfile.h>
 
+#define LINES_MAX 512
 #define KEYS_PER_SECTION 300
 
 struct scan {
 	FILE *copy; /* what rte_cfgfile reads: the file without lines of # comments */
 	int copy_fd;
 	int sections;
-	int section_line[CONFIG_LINES_MAX];
-	int first[CONFIG_LINES_MAX]; /* index of the section's first key */
+	int section_line[LINES_MAX];
+	int first[LINES_MAX]; /* index of the section's first key */
 	int keys;
-	int key_line[CONFIG_LINES_MAX];
+	int key_line[LINES_MAX];
 };
 
 static int scan_line(struct parser *p, struct scan *s, char *text)
@@ -31,8 +32,8 @@ static int scan_line(struct parser *p, struct scan *s, char *text)
 	t = config_trim(text);
 	if (*t == '\0' || *t == '#')
 		return fprintf(s->copy, "\n") < 0 ? config_fail(p, "%s", strerror(errno)) : 0;
-	if (s->sections == CONFIG_LINES_MAX || s->keys == CONFIG_LINES_MAX)
-		return config_fail(p, "too many lines; at most %d keys", CONFIG_LINES_MAX);
+	if (s->sections == LINES_MAX || s->keys == LINES_MAX)
+		return config_fail(p, "too many lines; at most %d keys", LINES_MAX);
 	if (*t == '[') {
 		if (t[strlen(t) - 1] != ']')
 			return config_fail(p, "a section is written [engine], [port NAME], [routes], [rule], [tcp] or [limits]");

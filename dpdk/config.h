@@ -16,7 +16,6 @@
 
 #define CONFIG_PORTS_MAX 8    /* devices */
 #define CONFIG_SECTIONS_MAX 64 /* [port NAME]: devices and VLANs */
-#define CONFIG_LINES_MAX 512   /* with a section or a key */
 #define CONFIG_ADDRESSES_MAX PORT_ADDRS_MAX
 #define CONFIG_ROUTES_MAX 256
 #define CONFIG_ERROR_BYTES 1024

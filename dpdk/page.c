@@ -12,8 +12,9 @@
 
 #define PAGE_MADE_MAX 32u
 
-/* Two of each address, up to four of a port's, one of each route, and the loopback's two. */
-static_assert(2u * CONFIG_LINES_MAX + 4u * CONFIG_SECTIONS_MAX + 2u + PAGE_MADE_MAX <= CV_ROUTES_MAX,
+/* Two of each address and up to four more of each port, one of each route, the loopback's two, and those to be made. */
+static_assert((2u * CONFIG_ADDRESSES_MAX + 4u) * CONFIG_SECTIONS_MAX + CONFIG_ROUTES_MAX + 2u + PAGE_MADE_MAX <=
+		      CV_ROUTES_MAX,
 	"the page has room for all of a configuration");
 
 static void route_add(struct cv_page *p, const uint8_t addr[16], unsigned prefix, uint8_t flags,

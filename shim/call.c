@@ -139,7 +139,6 @@ int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 			pass_received(&msgs[i].msg_hdr, flags);
 		return got;
 	}
-	n = n < IOV_MAX ? n : IOV_MAX;
 	if (timeout)
 		end = wait_now_ns() + (uint64_t)timeout->tv_sec * 1000000000u +
 		      (uint64_t)timeout->tv_nsec;

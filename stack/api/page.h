@@ -10,7 +10,7 @@
 
 #define CV_PAGE_MAGIC 0x65676150766c7543ull
 #define CV_WORKERS_MAX 16
-#define CV_ROUTES_MAX 1536
+#define CV_ROUTES_MAX 2624
 
 /* Which addresses the engine serves. The longest prefix wins; no match: the kernel's. */
 enum cv_route_flags {

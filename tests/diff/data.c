@@ -313,6 +313,26 @@ CASE_LIMIT(stream__64_mib_both_ways_at_once__intact, 60)
 	diff_join(child);
 }
 
+/* More messages than sendmmsg(2) takes in one call. */
+CASE(recvmmsg_sendmmsg__many__only_sendmmsg_has_a_limit)
+{
+	enum { MANY = 1500 };
+	static struct mmsghdr m[MANY];
+	static struct iovec v[MANY];
+	static char text[MANY];
+	int client, server;
+
+	diff_pair(&client, &server);
+	for (int i = 0; i < MANY; i++) {
+		v[i] = (struct iovec){&text[i], 1};
+		m[i].msg_hdr = (struct msghdr){.msg_iov = &v[i], .msg_iovlen = 1};
+	}
+	same(sendmmsg(client, m, MANY, 0), 1024);
+	same(sendmmsg(client, m, MANY - 1024, 0), MANY - 1024);
+	diff_arrived(server, MANY);
+	same(recvmmsg(server, m, MANY, 0, NULL), MANY);
+}
+
 CASE(stream__byte_by_byte__in_order)
 {
 	enum { N = 3000 };

@@ -398,18 +398,21 @@ CASE(scm_rights__message_that_does_not_go__holds_nothing)
 	ended(client);
 }
 
-CASE(scm_rights__connection_to_a_child__both_hold_it)
+/* To a child, which looks at the message first if it is to. */
+static void passed_to_a_child(bool peek)
 {
 	int channel[2], client, server;
+	char byte = 'x';
 
 	/* Related by a fork with sockets open: strangers to each other get the descriptor only. */
 	diff_pair(&client, &server);
 	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
 	pid_t child = (pid_t)works(fork());
 	if (child == 0) {
-		int got = take(channel[1]);
-		char byte;
+		int peeked = peek ? take_as(channel[1], MSG_PEEK) : -1, got = take_as(channel[1], 0);
 
+		if (peek)
+			works(close(peeked));
 		diff_read_all(got, &byte, 1);
 		diff_write_all(got, "y", 1);
 		exit(0);
@@ -417,7 +420,6 @@ CASE(scm_rights__connection_to_a_child__both_hold_it)
 	diff_pair(&client, &server);
 	pass(channel[0], server);
 	works(close(server));
-	char byte = 'x';
 	diff_write_all(client, &byte, 1);
 	diff_read_all(client, &byte, 1);
 	same(byte, 'y');
@@ -425,30 +427,14 @@ CASE(scm_rights__connection_to_a_child__both_hold_it)
 	ended(client);
 }
 
+CASE(scm_rights__connection_to_a_child__both_hold_it)
+{
+	passed_to_a_child(false);
+}
+
 CASE(scm_rights__peeked_at_first__each_descriptor_is_the_connection)
 {
-	int channel[2], client, server;
-	char byte = 'x';
-
-	diff_pair(&client, &server);
-	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
-	pid_t child = (pid_t)works(fork());
-	if (child == 0) {
-		int peeked = take_as(channel[1], MSG_PEEK), got = take(channel[1]);
-
-		works(close(peeked));
-		diff_read_all(got, &byte, 1);
-		diff_write_all(got, "y", 1);
-		exit(0);
-	}
-	diff_pair(&client, &server);
-	pass(channel[0], server);
-	works(close(server));
-	diff_write_all(client, &byte, 1);
-	diff_read_all(client, &byte, 1);
-	same(byte, 'y');
-	diff_join(child);
-	ended(client);
+	passed_to_a_child(true);
 }
 
 CASE(scm_rights__wildcard_listener__whoever_has_it_serves_both_stacks)
