@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/memory.h"
 #include "shim/real.h"
 #include "stack/api/command.h"
 
@@ -48,7 +49,9 @@ static bool table_fits(struct ep *ep, int fd)
 {
 	if (ep->slot_free == ep->slots_n) {
 		uint32_t n = ep->slots_n ? 2 * ep->slots_n : 16;
-		struct ep_slot *slots = n <= EP_SLOTS_MAX ? realloc(ep->slots, n * sizeof(*slots)) : NULL;
+		struct ep_slot *slots =
+			n <= EP_SLOTS_MAX ? memory_grow(ep->slots, ep->slots_n * sizeof(*slots), n * sizeof(*slots))
+					  : NULL;
 
 		if (!slots)
 			return false;
@@ -59,11 +62,11 @@ static bool table_fits(struct ep *ep, int fd)
 	}
 	if ((uint32_t)fd >= ep->by_fd_n) {
 		uint32_t n = (uint32_t)fd + 64 + (uint32_t)fd / 2;
-		struct mux_item **by_fd = realloc(ep->by_fd, n * sizeof(struct mux_item *));
+		struct mux_item **by_fd =
+			memory_grow(ep->by_fd, ep->by_fd_n * sizeof(struct mux_item *), n * sizeof(struct mux_item *));
 
 		if (!by_fd)
 			return false;
-		memset(by_fd + ep->by_fd_n, 0, (n - ep->by_fd_n) * sizeof(struct mux_item *));
 		ep->by_fd = by_fd;
 		ep->by_fd_n = n;
 	}
@@ -73,7 +76,7 @@ static bool table_fits(struct ep *ep, int fd)
 static struct mux_item *item_add(struct ep *ep, int fd, struct mux_file *file, enum item_kind kind,
 	const struct epoll_event *event)
 {
-	struct mux_item *item = calloc(1, sizeof(*item));
+	struct mux_item *item = memory_get(sizeof(*item));
 	struct ep_slot *slot;
 	bool locked;
 
@@ -82,7 +85,7 @@ static struct mux_item *item_add(struct ep *ep, int fd, struct mux_file *file, e
 	locked = ep_lock(&ep->lock);
 	if (!table_fits(ep, fd)) {
 		ep_unlock(&ep->lock, locked);
-		free(item);
+		memory_put(item, sizeof(*item));
 		return NULL;
 	}
 	*item = (struct mux_item){.ep = ep,
@@ -148,7 +151,7 @@ static void item_remove(struct mux_item *item)
 	ep->nested_n -= item->kind == ITEM_NESTED;
 	ep_item_tag(item, false);
 	ep_unlock(&ep->lock, locked);
-	free(item);
+	memory_put(item, sizeof(*item));
 }
 
 int ep_tag_ctl(int epfd, int op, struct mux_item *item)
@@ -431,8 +434,8 @@ static void ep_close(struct ep *ep)
 	}
 	ep_set_forget(ep, ep->generation == ep_generation);
 	locked = ep_lock(&ep->lock);
-	free(ep->slots);
-	free(ep->by_fd);
+	memory_put(ep->slots, ep->slots_n * sizeof(*ep->slots));
+	memory_put(ep->by_fd, ep->by_fd_n * sizeof(struct mux_item *));
 	ep->slots = NULL;
 	ep->by_fd = NULL;
 	ep->slots_n = ep->slot_free = ep->by_fd_n = 0;

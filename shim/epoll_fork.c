@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -92,17 +91,47 @@ static bool is_ours(const struct ep *ep, int fd, uint64_t data)
 	return false;
 }
 
+/* A file's lines, without the program's allocator: memory.h says why. */
+struct lines {
+	int fd;
+	off_t pos;
+	size_t at, end;
+	char text[1024];
+};
+
+/* The next line, ended by 0 instead of its newline; NULL: there is no more. */
+static char *line_next(struct lines *l)
+{
+	char *line, *newline;
+	ssize_t n;
+
+	while (!(newline = memchr(l->text + l->at, '\n', l->end - l->at))) {
+		memmove(l->text, l->text + l->at, l->end - l->at);
+		l->end -= l->at;
+		l->at = 0;
+		n = quiet_pread(l->fd, l->text + l->end, sizeof(l->text) - l->end, l->pos);
+		if (n <= 0)
+			return NULL;
+		l->end += (size_t)n;
+		l->pos += n;
+	}
+	*newline = 0;
+	line = l->text + l->at;
+	l->at = (size_t)(newline + 1 - l->text);
+	return line;
+}
+
 /* Adds to `to` what the kernel says that `from` holds, except what we put there ourselves. */
 static int kernel_copy(const struct ep *ep, int from, int to)
 {
-	char path[48], line[256];
-	FILE *info;
+	struct lines info = {.at = 0};
+	char path[48], *line;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", from);
-	info = fopen(path, "re");
-	if (!info)
+	info.fd = (int)real_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	if (info.fd < 0)
 		return -errno;
-	while (fgets(line, sizeof(line), info)) {
+	while ((line = line_next(&info))) {
 		struct epoll_event event;
 		unsigned long long data;
 		unsigned events;
@@ -117,7 +146,7 @@ static int kernel_copy(const struct ep *ep, int from, int to)
 		 * on reporting it; we cannot name it any more. */
 		real_epoll_ctl(to, EPOLL_CTL_ADD, fd, &event);
 	}
-	fclose(info);
+	quiet_close(info.fd);
 	return 0;
 }
 

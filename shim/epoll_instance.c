@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "shim/epoll.h"
+#include "shim/memory.h"
 #include "shim/real.h"
 #include "stack/api/command.h"
 
@@ -95,7 +96,7 @@ static struct ep *ep_new(void)
 
 		*ep = (struct ep){.next = next};
 	} else {
-		ep = calloc(1, sizeof(*ep));
+		ep = memory_get(sizeof(*ep));
 		if (ep) {
 			ep->next = ep_all;
 			ep_all = ep;

@@ -21,11 +21,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "shim/lane.h"
+#include "shim/memory.h"
 #include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sock.h"
@@ -93,13 +93,6 @@ static bool is_preloaded(char *const envp[])
 	return is_preloaded_for_all();
 }
 
-static void *memory(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 /* envp with our line instead of an older one. */
 static bool env_make(struct heirloom *h, char *const envp[])
 {
@@ -108,7 +101,7 @@ static bool env_make(struct heirloom *h, char *const envp[])
 	while (envp && envp[n]) /* NULL is an empty one */
 		n++;
 	h->env_bytes = (n + 2) * sizeof(char *);
-	h->env = memory(h->env_bytes);
+	h->env = memory_get(h->env_bytes);
 	if (!h->env)
 		return false;
 	for (size_t i = 0; i < n; i++) {
@@ -121,10 +114,8 @@ static bool env_make(struct heirloom *h, char *const envp[])
 
 static void heirloom_free(struct heirloom *h)
 {
-	if (h->text)
-		munmap(h->text, TEXT_BYTES);
-	if (h->env)
-		munmap(h->env, h->env_bytes);
+	memory_put(h->text, TEXT_BYTES);
+	memory_put(h->env, h->env_bytes);
 	*h = (struct heirloom){0};
 }
 
@@ -136,7 +127,7 @@ static bool heirloom_make(struct heirloom *h, int control, char *const envp[])
 	*h = (struct heirloom){0};
 	if (control < 0 || !is_preloaded(envp))
 		return false;
-	h->text = memory(TEXT_BYTES);
+	h->text = memory_get(TEXT_BYTES);
 	if (!h->text)
 		return false;
 	h->used = (size_t)snprintf(h->text, TEXT_BYTES, INHERIT "=%d", control);
@@ -436,13 +427,13 @@ __attribute__((constructor)) static void inherit(void)
 		return;
 	control = atoi(text);
 	l = control > 2 ? link_attach(control) : NULL;
-	entries = l ? memory(TEXT_BYTES) : NULL;
+	entries = l ? memory_get(TEXT_BYTES) : NULL;
 	if (entries) {
 		n = entries_read(text, entries, TEXT_BYTES / sizeof(*entries));
 		fds_claim(l, entries, n);
 		retain(l, entries, n);
 		stream_standard();
-		munmap(entries, TEXT_BYTES);
+		memory_put(entries, TEXT_BYTES);
 	}
 	unsetenv(INHERIT);
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -15,7 +14,6 @@
 /* Address space only: pages that no descriptor uses are never touched. */
 #define FDS_MAX (1u << 20)
 #define FILES_A_TIME 64
-#define ADDRESS_BITS 48 /* of memory that was not asked for above them */
 #define INTERNAL_ROOM 256 /* numbers that we want above INTERNAL_LOWEST */
 #define INTERNAL_LOWEST 1000
 
@@ -24,42 +22,8 @@
 
 static struct file **table; /* NULL until the first file */
 static uint32_t table_end;  /* numbers from here on are not ours */
-static uint64_t free_files; /* the first one's address, and above it how often that changed */
+static struct memory_stack free_files;  /* theirs only: see fd_look() */
 static uint64_t internal[FDS_MAX / 64]; /* a bit a number: ours, hidden from the program */
-
-/* A stack without a lock, which a fork's child would find held for ever, and a handler by its own thread. Who finds the count
- * changed between its steps begins again; a file that is taken meanwhile stays readable. */
-static struct file *files_first(uint64_t word)
-{
-	return (struct file *)(uintptr_t)(word & ((UINT64_C(1) << ADDRESS_BITS) - 1));
-}
-
-static bool files_set(uint64_t *word, const struct file *first)
-{
-	uint64_t next = ((*word >> ADDRESS_BITS) + 1) << ADDRESS_BITS | (uintptr_t)first;
-
-	return __atomic_compare_exchange_n(&free_files, word, next, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-}
-
-static void file_push(struct file *f)
-{
-	uint64_t word = LOAD(free_files);
-
-	do
-		STORE(f->next_free, files_first(word));
-	while (!files_set(&word, f));
-}
-
-static struct file *file_pop(void)
-{
-	uint64_t word = LOAD(free_files);
-	struct file *f;
-
-	do
-		f = files_first(word);
-	while (f && !files_set(&word, LOAD(f->next_free)));
-	return f;
-}
 
 static bool table_open(void)
 {
@@ -79,21 +43,15 @@ static bool table_open(void)
 
 static struct file *file_new(void)
 {
-	struct file *f = file_pop();
+	struct file *f = memory_pop(&free_files);
 
-	if (f)
-		return f;
-	f = calloc(FILES_A_TIME, sizeof(*f));
-	for (int i = 1; f && i < FILES_A_TIME; i++)
-		file_push(&f[i]);
-	return f;
+	return f ? f : memory_stack_grow(&free_files, sizeof(*f), FILES_A_TIME - 1);
 }
 
 static void file_free(struct file *f)
 {
-	free(f->mcast);
-	f->mcast = NULL;
-	file_push(f);
+	mcast_forget(f);
+	memory_push(&free_files, f);
 }
 
 struct file *fd_look(int fd)
@@ -157,7 +115,6 @@ struct file *fd_add(int fd, const struct file *content)
 	if (!f)
 		return NULL;
 	*f = *content;
-	f->next_free = NULL;
 	f->fds = 1;
 	STORE(f->refs, 1);
 	if (table_set(fd, f))

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shim/memory.h"
 #include "shim/wait.h"
 #include "stack/api/option.h"
 
@@ -28,7 +29,7 @@ struct file_option {
 };
 
 struct file {
-	struct mux_file mux; /* first: wait.h's functions take it */
+	_Alignas(MEMORY_ALIGN) struct mux_file mux; /* first: wait.h's functions take it */
 	uint32_t refs;       /* descriptors and calls under way; 0: free */
 	uint32_t fds;        /* descriptors */
 	int family;          /* AF_INET, AF_INET6; 0: an epoll instance */
@@ -43,7 +44,6 @@ struct file {
 	bool closed;         /* the engine was told */
 	struct file_option options[CV_OPT_COUNT];
 	struct mcast_notes *mcast; /* mcast.c; NULL: nothing about groups */
-	struct file *next_free;
 };
 
 /* The file with a reference, or NULL: not ours. A lazy one is made whole. */

@@ -14,6 +14,7 @@
 #include "shim/fd.h"
 #include "shim/real.h"
 #include "shim/handler.h"
+#include "shim/memory.h"
 
 #define AWAIT_TRIES 10000
 #define DEPTHS 2 /* the thread, and a signal handler that interrupts it inside a lane */
@@ -26,7 +27,6 @@ struct thread_lanes {
 };
 static __thread struct thread_lanes mine __attribute__((tls_model("initial-exec")));
 static pthread_key_t end_key;
-static pthread_once_t end_once = PTHREAD_ONCE_INIT;
 /* Parent's lanes are not the child's. */
 static uint32_t generation;
 
@@ -34,8 +34,8 @@ static void lane_free(struct lane *lane)
 {
 	wait_lane_fini(&lane->wait);
 	mux_internal_close(lane->wait.bell);
-	free(lane->pool.slabs);
-	free(lane);
+	memory_put(lane->pool.slabs, lane->pool.slabs_n * sizeof(*lane->pool.slabs));
+	memory_put(lane, sizeof(*lane));
 }
 
 static void lane_close(struct lane *lane)
@@ -62,7 +62,8 @@ static void thread_end(void *arg)
 	mine.registered = false;
 }
 
-static void end_key_make(void)
+/* Early, so that the key is one of those for which setting it takes no memory. */
+__attribute__((constructor)) static void end_key_make(void)
 {
 	pthread_key_create(&end_key, thread_end);
 }
@@ -70,16 +71,16 @@ static void end_key_make(void)
 static struct lane *lane_locate(struct link *l, uint32_t index, uint32_t worker, int bell)
 {
 	const struct cv_segment *seg = l->wait.seg;
-	struct lane *lane = calloc(1, sizeof(*lane));
-	void *memory = calloc(1, txbuf_memory(seg->tx_bytes_lane));
+	struct lane *lane = memory_get(sizeof(*lane));
+	void *slabs = memory_get(txbuf_memory(seg->tx_bytes_lane));
 	struct cv_lane *shared =
 		(struct cv_lane *)(void *)(l->base + seg->lanes_off + index * seg->lane_stride);
 	struct cv_set *set =
 		(struct cv_set *)(void *)(l->base + seg->sets_off + index * seg->set_stride);
 
-	if (!lane || !memory) {
-		free(lane);
-		free(memory);
+	if (!lane || !slabs) {
+		memory_put(lane, sizeof(*lane));
+		memory_put(slabs, txbuf_memory(seg->tx_bytes_lane));
 		return NULL;
 	}
 	wait_lane_init(&lane->wait, &l->wait, shared, set, index, worker, bell);
@@ -89,7 +90,7 @@ static struct lane *lane_locate(struct link *l, uint32_t index, uint32_t worker,
 	lane->tail = shared->cmd_tail;
 	lane->seq = shared->reply_seq;
 	lane->generation = generation;
-	txbuf_init(&lane->pool, memory, seg->tx_bytes_lane);
+	txbuf_init(&lane->pool, slabs, seg->tx_bytes_lane);
 	return lane;
 }
 
@@ -117,7 +118,6 @@ static struct lane *lane_open(struct link *l, uint32_t worker)
 		lanes_used_up();
 	if (!lane)
 		mux_internal_close(bell);
-	pthread_once(&end_once, end_key_make);
 	if (!mine.registered) {
 		pthread_setspecific(end_key, &mine);
 		mine.registered = true;

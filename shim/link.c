@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "shim/inline.h"
+#include "shim/memory.h"
 #include "shim/real.h"
 #include "stack/api/error.h"
 
@@ -208,7 +209,7 @@ static void *map_fd(int fd, int protection, size_t *size)
 static struct link *link_map(
 	int control, const struct cv_reply *reply, const int *fds, unsigned fds_n)
 {
-	struct link *l = calloc(1, sizeof(*l));
+	struct link *l = memory_get(sizeof(*l));
 	const struct cv_page *page;
 	size_t size = 0, page_size = 0;
 
@@ -235,7 +236,7 @@ static struct link *link_map(
 fail:
 	for (unsigned i = 0; i < fds_n; i++)
 		quiet_close(fds[i]);
-	free(l);
+	memory_put(l, sizeof(*l));
 	return NULL;
 }
 

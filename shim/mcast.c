@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "shim/link.h"
+#include "shim/memory.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 
@@ -312,8 +313,14 @@ static int engine_request(struct file *f, const struct request *r)
 static struct mcast_notes *notes_of(struct file *f)
 {
 	if (!f->mcast)
-		f->mcast = calloc(1, sizeof(*f->mcast));
+		f->mcast = memory_get(sizeof(*f->mcast));
 	return f->mcast;
+}
+
+void mcast_forget(struct file *f)
+{
+	memory_put(f->mcast, sizeof(*f->mcast));
+	f->mcast = NULL;
 }
 
 static int note(struct file *f, const struct request *r)

@@ -20,6 +20,7 @@
 
 #include "shim/call.h"
 #include "shim/epoll.h"
+#include "shim/memory.h"
 #include "shim/real.h"
 #include "shim/wait.h"
 
@@ -29,6 +30,11 @@
 #define SELECT_IN (POLLIN | POLLRDNORM | POLLRDBAND)
 #define SELECT_OUT (POLLOUT | POLLWRNORM | POLLWRBAND)
 #define SELECT_EX POLLPRI
+
+struct memory {
+	void *at;
+	size_t bytes;
+};
 
 struct poll_set {
 	struct wait_hold hold;
@@ -41,7 +47,7 @@ struct poll_set {
 	nfds_t kernel_n;
 	struct wait_link *link; /* of the engine sockets; NULL: none is alive */
 	bool nested;            /* an epoll set with engine members is among them */
-	void *memory;           /* of more than SMALL entries */
+	struct memory memory;   /* of more than SMALL entries */
 	struct mux_file *small_files[SMALL];
 	struct pollfd small_kernel[SMALL + WAIT_OWN_FDS];
 	uint32_t small_at[SMALL];
@@ -79,7 +85,7 @@ static uint32_t set_accepts(const struct poll_set *ps, nfds_t i)
 	return events | POLLNVAL;
 }
 
-static __thread void *left_memory __attribute__((tls_model("initial-exec"))); /* of a call that was left */
+static __thread struct memory left_memory __attribute__((tls_model("initial-exec"))); /* of a call that was left */
 
 static bool set_memory(struct poll_set *ps)
 {
@@ -89,10 +95,11 @@ static bool set_memory(struct poll_set *ps)
 	ps->files = ps->small_files;
 	ps->kernel = ps->small_kernel;
 	ps->kernel_at = ps->small_at;
-	ps->memory = NULL;
+	ps->memory = (struct memory){0};
 	if (ps->n <= SMALL)
 		return true;
-	at = ps->memory = malloc(ps->n * each + WAIT_OWN_FDS * sizeof(*ps->kernel));
+	ps->memory.bytes = ps->n * each + WAIT_OWN_FDS * sizeof(*ps->kernel);
+	at = ps->memory.at = memory_get(ps->memory.bytes);
 	if (!at)
 		return false;
 	ps->files = (struct mux_file **)(void *)at;
@@ -143,7 +150,7 @@ static void set_close(struct poll_set *ps)
 		if (ps->files[i])
 			mux_file_put(ps->files[i]);
 	}
-	free(ps->memory);
+	memory_put(ps->memory.at, ps->memory.bytes);
 }
 
 /* The memory stays until the next call: this one may go on for another look. */
@@ -156,7 +163,7 @@ static void set_give(struct wait_hold *hold)
 			mux_file_put(ps->files[i]);
 		ps->files[i] = NULL;
 	}
-	free(left_memory);
+	memory_put(left_memory.at, left_memory.bytes);
 	left_memory = ps->memory;
 }
 
@@ -465,7 +472,7 @@ static int select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, u
 	int i = 0, result;
 
 	if (count > SMALL) {
-		fds = malloc((size_t)count * sizeof(*fds));
+		fds = memory_get((size_t)count * sizeof(*fds));
 		if (!fds)
 			return -ENOMEM;
 	}
@@ -479,7 +486,7 @@ static int select_mixed(int n, int count, fd_set *in, fd_set *out, fd_set *ex, u
 	if (result >= 0)
 		result = select_answer(fds, i, n, in, out, ex);
 	if (fds != small)
-		free(fds);
+		memory_put(fds, (size_t)count * sizeof(*fds));
 	return result;
 }
 

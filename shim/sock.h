@@ -108,6 +108,7 @@ int mcast_set(int fd, struct file *f, int level, int name, const void *value, so
 /* What of these is read otherwise than by option_get(). */
 bool mcast_reads(int level, int name);
 int mcast_get(int fd, struct file *f, int level, int name, void *value, socklen_t *len);
+void mcast_forget(struct file *f);
 /* What was asked for before it was decided who serves the socket. */
 void mcast_replay(struct file *f);
 /* A group that the program sends to by an interface of the engine's. */

@@ -6,23 +6,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "stack/base/poison.h"
+
 #define LINE 64u
 #define HUGE_FROM (16u << 20) /* a small pool is not worth zeroing a huge page for its first object */
-
-/* With the address sanitizer an object that nobody has must not be touched, but for the link in its first bytes. */
-#if defined(__SANITIZE_ADDRESS__)
-#define POOL_POISONS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POOL_POISONS 1
-#endif
-#endif
-#ifdef POOL_POISONS
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
-#define ASAN_UNPOISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
-#endif
 
 int pool_init(struct pool *p, size_t object_size, uint32_t max)
 {
@@ -48,7 +35,7 @@ int pool_init(struct pool *p, size_t object_size, uint32_t max)
 void pool_fini(struct pool *p)
 {
 	if (p->bytes > 0) {
-		ASAN_UNPOISON_MEMORY_REGION(p->objects, p->size * p->fresh);
+		UNPOISON(p->objects, p->size * p->fresh);
 		munmap(p->objects, p->bytes);
 	}
 	memset(p, 0, sizeof(*p));
@@ -64,7 +51,7 @@ void *pool_get(struct pool *p)
 		object = p->objects + p->size * p->fresh++;
 	else
 		return NULL;
-	ASAN_UNPOISON_MEMORY_REGION(object, p->size);
+	UNPOISON(object, p->size);
 	p->used++;
 	return object;
 }
@@ -73,7 +60,8 @@ void pool_put(struct pool *p, void *object)
 {
 	assert((uint8_t *)object >= p->objects && (uint8_t *)object < p->objects + p->bytes);
 	memcpy(object, &p->free_list, sizeof(void *));
-	ASAN_POISON_MEMORY_REGION((uint8_t *)object + sizeof(void *), p->size - sizeof(void *));
+	/* But for the link. */
+	POISON((uint8_t *)object + sizeof(void *), p->size - sizeof(void *));
 	p->free_list = object;
 	p->used--;
 }

@@ -2,6 +2,7 @@
 /* Signals and waiting: masks that hold for one call, EINTR, what SA_RESTART restarts (signal(7)).
  */
 #include <sys/select.h>
+#include <sys/time.h>
 
 #include "tests/diff/mux.h"
 
@@ -376,4 +377,84 @@ CASE_LIMIT(epoll_and_recv__storm_of_signals__nothing_lost, 30)
 	works(shutdown(client, SHUT_RDWR));
 	same(pthread_join(threads[1], NULL), 0);
 	is(handled > 0);
+}
+
+/* --- what signal-safety(7) lets a handler call, whatever it interrupted ----------------------------- */
+
+#define AMID 2000 /* handlers */
+#define AMID_FDS 100
+
+static int amid_listener;
+static volatile unsigned amid_handled;
+static volatile unsigned amid_failed; /* the line of the first that failed */
+
+static void amid_check(bool ok, unsigned line)
+{
+	if (!ok && amid_failed == 0)
+		amid_failed = line;
+}
+
+static void connect_and_close(void)
+{
+	const struct sockaddr_in to = diff_addr(diff_port(amid_listener));
+	int client = socket(AF_INET, SOCK_STREAM, 0), server;
+	char byte = 0;
+
+	amid_check(connect(client, CSA(to), sizeof(to)) == 0, __LINE__);
+	server = accept(amid_listener, NULL, NULL);
+	amid_check(server >= 0 && send(server, "x", 1, 0) == 1, __LINE__);
+	amid_check(recv(client, &byte, 1, 0) == 1 && byte == 'x', __LINE__);
+	amid_check(close(client) == 0 && close(server) == 0, __LINE__);
+}
+
+static void make_wait_and_close(int sig)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	struct pollfd fds[AMID_FDS];
+	int saved = errno, fd = socket(AF_INET, SOCK_STREAM, 0), set = epoll_create1(EPOLL_CLOEXEC);
+
+	(void)sig;
+	amid_check(fd >= 0 && set >= 0, __LINE__);
+	for (int i = 0; i < AMID_FDS; i++)
+		fds[i] = (struct pollfd){.fd = fd, .events = POLLPRI};
+	amid_check(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0, __LINE__);
+	amid_check(poll(fds, AMID_FDS, 0) == AMID_FDS, __LINE__);
+	amid_check(close(fd) == 0 && close(set) == 0, __LINE__);
+	if (amid_handled++ % 8 == 0)
+		connect_and_close();
+	errno = saved;
+}
+
+static void *sleep_beside(void *arg)
+{
+	(void)arg;
+	pause();
+	return NULL;
+}
+
+/* With a second thread there, the allocator takes its locks. */
+CASE(handlers_amid_malloc__use_sockets_and_sets__they_can)
+{
+	const struct sigaction action = {.sa_handler = make_wait_and_close, .sa_flags = SA_RESTART};
+	const struct itimerval often = {.it_interval = {.tv_usec = 50}, .it_value = {.tv_usec = 50}},
+			       never = {{0, 0}, {0, 0}};
+	sigset_t alarm_only = only(SIGALRM);
+	pthread_t beside;
+
+	same(pthread_sigmask(SIG_BLOCK, &alarm_only, NULL), 0);
+	beside = diff_thread(sleep_beside, NULL);
+	same(pthread_sigmask(SIG_UNBLOCK, &alarm_only, NULL), 0);
+	amid_listener = diff_listen(0, 0, 5);
+	works(sigaction(SIGALRM, &action, NULL));
+	works(setitimer(ITIMER_REAL, &often, NULL));
+	for (size_t n = 0; amid_handled < AMID; n++) {
+		void *volatile memory = malloc(2000 + n % 64 * 1000);
+
+		is(memory != NULL);
+		free(memory);
+	}
+	works(setitimer(ITIMER_REAL, &never, NULL));
+	same(amid_failed, 0);
+	same(pthread_cancel(beside), 0);
+	same(pthread_join(beside, NULL), 0);
 }
