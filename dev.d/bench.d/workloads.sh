@@ -129,7 +129,7 @@ server_pingpong() {
 }
 client_pingpong() {
 	local metric
-	measured "$CULVERT_BUILD/bench/pingpong" client "$link_address" 7400 "${1#*-}" $((bench_ms * 20)) "$(seconds_of "$bench_ms")"
+	measured "$CULVERT_BUILD/bench/pingpong" client "$link_address" 7400 "${1#*-}" $((bench_ms * 1000)) "$(seconds_of "$bench_ms")"
 	for metric in p50 p99 p99.9; do record_json "$metric"; done
 }
 
