@@ -201,9 +201,14 @@ extern struct ep *ep_all;
 /* A wait of timeout_ns; 0: look only; WAIT_FOREVER. Returns the number of events or -errno. */
 int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t timeout_ns,
 	const sigset_t *mask);
+/* A wait that sleeps; what it counts for is given back when the thread does not come back (wait.h). */
+struct ep_sleeper {
+	struct wait_hold hold;
+	struct ep *ep;
+};
 /* Around a real wait that blocks on an instance without members of ours: begin says whether that
  * is so; end takes what must not be seen out of the n events and returns how many are left. */
-bool ep_kernel_wait_begin(struct ep *ep);
-int ep_kernel_wait_end(struct ep *ep, int epfd, struct epoll_event *out, int n);
+bool ep_kernel_wait_begin(struct ep *ep, struct ep_sleeper *s);
+int ep_kernel_wait_end(struct ep *ep, struct ep_sleeper *s, int epfd, struct epoll_event *out, int n);
 
 #endif

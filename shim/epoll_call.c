@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 
 #include "shim/epoll.h"
 #include "shim/real.h"
@@ -38,6 +39,16 @@ static int call_real(const struct call *call, int epfd, struct epoll_event *out,
 	return real_epoll_pwait2(epfd, out, max, call->timeout, call->mask);
 }
 
+static int call_alone(const struct call *call, int epfd, struct epoll_event *out, int max)
+{
+	int n;
+
+	pthread_cleanup_push(wait_cancelled, NULL);
+	n = call_real(call, epfd, out, max);
+	pthread_cleanup_pop(0);
+	return n;
+}
+
 static bool call_is_bad(const struct call *call, const struct epoll_event *out, int max)
 {
 	const struct timespec *t = call->timeout;
@@ -49,16 +60,17 @@ static bool call_is_bad(const struct call *call, const struct epoll_event *out, 
 static int call_ep(
 	const struct call *call, struct ep *ep, int epfd, struct epoll_event *out, int max)
 {
+	struct ep_sleeper s;
 	uint64_t timeout;
 	int n;
 
 	if (call_is_bad(call, out, max))
 		return call_real(call, epfd, out, max);
 	timeout = call->kind == CALL_PWAIT2 ? wait_timeout_of(call->timeout) : timeout_of_ms(call->timeout_ms);
-	if (ep_kernel_wait_begin(ep)) {
-		int came = call_real(call, epfd, out, max);
+	if (ep_kernel_wait_begin(ep, &s)) {
+		int came = call_alone(call, epfd, out, max);
 
-		n = ep_kernel_wait_end(ep, epfd, out, came);
+		n = ep_kernel_wait_end(ep, &s, epfd, out, came);
 		if (came < 0 || n > 0 || !ep_has_members(ep))
 			return n;
 	}
@@ -67,16 +79,33 @@ static int call_ep(
 	return ep_result(n);
 }
 
+/* The instance that a call waits on. */
+struct call_hold {
+	struct wait_hold hold;
+	struct ep *ep;
+	struct mux_file *file;
+};
+
+static void call_give(struct wait_hold *hold)
+{
+	struct call_hold *h = (struct call_hold *)(void *)hold;
+
+	ep_leave(h->ep, h->file);
+}
+
 static int call_any(const struct call *call, int epfd, struct epoll_event *out, int max)
 {
 	struct mux_file *file;
 	struct ep *ep = ep_enter(epfd, &file);
+	struct call_hold h = {.ep = ep, .file = file};
 	int n;
 
 	if (!ep)
 		return call_real(call, epfd, out, max);
+	wait_hold_begin(&h.hold, call_give);
 	n = call_ep(call, ep, epfd, out, max);
-	ep_leave(ep, file);
+	if (wait_hold_end(&h.hold))
+		ep_leave(ep, file);
 	return n;
 }
 

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 
 #include "shim/atomic.h"
 #include "shim/epoll.h"
@@ -62,28 +63,35 @@ static int kernel_sleep_inside(const struct wait_link *link, int epfd, struct ep
 	return n < 0 ? -errno : n;
 }
 
-static int kernel_sleep(const struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
-	const sigset_t *mask)
+static int kernel_sleep_alone(
+	int epfd, struct epoll_event *out, int max, const struct timespec *timeout, const sigset_t *mask)
 {
-	const struct wait_link *link = LOAD(ep->link);
-	struct timespec left;
-	const struct timespec *timeout;
 	int n;
 
-	if (link && LOAD(link->inside))
-		return kernel_sleep_inside(link, epfd, out, max, deadline_ns, mask);
-	timeout = wait_left(deadline_ns, &left);
+	pthread_cleanup_push(wait_cancelled, NULL);
 	if (!timeout)
 		n = real_epoll_pwait(epfd, out, max, -1, mask);
 	else
 		n = real_epoll_pwait2(epfd, out, max, timeout, mask);
 	if (n < 0 && errno == ENOSYS && timeout) {
 		/* Before Linux 5.11: milliseconds, rounded up. */
-		int64_t ms = (int64_t)left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000;
+		int64_t ms = (int64_t)timeout->tv_sec * 1000 + (timeout->tv_nsec + 999999) / 1000000;
 
 		n = real_epoll_pwait(epfd, out, max, ms > INT_MAX ? INT_MAX : (int)ms, mask);
 	}
+	pthread_cleanup_pop(0);
 	return n < 0 ? -errno : n;
+}
+
+static int kernel_sleep(
+	const struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns, const sigset_t *mask)
+{
+	const struct wait_link *link = LOAD(ep->link);
+	struct timespec left;
+
+	if (link && LOAD(link->inside))
+		return kernel_sleep_inside(link, epfd, out, max, deadline_ns, mask);
+	return kernel_sleep_alone(epfd, out, max, wait_left(deadline_ns, &left), mask);
 }
 
 static void sleeper_count(struct ep *ep, int change)
@@ -96,13 +104,33 @@ static void sleeper_count(struct ep *ep, int change)
 	ep_unlock(&ep->lock, locked);
 }
 
+static void sleeper_give(struct wait_hold *hold)
+{
+	sleeper_count(((struct ep_sleeper *)(void *)hold)->ep, -1);
+}
+
+/* It is counted. */
+static void sleeper_hold(struct ep_sleeper *s, struct ep *ep)
+{
+	s->ep = ep;
+	wait_hold_begin(&s->hold, sleeper_give);
+}
+
+static void sleeper_end(struct ep_sleeper *s)
+{
+	if (wait_hold_end(&s->hold))
+		sleeper_count(s->ep, -1);
+}
+
 /* Arms, looks, sleeps. Events, 0: look at the clock, -errno. */
 static int ep_sleep(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t deadline_ns,
 	const sigset_t *mask, uint32_t batch)
 {
+	struct ep_sleeper s;
 	int n;
 
 	sleeper_count(ep, 1);
+	sleeper_hold(&s, ep);
 	n = ep_harvest(ep, out, max, batch);
 	if (n == 0) {
 		if (LOAD(ep->nested_n)) {
@@ -112,10 +140,10 @@ static int ep_sleep(struct ep *ep, int epfd, struct epoll_event *out, int max, u
 			ep_unlock(&ep->lock, locked);
 		}
 		n = kernel_sleep(ep, epfd, out, max, deadline_ns, mask);
-		sleeper_count(ep, -1);
+		sleeper_end(&s);
 		n = ep_filter(ep, epfd, out, n, batch);
 	} else {
-		sleeper_count(ep, -1);
+		sleeper_end(&s);
 	}
 	if (n < 0 || n == max)
 		return n;
@@ -168,29 +196,27 @@ int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t 
 	return LOAD(ep->kernel_n) > 0 ? ep_look_kernel(ep, epfd, out, max, batch) : 0;
 }
 
-bool ep_kernel_wait_begin(struct ep *ep)
+bool ep_kernel_wait_begin(struct ep *ep, struct ep_sleeper *s)
 {
 	if (ep_has_members(ep))
 		return false;
 	__atomic_fetch_add(&ep->sleepers, 1, __ATOMIC_SEQ_CST);
-	if (!ep_has_members(ep))
+	if (!ep_has_members(ep)) {
+		sleeper_hold(s, ep);
 		return true;
+	}
 	__atomic_fetch_sub(&ep->sleepers, 1, __ATOMIC_SEQ_CST);
 	return false;
 }
 
-int ep_kernel_wait_end(struct ep *ep, int epfd, struct epoll_event *out, int n)
+int ep_kernel_wait_end(struct ep *ep, struct ep_sleeper *s, int epfd, struct epoll_event *out, int n)
 {
 	int saved = errno;
 
 	/* Members came while it slept: then what comes next must see the bell re-armed. */
-	if (ep_has_members(ep)) {
-		sleeper_count(ep, -1);
-		n = ep_filter(
-			ep, epfd, out, n, __atomic_add_fetch(&ep->batch, 1, __ATOMIC_RELAXED));
-	} else {
-		__atomic_fetch_sub(&ep->sleepers, 1, __ATOMIC_SEQ_CST);
-	}
+	sleeper_end(s);
+	if (ep_has_members(ep))
+		n = ep_filter(ep, epfd, out, n, __atomic_add_fetch(&ep->batch, 1, __ATOMIC_RELAXED));
 	errno = saved;
 	return n;
 }

@@ -165,9 +165,10 @@ static void keep_over_exec(int fd, bool yes)
 
 /* The exec call that is under way. */
 struct exec {
-	enum { EXEC_PATH, EXEC_SEARCH, EXEC_FD } kind;
+	enum { EXEC_PATH, EXEC_SEARCH, EXEC_FD, EXEC_AT } kind;
 	const char *path;
 	int fd;
+	int flags; /* of EXEC_AT */
 	char *const *argv;
 };
 
@@ -178,6 +179,8 @@ static int exec_real(const struct exec *x, char *const envp[])
 		return real_execve(x->path, x->argv, envp);
 	case EXEC_SEARCH:
 		return real_execvpe(x->path, x->argv, envp);
+	case EXEC_AT: /* libc's function is younger than the call */
+		return (int)real_syscall(SYS_execveat, x->fd, x->path, x->argv, envp, x->flags);
 	case EXEC_FD:
 		break;
 	}
@@ -233,6 +236,13 @@ int shim_execvp(const char *file, char *const argv[])
 int shim_fexecve(int fd, char *const argv[], char *const envp[])
 {
 	struct exec x = {.kind = EXEC_FD, .fd = fd, .argv = argv};
+
+	return exec_any(&x, envp);
+}
+
+int shim_execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	struct exec x = {.kind = EXEC_AT, .path = path, .fd = dirfd, .flags = flags, .argv = argv};
 
 	return exec_any(&x, envp);
 }

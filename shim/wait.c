@@ -173,9 +173,9 @@ void wait_holds_give(void)
 	}
 }
 
-static void cancelled(void *arg)
+void wait_cancelled(void *unused)
 {
-	(void)arg;
+	(void)unused;
 	wait_holds_give();
 }
 
@@ -184,7 +184,7 @@ static int sleep_once(struct pollfd *fds, nfds_t n, uint64_t deadline_ns, const 
 	struct timespec left;
 	int ready;
 
-	pthread_cleanup_push(cancelled, NULL);
+	pthread_cleanup_push(wait_cancelled, NULL);
 	ready = real_ppoll(fds, n, wait_left(deadline_ns, &left), mask);
 	pthread_cleanup_pop(0);
 	return ready < 0 ? -errno : ready;

@@ -200,6 +200,8 @@ static inline void wait_hold_begin(struct wait_hold *hold, void (*give)(struct w
 }
 /* All that this thread holds. */
 void wait_holds_give(void);
+/* The same, for pthread_cleanup_push() around a kernel's wait: the thread is cancelled there. */
+void wait_cancelled(void *unused);
 /* False: it was given back, though the call goes on. */
 static inline bool wait_hold_end(struct wait_hold *hold)
 {

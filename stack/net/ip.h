@@ -36,8 +36,9 @@ struct ip_path {
 	bool local;        /* the destination is one of our own addresses */
 	bool may_fragment; /* the sender's wish, set behind each ip_path_resolve(): larger packets
 			      are cut */
-	bool no_df;        /* same: routers may cut, too (IPv4) */
-	bool no_loop;      /* same: members of this engine get nothing of what goes to a group */
+	bool cut : 1;      /* a link of it takes less than we go down to: routers are to cut (IPv4) */
+	bool no_loop : 1;  /* the sender's: members of this engine get nothing of what goes to a group */
+	bool no_df;        /* routers may cut, too (IPv4): at first as `cut`, then the sender's wish */
 	/* When what was sent along it was last acknowledged by the other end (ip_progress_now()), which is how the
 	 * next hop is known to be alive (RFC4861:7.3.1); 0: never. The sender's to set. */
 	uint32_t progress;

@@ -120,6 +120,7 @@ enum net_message {
 struct pmtu {
 	uint8_t addr[16];
 	uint16_t mtu; /* 0: unused */
+	bool cut;     /* routers are to cut what is as large as that: a link takes less */
 	uint64_t until_ns;
 };
 

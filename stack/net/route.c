@@ -332,13 +332,13 @@ static bool pmtu_take(struct engine *e, const uint8_t dst[16], uint16_t mtu)
 	struct net *net = e->net;
 	struct pmtu *p = pmtu_slot(net, dst);
 	uint16_t least = addr_is_v4(dst) ? PMTU_MIN_V4 : IP6_MTU_MIN;
-	bool known = p->mtu != 0 && p->until_ns > e->now_ns && addr_equal(p->addr, dst);
+	bool known = p->mtu != 0 && p->until_ns > e->now_ns && addr_equal(p->addr, dst), cut = mtu < least;
 
-	if (mtu < least)
+	if (cut)
 		mtu = least;
-	if (known && p->mtu < mtu)
+	if (known && (p->mtu < mtu || (p->cut && !cut)))
 		return false; /* a router cannot make it larger */
-	if (known && p->mtu == mtu) {
+	if (known && p->mtu == mtu && p->cut == cut) {
 		if (p->until_ns - e->now_ns > PMTU_NS / 2)
 			return false;
 		p->until_ns = e->now_ns + PMTU_NS;
@@ -347,6 +347,7 @@ static bool pmtu_take(struct engine *e, const uint8_t dst[16], uint16_t mtu)
 	net->pmtus_n += p->mtu == 0;
 	memcpy(p->addr, dst, 16);
 	p->mtu = mtu;
+	p->cut = cut;
 	p->until_ns = e->now_ns + PMTU_NS;
 	if (!timer_is_set(&net->pmtu_timer))
 		timer_set(&e->wheel, &net->pmtu_timer, p->until_ns);
@@ -375,14 +376,20 @@ void pmtu_message(struct engine *e, const struct crew_message *msg)
 	(void)pmtu_take(e, dst, (uint16_t)msg->a);
 }
 
-static uint16_t pmtu_of(struct engine *e, const uint8_t dst[16], uint16_t mtu)
+/* mtu: of the way out. What is known of the way behind it. */
+static void path_narrow(struct engine *e, struct ip_path *path, const uint8_t dst[16], uint16_t mtu)
 {
 	const struct pmtu *p;
 
+	path->pmtu = mtu;
 	if (e->net->pmtus_n == 0)
-		return mtu;
+		return;
 	p = pmtu_slot(e->net, dst);
-	return p->mtu != 0 && p->mtu < mtu && addr_equal(p->addr, dst) ? p->mtu : mtu;
+	if (p->mtu == 0 || !addr_equal(p->addr, dst))
+		return;
+	if (p->mtu < mtu)
+		path->pmtu = p->mtu;
+	path->cut = path->no_df = p->cut;
 }
 
 /* Of the way out: the route's, a router's word for IPv6 (RFC4861:6.3.4), the port's. */
@@ -453,8 +460,8 @@ int ip_path_resolve_via(struct engine *e, struct ip_path *path, const uint8_t ds
 	if (any)
 		memcpy(src, r.src, 16);
 	mtu = mtu_of(&r, dst);
-	*path = (struct ip_path){
-		.mtu = r.port->mtu, .pmtu = pmtu_of(e, dst, mtu), .port = r.port};
+	*path = (struct ip_path){.mtu = r.port->mtu, .port = r.port};
+	path_narrow(e, path, dst, mtu);
 	if (!addr_is_multicast(dst) && !ip_is_broadcast(e, dst)) {
 		path->neigh = neigh_get(e, r.port, r.hop, true);
 		if (path->neigh == NULL)

@@ -61,15 +61,20 @@ void sock_set_error(struct sock *sk, enum cv_error error)
 }
 
 /* A user's address as the engine keeps it (addr.h, addr_is_scoped): a link-local one needs its interface, as on
- * Linux; a group may leave it to IPV6_MULTICAST_IF. */
+ * Linux, or has that of the socket (SO_BINDTODEVICE); a group may leave it to IPV6_MULTICAST_IF. */
 static int scope_in(const struct sock *sk, const struct cv_endpoint *from, struct cv_endpoint *to)
 {
-	uint16_t scope = from->scope;
+	uint16_t scope = from->scope, device;
 
 	*to = *from;
 	to->scope = 0;
 	if (!addr_is_scoped(to->addr))
 		return 0;
+	device = sk->proto->device != NULL ? sk->proto->device(sk) : 0;
+	if (scope == 0)
+		scope = device;
+	else if (device != 0 && scope != device)
+		return -CV_EINVAL;
 	if (scope == 0)
 		return addr_is_multicast(to->addr) ? 0 : -CV_EINVAL;
 	if (net_port_by_ifindex(sk->engine, scope) == NULL)

@@ -125,6 +125,7 @@ struct sock_proto {
 	bool (*rx_extra)(const struct sock *sk, const struct rte_mbuf *m, struct cv_rxd_extra *extra);
 	void (*output)(struct sock *sk); /* end of turn, socket was on engine.output */
 	uint32_t (*unsent)(const struct sock *sk, uint32_t *lowat); /* NULL: sk->lowat is never set */
+	uint16_t (*device)(const struct sock *sk); /* the ifindex it is bound to, 0: none. May be NULL */
 	void *(*listener_copy)(const struct sock *sk);                                     /* may be NULL */
 	int (*listener_mirror)(struct sock *sk, const void *copy, uint32_t backlog); /* same */
 };

@@ -49,7 +49,6 @@
 #define TCP_MSS_DEFAULT_V6 1220u
 #define TCP_INITIAL_WINDOW 10u
 #define TCP_TW_REUSE_MS 2u /* our timestamp clock has ticked since: RFC6191 */
-#define TCP_PMTU_MIN 552u /* less is not believed: RFC1191's table and Linux */
 
 enum tcp_state {
 #define X(name, number) TCP_##name,

@@ -337,12 +337,13 @@ const struct sock_proto tcp_proto = {
 /* The path takes less than we thought (RFC1191): cut smaller and send again what was under way. */
 static void path_mtu_lowered(struct tcp_sock *tp, uint16_t mtu)
 {
-	if (mtu < TCP_PMTU_MIN)
-		mtu = TCP_PMTU_MIN;
+	struct ip_path before = tp->path;
+
 	if (mtu >= tp->path.pmtu)
 		return;
 	ip_pmtu_learn(tp->sk.engine, tp->sk.peer.addr, mtu);
-	if (ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0)
+	if (ip_path_resolve(tp->sk.engine, &tp->path, tp->sk.peer.addr, tp->sk.local.addr) != 0 ||
+		(tp->path.pmtu >= before.pmtu && tp->path.cut == before.cut))
 		return;
 	tcp_mss_update(tp);
 	if (tp->state >= TCP_ESTABLISHED) {

@@ -118,6 +118,11 @@ static void udp_output_nothing(struct sock *sk)
 	(void)sk; /* datagrams leave at once */
 }
 
+static uint16_t udp_device(const struct sock *sk)
+{
+	return udp_of((struct sock *)(uintptr_t)sk)->device;
+}
+
 static const struct sock_proto udp_proto = {
 	.name = "udp",
 	.bind = udp_bind,
@@ -129,6 +134,7 @@ static const struct sock_proto udp_proto = {
 	.setopt = udp_setopt,
 	.getopt = udp_getopt,
 	.rx_extra = udp_rx_extra,
+	.device = udp_device,
 	.output = udp_output_nothing,
 };
 

@@ -181,7 +181,8 @@ static int path_prepare(struct udp_sock *us, const struct udp_how *how, const st
 	if (b != NULL && b->with != NULL && (b->with->what & CV_WITH_DONTFRAG))
 		whole = b->with->dontfrag;
 	path->may_fragment = discover != PMTUDISC_DO && discover != PMTUDISC_PROBE;
-	path->no_df = discover == PMTUDISC_DONT || discover >= PMTUDISC_INTERFACE;
+	path->no_df =
+		discover == PMTUDISC_DONT || discover >= PMTUDISC_INTERFACE || (discover == PMTUDISC_WANT && path->cut);
 	if (cv_likely(path->may_fragment && !whole && how->segment == 0))
 		return 0;
 	mtu = discover == PMTUDISC_PROBE || discover >= PMTUDISC_INTERFACE ? path->mtu : path->pmtu;

@@ -377,23 +377,27 @@ has_begun(void *arg)
 	return __atomic_load_n(&((struct cancelled *)arg)->tid, __ATOMIC_ACQUIRE) != 0;
 }
 
-/* A thread that is cancelled in a call leaves nothing of it behind. */
-static void
-cancelled_in(void (*block)(int fd))
+static void cancel_in(void (*block)(int fd), int fd)
 {
-	int client, server;
-	char byte;
-	void *result;
-
-	diff_pair(&client, &server);
-	struct cancelled c = {.fd = server, .block = block};
+	struct cancelled c = {.fd = fd, .block = block};
 	pthread_t thread = diff_thread(blocks, &c);
+	void *result;
 
 	is(diff_until(has_begun, &c, 3000));
 	diff_wait_blocked(c.tid);
 	same(pthread_cancel(thread), 0);
 	same(pthread_join(thread, &result), 0);
 	is(result == PTHREAD_CANCELED);
+}
+
+/* A thread that is cancelled in a call leaves nothing of it behind. */
+static void cancelled_in(void (*block)(int fd))
+{
+	int client, server;
+	char byte;
+
+	diff_pair(&client, &server);
+	cancel_in(block, server);
 	diff_write_all(client, "x", 1);
 	same(recv(server, &byte, 1, 0), 1);
 	works(close(server));
@@ -416,6 +420,44 @@ CASE(poll__thread_cancelled__close_ends_the_connection)
 CASE(epoll_wait__thread_cancelled__close_ends_the_connection)
 {
 	cancelled_in(in_epoll_wait);
+}
+
+static void on_set(int set)
+{
+	struct epoll_event event;
+
+	epoll_wait(set, &event, 1, -1);
+}
+
+/* The process's address space, in pages (proc(5)). */
+static long pages(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	long n = -1;
+
+	is(f != NULL && fscanf(f, "%ld", &n) == 1);
+	fclose(f);
+	return n;
+}
+
+/* Nothing is kept of a set whose waiter never came back. */
+CASE(epoll_wait__thread_cancelled__its_set_goes_when_closed)
+{
+	int client, server;
+	long before = 0;
+
+	diff_pair(&client, &server);
+	for (int round = 0; round < 320; round++) {
+		struct epoll_event event = {.events = EPOLLIN};
+		int set = (int)works(epoll_create1(EPOLL_CLOEXEC));
+
+		works(epoll_ctl(set, EPOLL_CTL_ADD, server, &event));
+		cancel_in(on_set, set);
+		works(close(set));
+		if (round == 20)
+			before = pages();
+	}
+	is(pages() - before < 50);
 }
 
 CASE(connect__signal__eintr_then_completes)

@@ -306,7 +306,8 @@ CASE(fork_in_fork__grandchild_holds)
 
 /* --- exec -------------------------------------------------------------------------------------- */
 
-CASE(exec__inherited_connection__the_new_program_uses_it)
+/* become: execs cat. */
+static void inherited_by_cat(void (*become)(void))
 {
 	int client, server;
 	char text[6];
@@ -316,7 +317,7 @@ CASE(exec__inherited_connection__the_new_program_uses_it)
 	if (child == 0) {
 		dup2(server, 0);
 		dup2(server, 1);
-		execlp("cat", "cat", NULL);
+		become();
 		_exit(127);
 	}
 	works(close(server));
@@ -326,6 +327,35 @@ CASE(exec__inherited_connection__the_new_program_uses_it)
 	works(shutdown(client, SHUT_WR));
 	ended(client);
 	diff_join(child);
+}
+
+static void cat_by_name(void)
+{
+	execlp("cat", "cat", NULL);
+}
+
+CASE(exec__inherited_connection__the_new_program_uses_it)
+{
+	inherited_by_cat(cat_by_name);
+}
+
+static char *const cat_words[] = {"cat", NULL};
+
+static void cat_in_a_directory(void)
+{
+	execveat(open("/bin", O_PATH | O_CLOEXEC), "cat", cat_words, environ, 0);
+}
+
+static void cat_by_descriptor(void)
+{
+	execveat(open("/bin/cat", O_PATH | O_CLOEXEC), "", cat_words, environ, AT_EMPTY_PATH);
+}
+
+CASE(execveat__inherited_connection__the_new_program_uses_it)
+{
+	inherited_by_cat(cat_in_a_directory);
+	inherited_by_cat(cat_by_descriptor);
+	fails(execveat(-1, "cat", cat_words, environ, 0), EBADF);
 }
 
 CASE(exec__cloexec__closed)

@@ -606,6 +606,96 @@ static void fragmentation_needed__about_a_packet_that_fits__is_not_believed(void
 	world_free(w);
 }
 
+/* Of the next packet to host 1. */
+static bool forbids_cutting(const struct world *w, uint8_t proto)
+{
+	uint16_t len;
+	const uint8_t *sent = on_the_wire(w, 1, proto, &len);
+
+	assert_non_null(sent);
+	return sent[6] & 0x40;
+}
+
+/* ip(7): who chose IP_PMTUDISC_DO wants no other way. */
+static void fragmentation_needed__less_than_is_believed__routers_may_cut(void **state)
+{
+	struct world *w = world_new(13, &perfect);
+	struct sock *sk[2] = {udp_at(w, 0, "10.0.0.1", 5), udp_at(w, 1, "10.0.0.2", 9)};
+	struct cv_endpoint to = at("10.0.0.2", 9);
+	uint8_t data[1400], quote[28];
+	uint16_t len;
+	int mtu = 0, never = 2, want = 1;
+	uint32_t size = sizeof(mtu);
+
+	(void)state;
+	acquaint(w);
+	pattern(data, sizeof(data), 1);
+	assert_int_equal(sock_connect(sk[0], &to), 0);
+	assert_int_equal(try_send(sk[0], NULL, data, sizeof(data)), 0);
+	world_run(w, 0, NULL, NULL);
+	assert_true(forbids_cutting(w, IPPROTO_UDP));
+	memcpy(quote, on_the_wire(w, 1, IPPROTO_UDP, &len), sizeof(quote));
+	complain(w, 3, 4, 300, quote, sizeof(quote));
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sk[0]->error, CV_EMSGSIZE);
+	sk[0]->error = 0;
+	assert_int_equal(sock_getopt(sk[0], CV_OPT_MTU, &mtu, &size), 0);
+	assert_int_equal(mtu, 552);
+	assert_int_equal(try_send(sk[0], NULL, data, 500), 0);
+	world_run(w, 0, NULL, NULL);
+	assert_false(forbids_cutting(w, IPPROTO_UDP));
+	world_run(w, 10 * MS, NULL, NULL);
+	assert_int_equal(sock_setopt(sk[0], CV_OPT_MTU_DISCOVER, &never, sizeof(never)), 0);
+	assert_int_equal(try_send(sk[0], NULL, data, 500), 0);
+	world_run(w, 0, NULL, NULL);
+	assert_true(forbids_cutting(w, IPPROTO_UDP));
+	/* After ten minutes the old ways are tried again. */
+	world_run(w, 601 * SECOND, NULL, NULL);
+	assert_int_equal(sock_setopt(sk[0], CV_OPT_MTU_DISCOVER, &want, sizeof(want)), 0);
+	assert_int_equal(try_send(sk[0], NULL, data, sizeof(data)), 0);
+	world_run(w, SECOND, NULL, NULL); /* the neighbour is asked for again */
+	assert_int_equal(COUNT(w, 0, frags_out), 0);
+	close_all(sk, 2);
+	world_free(w);
+}
+
+static void fragmentation_needed__tcp_less_than_is_believed__routers_may_cut(void **state)
+{
+	struct world *w = world_new(14, &perfect);
+	struct sock *sk[3];
+	static uint8_t data[1400], got[1400];
+	const uint8_t *sent;
+	uint8_t quote[28];
+	uint16_t len;
+
+	(void)state;
+	tcp_pair(w, sk);
+	pattern(data, sizeof(data), 1);
+	assert_int_equal(try_send(sk[0], NULL, data, sizeof(data)), 0);
+	world_run(w, 0, NULL, NULL);
+	assert_true(forbids_cutting(w, IPPROTO_TCP));
+	memcpy(quote, on_the_wire(w, 1, IPPROTO_TCP, &len), sizeof(quote));
+	while (!list_empty(&w->wire[1].frames)) /* the router lost it */
+		world_frame_free(w, list_entry(w->wire[1].frames.next, struct world_frame, node));
+	complain(w, 3, 4, 300, quote, sizeof(quote));
+	world_run(w, 0, NULL, NULL);
+	sent = on_the_wire(w, 1, IPPROTO_TCP, &len); /* at once, not by the timer */
+	assert_non_null(sent);
+	assert_int_equal(len, 552);
+	assert_false(forbids_cutting(w, IPPROTO_TCP));
+	world_run(w, SECOND, NULL, NULL);
+	assert_int_equal(sock_recv_copy(sk[1], got, sizeof(got)), sizeof(got));
+	assert_memory_equal(got, data, sizeof(got));
+	/* Said again, it is no news: nothing is sent twice. */
+	complain(w, 3, 4, 300, quote, sizeof(quote));
+	world_run(w, 0, NULL, NULL);
+	assert_null(on_the_wire(w, 1, IPPROTO_TCP, &len));
+	for (int i = 0; i < 3; i++)
+		sock_close(sk[i], true);
+	world_run(w, SECOND, NULL, NULL);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -626,6 +716,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(broadcast__of_the_subnet__needs_leave_and_reaches_all),
 		cmocka_unit_test(errors_sent__to_one_destination_and_to_all__are_limited),
 		cmocka_unit_test(fragmentation_needed__about_a_packet_that_fits__is_not_believed),
+		cmocka_unit_test(fragmentation_needed__less_than_is_believed__routers_may_cut),
+		cmocka_unit_test(fragmentation_needed__tcp_less_than_is_believed__routers_may_cut),
 	};
 
 	world_eal_init("world-net-ip");

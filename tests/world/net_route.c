@@ -641,6 +641,30 @@ static void link_local__without_an_interface__is_refused(void **state)
 	world_free(w);
 }
 
+/* SO_BINDTODEVICE says it as well (socket(7)), and nobody may say otherwise. */
+static void link_local__of_a_socket_bound_to_a_device__is_that_ones(void **state)
+{
+	struct world *w = wire_new(17, true);
+	struct sock *sk = udp_new(w, 0, CV_AF_INET6);
+	struct cv_endpoint to = at("fe80::9", 9), own = at(LL0, 7), out;
+	const char *name = net_port_by_ifindex(w->host[0].e, 1)->name;
+
+	(void)state;
+	assert_int_equal(sock_setopt(sk, CV_OPT_BINDTODEVICE, name, (uint32_t)strlen(name) + 1), 0);
+	to.scope = own.scope = 2;
+	assert_int_equal(sock_bind(sk, &own), -CV_EINVAL);
+	assert_int_equal(try_send(sk, &to, "x", 1), -CV_EINVAL);
+	to.scope = own.scope = 0;
+	assert_int_equal(sock_bind(sk, &own), 0);
+	assert_int_equal(try_send(sk, &to, "x", 1), 0);
+	assert_int_equal(sock_connect(sk, &to), 0);
+	sock_endpoint_out(&out, &sk->peer);
+	assert_memory_equal(out.addr, at("fe80::9", 0).addr, 16);
+	assert_int_equal(out.scope, 1);
+	sock_close(sk, false);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -663,6 +687,7 @@ int main(void)
 		cmocka_unit_test(source__of_several__follows_the_rules),
 		cmocka_unit_test(source4__of_several__is_of_the_next_hops_subnet),
 		cmocka_unit_test(link_local__without_an_interface__is_refused),
+		cmocka_unit_test(link_local__of_a_socket_bound_to_a_device__is_that_ones),
 	};
 
 	world_eal_init("world-net-route");
