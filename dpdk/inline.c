@@ -146,11 +146,13 @@ static void post(void)
 	} while (baton_give());
 }
 
-/* The fence: either we see the watcher here, or it sees our command before it sleeps. */
+/* The fence: either we see the sleeper here, the module's own thread among them, or it sees our command before it
+ * sleeps. */
 static bool may_defer(void)
 {
 	atomic_thread_fence(memory_order_seq_cst);
-	return atomic_load_explicit(&word.watching, memory_order_relaxed) == 0;
+	return atomic_load_explicit(&word.watching, memory_order_relaxed) == 0 &&
+	       atomic_load_explicit(&word.own_until, memory_order_relaxed) == 0;
 }
 
 /* --- who waits ----------------------------------------------------------------------------------- */

@@ -175,6 +175,22 @@ static int bind_undecided(int fd, struct file *f, const struct sockaddr *addr, s
 	return 0;
 }
 
+/* It was bound by connect() and is so no more, after connect(AF_UNSPEC). */
+static int bind_again(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
+{
+	struct cv_endpoint end;
+	uint32_t owner;
+	int family, error;
+
+	if (f->mux.both || (__atomic_load_n(&f->mux.rec->status, __ATOMIC_RELAXED) & CV_ST_BOUND))
+		return -EINVAL;
+	error = address_in(addr, len, &end, &family);
+	if (error || family != f->family)
+		return error ? error : -EAFNOSUPPORT;
+	error = engine_bind(fd, f, &end, &owner);
+	return error == -EXDEV ? -EADDRINUSE : error;
+}
+
 int sock_bind(int fd, struct file *f, const struct sockaddr *addr, socklen_t len)
 {
 	int result = -EINVAL;
@@ -183,7 +199,9 @@ int sock_bind(int fd, struct file *f, const struct sockaddr *addr, socklen_t len
 		return -EALREADY;
 	if (f->mux.undecided)
 		result = bind_undecided(fd, f, addr, len);
-	else if (!f->mux.rec)
+	else if (f->mux.rec)
+		result = bind_again(fd, f, addr, len);
+	else
 		result = real_bind(fd, addr, len) == 0 ? 0 : -errno;
 	sock_decide_end(f);
 	return result;

@@ -122,8 +122,6 @@ static void heirloom_free(struct heirloom *h)
 /* Names what the new program inherits. False: nothing, the environment stays as it is. */
 static bool heirloom_make(struct heirloom *h, int control, char *const envp[])
 {
-	size_t begin;
-
 	*h = (struct heirloom){0};
 	if (control < 0 || !is_preloaded(envp))
 		return false;
@@ -131,11 +129,11 @@ static bool heirloom_make(struct heirloom *h, int control, char *const envp[])
 	if (!h->text)
 		return false;
 	h->used = (size_t)snprintf(h->text, TEXT_BYTES, INHERIT "=%d", control);
-	begin = h->used;
 	fd_each(name_file, h);
 	if (h->full)
 		link_say(LINK_WARN, "exec: more sockets are inherited than can be named: the rest ends");
-	if (h->used > begin && env_make(h, envp))
+	/* Also when it inherits none: what its relatives pass it then are sockets of its own group. */
+	if (env_make(h, envp))
 		return true;
 	heirloom_free(h);
 	return false;

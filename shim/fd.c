@@ -262,6 +262,11 @@ struct mux_file *mux_file_get(int fd)
 	return f ? &f->mux : NULL;
 }
 
+bool mux_file_is_open(const struct mux_file *f)
+{
+	return LOAD(((const struct file *)(const void *)f)->fds) > 0;
+}
+
 void mux_file_hold(struct mux_file *f)
 {
 	__atomic_add_fetch(&((struct file *)(void *)f)->refs, 1, __ATOMIC_ACQ_REL);

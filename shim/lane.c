@@ -145,6 +145,16 @@ struct lane *lane_enter(struct link *l, uint32_t worker)
 	return lane;
 }
 
+void lane_prepare(struct link *l)
+{
+	for (uint32_t w = 0; w < l->wait.page->workers; w++) {
+		struct lane *lane = lane_enter(l, w);
+
+		if (lane)
+			lane_leave(lane);
+	}
+}
+
 int lane_error(const struct link *l)
 {
 	return LOAD_ACQUIRE(l->wait.dead) ? -ENETDOWN : -ENOBUFS;

@@ -33,6 +33,8 @@ struct lane {
 /* The calling thread's lane to a worker until lane_leave; NULL: none can be had. */
 struct lane *lane_enter(struct link *l, uint32_t worker);
 void lane_leave(struct lane *lane);
+/* The calling thread's lanes to all workers are made now: it may not open descriptors any more. */
+void lane_prepare(struct link *l);
 /* Why none could be had: -ENETDOWN: the engine is gone; -ENOBUFS: it gives the thread none. */
 int lane_error(const struct link *l);
 /* 0 or -ENETDOWN. */

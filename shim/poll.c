@@ -260,6 +260,18 @@ static int set_sleep(
 	return any ? 1 : n;
 }
 
+/* As for one socket (wait.c, try_begins()): a number now names something else, or nothing. */
+static bool set_is_stale(const struct poll_set *ps)
+{
+	for (nfds_t i = 0; i < ps->n; i++) {
+		if (ps->files[i] && !mux_file_is_open(ps->files[i]))
+			return true;
+	}
+	return false;
+}
+
+#define SET_STALE (-ESTALE) /* to be opened again */
+
 /* Nothing was ready at the first look. */
 static int set_wait(struct poll_set *ps, uint64_t timeout_ns, const sigset_t *mask)
 {
@@ -283,6 +295,8 @@ static int set_wait(struct poll_set *ps, uint64_t timeout_ns, const sigset_t *ma
 	} while (result == 0 && wait_slow_spin(&slow));
 	if (result == 0)
 		result = wait_slow_signal(&slow);
+	if (result == 0 && set_is_stale(ps))
+		result = SET_STALE;
 	while (result == 0) {
 		result = set_sleep(ps, w, slow.deadline_ns, mask ? mask : &slow.old);
 		if (result == 0 && slow.deadline_ns != WAIT_FOREVER && wait_now_ns() >= slow.deadline_ns)
@@ -292,9 +306,8 @@ static int set_wait(struct poll_set *ps, uint64_t timeout_ns, const sigset_t *ma
 	return result;
 }
 
-/* The whole call; timeout 0: look only. Returns how many entries are ready, or -errno. */
-static int poll_mixed(
-	struct pollfd *fds, nfds_t n, bool is_select, uint64_t timeout_ns, const sigset_t *mask)
+/* timeout 0: look only. Returns how many entries are ready, or -errno. */
+static int poll_once(struct pollfd *fds, nfds_t n, bool is_select, uint64_t timeout_ns, const sigset_t *mask)
 {
 	struct poll_set ps;
 	int result, count = 0;
@@ -326,6 +339,17 @@ static int poll_mixed(
 	set_close(&ps);
 	wait_batch.news = (uint32_t)count;
 	return result < 0 ? result : count;
+}
+
+/* The whole call. */
+static int poll_mixed(struct pollfd *fds, nfds_t n, bool is_select, uint64_t timeout_ns, const sigset_t *mask)
+{
+	int result;
+
+	do
+		result = poll_once(fds, n, is_select, timeout_ns, mask);
+	while (result == SET_STALE);
+	return result;
 }
 
 static int with_errno(int result)

@@ -3,6 +3,8 @@
  * fork and daemon: the child holds what the parent holds, by a control connection of its own.
  * vfork is served as fork, whose child cannot damage its parent's memory. exec is in exec.c.
  *
+ * A process that may not open descriptors any more has before what it needs (setrlimit).
+ *
  * What is to be done stands next to the fork itself, where pthread_atfork(3) puts the handlers that were there first:
  * handlers of the program may use sockets, before and after, on both sides. Forks from inside libc (forkpty(3)) are
  * served that way, too.
@@ -10,6 +12,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "shim/exec.h"
@@ -84,6 +87,63 @@ int shim_daemon(int keep_directory, int keep_output)
 	if (null > 2)
 		quiet_close(null);
 	return 0;
+}
+
+/* Bytes of address space that this process has. */
+static uint64_t mapped_bytes(void)
+{
+	char text[64] = "";
+	int fd = (int)real_syscall(SYS_openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	if (quiet_pread(fd, text, sizeof(text) - 1, 0) < 0)
+		text[0] = 0;
+	quiet_close(fd);
+	return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Servers lock in what serves strangers. New descriptors forbidden: one of them would be its first lane's. Little
+ * memory: most of what is mapped is the segment's and the engine's, so the program gets what it allows itself on top of
+ * what there is. */
+static void limit_soon(int resource, rlim64_t *cur, rlim64_t *max)
+{
+	struct link *l = link_now();
+
+	if (!l)
+		return;
+	if (resource == (int)RLIMIT_NOFILE)
+		lane_prepare(l);
+	if (resource != (int)RLIMIT_AS)
+		return;
+	if (*cur != RLIM64_INFINITY)
+		*cur += mapped_bytes();
+	if (*max != RLIM64_INFINITY)
+		*max += mapped_bytes();
+}
+
+static const struct rlimit64 *limit_ours(int resource, const struct rlimit64 *limit, struct rlimit64 *ours)
+{
+	if (!limit)
+		return NULL;
+	*ours = *limit;
+	limit_soon(resource, &ours->rlim_cur, &ours->rlim_max);
+	return ours;
+}
+
+int shim_setrlimit64(int resource, const struct rlimit64 *limit)
+{
+	struct rlimit64 ours;
+
+	return real_setrlimit64(resource, limit_ours(resource, limit, &ours));
+}
+
+int shim_prlimit64(pid_t pid, int resource, const struct rlimit64 *limit, struct rlimit64 *old)
+{
+	struct rlimit64 ours;
+
+	return real_prlimit64(
+		pid, resource, pid == 0 || pid == getpid() ? limit_ours(resource, limit, &ours) : limit, old);
 }
 
 void shim__exit(int status)

@@ -229,6 +229,8 @@ static int engine_connect(int fd, struct file *f, const struct cv_endpoint *end,
 		/* Who was told that it goes on, or was interrupted, is told once that it is done. */
 		if ((status & (CV_ST_CONNECTED | CV_ST_DEAD)) == CV_ST_CONNECTED)
 			return __atomic_exchange_n(&f->connecting, false, __ATOMIC_RELAXED) ? 0 : -EISCONN;
+		/* What connect(AF_UNSPEC) left behind was of another connection. */
+		f->mux.rec->error_seen = __atomic_load_n(&f->mux.rec->error_seq, __ATOMIC_ACQUIRE);
 	}
 	result = sock_call(f, &c, NULL, NULL);
 	if (result == -EALREADY && sock_waits(f, 0)) /* another thread was first */

@@ -179,6 +179,46 @@ void wait_cancelled(void *unused)
 	wait_holds_give();
 }
 
+#define SELECT_FDS 65536
+
+/* ppoll() takes no more entries than the process may have descriptors (setrlimit(2)), and it may have been forbidden
+ * them all; pselect() does not mind. */
+__attribute__((noinline)) static int sleep_by_select(
+	struct pollfd *fds, nfds_t n, const struct timespec *left, const sigset_t *mask)
+{
+	unsigned long in[SELECT_FDS / 64] = {0}, out[SELECT_FDS / 64] = {0}, ex[SELECT_FDS / 64] = {0};
+	int end = 0, ready = 0;
+
+	for (nfds_t i = 0; i < n; i++) {
+		unsigned fd = (unsigned)fds[i].fd;
+
+		if (fds[i].fd < 0)
+			continue;
+		if (fd >= SELECT_FDS) {
+			errno = EINVAL;
+			return -1;
+		}
+		in[fd / 64] |= (fds[i].events & POLLIN ? 1ul : 0) << fd % 64;
+		out[fd / 64] |= (fds[i].events & POLLOUT ? 1ul : 0) << fd % 64;
+		ex[fd / 64] |= (fds[i].events & POLLPRI ? 1ul : 0) << fd % 64;
+		end = fds[i].fd >= end ? fds[i].fd + 1 : end;
+	}
+	if (real_pselect(end, (void *)in, (void *)out, (void *)ex, left, mask) < 0)
+		return -1;
+	for (nfds_t i = 0; i < n; i++) {
+		unsigned fd = (unsigned)fds[i].fd, bit = fd % 64;
+
+		fds[i].revents = 0;
+		if (fds[i].fd < 0)
+			continue;
+		fds[i].revents =
+			(short)((in[fd / 64] >> bit & 1 ? POLLIN : 0) | (out[fd / 64] >> bit & 1 ? POLLOUT : 0) |
+				(ex[fd / 64] >> bit & 1 ? POLLPRI : 0));
+		ready += fds[i].revents != 0;
+	}
+	return ready;
+}
+
 static int sleep_once(struct pollfd *fds, nfds_t n, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct timespec left;
@@ -186,6 +226,8 @@ static int sleep_once(struct pollfd *fds, nfds_t n, uint64_t deadline_ns, const 
 
 	pthread_cleanup_push(wait_cancelled, NULL);
 	ready = real_ppoll(fds, n, wait_left(deadline_ns, &left), mask);
+	if (ready < 0 && errno == EINVAL)
+		ready = sleep_by_select(fds, n, wait_left(deadline_ns, &left), mask);
 	pthread_cleanup_pop(0);
 	return ready < 0 ? -errno : ready;
 }
@@ -334,6 +376,14 @@ static int try_restarted(
 	return result;
 }
 
+/* A signal that came before they were blocked did not end this call, and one that restarts it lets it begin again: as
+ * Linux's, it then finds what its number names. Who closes or replaces a descriptor and then signals the thread that
+ * reads from it (Java) counts on that. 0, or -EBADF. */
+static int try_begins(const struct wait_try *t)
+{
+	return t->interruptible && !mux_file_is_open(t->f) ? -EBADF : 0;
+}
+
 static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 {
 	struct wait_slow slow;
@@ -345,9 +395,14 @@ static int try_slow(struct wait_try *t, uint64_t deadline_ns)
 	while (result == 0 && wait_slow_spin(&slow));
 	if (result == 0)
 		result = try_restarted(t, &slow, deadline_ns, wait_slow_signal(&slow));
+	if (result == 0)
+		result = try_begins(t);
 	while (result == 0) {
-		result = try_sleep(t, deadline_ns, t->interruptible ? &slow.old : NULL);
-		result = try_restarted(t, &slow, deadline_ns, result);
+		int slept = try_sleep(t, deadline_ns, t->interruptible ? &slow.old : NULL);
+
+		result = try_restarted(t, &slow, deadline_ns, slept);
+		if (result == 0 && slept == -EINTR)
+			result = try_begins(t);
 		if (result == 0) {
 			result = t->look(t);
 			if (result == 0 && deadline_ns != WAIT_FOREVER &&

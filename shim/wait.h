@@ -84,6 +84,8 @@ struct mux_file *mux_file_get(int fd);
 void mux_file_put(struct mux_file *f);
 /* One more mux_file_put will follow. */
 void mux_file_hold(struct mux_file *f);
+/* Whether a number of this process still names it. */
+bool mux_file_is_open(const struct mux_file *f);
 /* The calling thread's waiting for engine `link` (opens the lane when it has none). NULL: no lane
  * can be had, or the engine is gone. */
 struct wait_lane *mux_lane(struct wait_link *link);

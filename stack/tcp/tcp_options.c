@@ -178,6 +178,7 @@ static int set_tcp(struct tcp_sock *tp, enum cv_option opt, int v)
 		return set_flag_and_push(tp, !tp->cork);
 	case CV_OPT_QUICKACK:
 		tp->quickack = v != 0;
+		tp->pingpong = v == 0;
 		return set_flag_and_push(tp, tp->quickack && tp->ack_pending > 0);
 	case CV_OPT_MAXSEG:
 		return set_maxseg(tp, v);
@@ -336,7 +337,7 @@ static int get_tcp(const struct tcp_sock *tp, enum cv_option opt, int *v)
 		*v = tp->cork;
 		return 0;
 	case CV_OPT_QUICKACK:
-		*v = tp->quickack;
+		*v = !tp->pingpong;
 		return 0;
 	case CV_OPT_MAXSEG:
 		*v = (int)(tp->state >= TCP_ESTABLISHED || tp->user_mss == 0 ? tp->mss

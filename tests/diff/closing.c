@@ -381,6 +381,37 @@ CASE(connect_unspec__dissolves)
 	diff_read_all(server, &byte, 1);
 }
 
+/* Nobody asked for what was left of the first. */
+CASE(connect_unspec__connects_at_once__no_error_of_before)
+{
+	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+	int listener = diff_listen(0, 0, 5), client = diff_connect(listener);
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+	char byte;
+
+	works(close((int)works(accept(listener, NULL, NULL))));
+	works(connect(client, &nowhere, sizeof(nowhere)));
+	works(connect(client, SA(address), sizeof(address)));
+	int server = (int)works(accept(listener, NULL, NULL));
+	diff_write_all(client, "x", 1);
+	diff_read_all(server, &byte, 1);
+	diff_write_all(server, "y", 1);
+	diff_read_all(client, &byte, 1);
+}
+
+CASE(connect_unspec__bound_and_listens)
+{
+	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+	int listener = diff_listen(0, 0, 5), fd = diff_connect(listener);
+	struct sockaddr_in any_port = diff_addr(0);
+
+	works(connect(fd, &nowhere, sizeof(nowhere)));
+	works(bind(fd, SA(any_port), sizeof(any_port)));
+	fails(bind(fd, SA(any_port), sizeof(any_port)), EINVAL);
+	works(listen(fd, 5));
+	works(close(diff_connect(fd)));
+}
+
 CASE(linger_seconds__close_returns_once_all_is_taken)
 {
 	struct linger soft = {.l_onoff = 1, .l_linger = 5};

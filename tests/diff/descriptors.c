@@ -362,6 +362,36 @@ static int take(int channel)
 	return take_as(channel, 0);
 }
 
+/* It inherited no socket, and is one of us all the same (haproxy's reload, Python's forkserver). */
+CASE(scm_rights__to_an_execed_child_without_sockets__used_there)
+{
+	int channel[2], client, server;
+	char text[6];
+
+	diff_pair(&client, &server);
+	works(fcntl(client, F_SETFD, FD_CLOEXEC));
+	works(fcntl(server, F_SETFD, FD_CLOEXEC));
+	works(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		dup2(channel[1], 0);
+		execlp("python3", "python3", "-c",
+			"import socket\n"
+			"fd = socket.recv_fds(socket.socket(fileno=0), 1, 1)[1][0]\n"
+			"s = socket.socket(fileno=fd)\n"
+			"s.sendall(s.recv(6).upper())",
+			NULL);
+		_exit(127);
+	}
+	pass(channel[0], server);
+	works(close(server));
+	diff_write_all(client, "passed", 6);
+	diff_read_all(client, text, 6);
+	same_bytes(text, "PASSED", 6);
+	diff_join(child);
+	ended(client);
+}
+
 CASE(scm_rights__kernel_descriptors__still_pass)
 {
 	int channel[2], ends[2], got;

@@ -56,6 +56,18 @@ set_and_read(int fd, const struct int_option *o)
 			value, length, o->back);
 }
 
+CASE(quickack__on_until_taken_back)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	same(diff_int_option(client, IPPROTO_TCP, TCP_QUICKACK), 1);
+	diff_set_int(client, IPPROTO_TCP, TCP_QUICKACK, 0);
+	same(diff_int_option(client, IPPROTO_TCP, TCP_QUICKACK), 0);
+	diff_set_int(client, IPPROTO_TCP, TCP_QUICKACK, 1);
+	same(diff_int_option(client, IPPROTO_TCP, TCP_QUICKACK), 1);
+}
+
 CASE(options__fresh_socket__read_back)
 {
 	int fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));

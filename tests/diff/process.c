@@ -7,6 +7,9 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 #include "tests/diff/diff.h"
 
 extern char **environ;
@@ -356,6 +359,46 @@ CASE(execveat__inherited_connection__the_new_program_uses_it)
 	inherited_by_cat(cat_in_a_directory);
 	inherited_by_cat(cat_by_descriptor);
 	fails(execveat(-1, "cat", cat_words, environ, 0), EBADF);
+}
+
+/* As servers lock up what serves a stranger (vsftpd). */
+CASE(no_more_descriptors_after_fork__those_there_go_on)
+{
+	const struct rlimit none = {0, 0};
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(setrlimit(RLIMIT_NOFILE, &none));
+		fails(socket(AF_INET, SOCK_STREAM, 0), EMFILE);
+		ping(server, client);
+		ping(client, server);
+		works(close(server));
+		_exit(0);
+	}
+	works(close(server));
+	diff_join(child);
+	ended(client);
+}
+
+CASE(little_memory__sockets_made_before__the_program_gets_it)
+{
+	const size_t mib = 1 << 20;
+	struct rlimit little = {200 * mib, 200 * mib};
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(setrlimit(RLIMIT_AS, &little));
+		is(mmap(NULL, 20 * mib, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+		ping(server, client);
+		is(mmap(NULL, 400 * mib, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+		_exit(0);
+	}
+	diff_join(child);
+	ping(client, server);
 }
 
 CASE(exec__cloexec__closed)

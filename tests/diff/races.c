@@ -265,6 +265,60 @@ CASE(connect__handlers_use_the_socket_meanwhile__one_connection)
 	is(rounds > 0);
 }
 
+/* --- a number replaced under a reader, which is then signalled (Java's close) ------------------------- */
+
+#define REPLACED 300
+
+struct reader {
+	int fd;
+	unsigned begun;
+	ssize_t result;
+};
+
+static void *reads_once(void *arg)
+{
+	struct reader *r = arg;
+	char byte;
+
+	__atomic_store_n(&r->begun, 1, __ATOMIC_RELEASE);
+	r->result = read(r->fd, &byte, 1);
+	return NULL;
+}
+
+static void ignore(int sig)
+{
+	(void)sig;
+}
+
+/* Begun before, it is interrupted; begun afterwards, it reads what is there now: an end. */
+CASE(read__its_number_replaced_then_signalled__comes_back)
+{
+	const struct sigaction action = {.sa_handler = ignore};
+	int marker[2], client, server;
+
+	works(sigaction(SIGUSR1, &action, NULL));
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, marker));
+	works(shutdown(marker[0], SHUT_RDWR));
+	diff_pair(&client, &server);
+	for (unsigned i = 0; i < REPLACED; i++) {
+		struct reader r = {.fd = (int)works(dup(server))};
+		pthread_t thread;
+
+		works(close(server));
+		thread = diff_thread(reads_once, &r);
+		until(&r.begun, 1);
+		for (volatile unsigned wait = 0; wait < i * 100; wait++)
+			;
+		works(dup2(marker[0], r.fd));
+		same(pthread_kill(thread, SIGUSR1), 0);
+		same(pthread_join(thread, NULL), 0);
+		is(r.result <= 0);
+		works(close(r.fd));
+		works(close(client));
+		diff_pair(&client, &server);
+	}
+}
+
 /* --- fork ---------------------------------------------------------------------------------------- */
 
 #define FORKS 200

@@ -279,6 +279,23 @@ CASE(connect_unbound__gets_address_and_port)
 	same_bytes(&from, &mine, sizeof(from));
 }
 
+CASE(connect_unspec__bound_again)
+{
+	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+	int b = diff_udp(), a = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	struct sockaddr_in to_b = name_of(b), mine;
+
+	works(connect(a, SA(to_b), sizeof(to_b)));
+	mine = name_of(a);
+	works(connect(a, &nowhere, sizeof(nowhere)));
+	same(name_of(a).sin_port, 0);
+	works(bind(a, SA(mine), sizeof(mine)));
+	same(name_of(a).sin_port, mine.sin_port);
+	fails(bind(a, SA(mine), sizeof(mine)), EINVAL);
+	send_to(a, "x", 1, b);
+	is(diff_readable(b, 3000));
+}
+
 CASE(sendto_unbound__gets_a_port)
 {
 	int b = diff_udp(), a = (int)works(socket(AF_INET, SOCK_DGRAM, 0));

@@ -172,6 +172,12 @@ struct mux_file *mux_file_get(int fd)
 	return fd >= 0 && fd < FDS ? world.fds[fd] : NULL;
 }
 
+bool mux_file_is_open(const struct mux_file *f)
+{
+	(void)f;
+	return true;
+}
+
 void mux_file_hold(struct mux_file *f)
 {
 	(void)f;
