@@ -9,6 +9,7 @@
  * handlers of the program may use sockets, before and after, on both sides. Forks from inside libc (forkpty(3)) are
  * served that way, too.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -122,28 +123,36 @@ static void limit_soon(int resource, rlim64_t *cur, rlim64_t *max)
 		*max += mapped_bytes();
 }
 
-static const struct rlimit64 *limit_ours(int resource, const struct rlimit64 *limit, struct rlimit64 *ours)
+static bool limit_is_ours(int resource)
 {
-	if (!limit)
-		return NULL;
-	*ours = *limit;
-	limit_soon(resource, &ours->rlim_cur, &ours->rlim_max);
-	return ours;
+	return resource == (int)RLIMIT_NOFILE || resource == (int)RLIMIT_AS;
 }
 
-int shim_setrlimit64(int resource, const struct rlimit64 *limit)
+static int limit_set(pid_t pid, int resource, const struct rlimit64 *limit, struct rlimit64 *old)
 {
-	struct rlimit64 ours;
+	struct rlimit64 ours = *limit;
 
-	return real_setrlimit64(resource, limit_ours(resource, limit, &ours));
+	limit_soon(resource, &ours.rlim_cur, &ours.rlim_max);
+	if (real_prlimit64(pid, resource, &ours, old) == 0)
+		return 0;
+	/* Above the hard limit, which the program keeps to. */
+	return errno == EPERM ? real_prlimit64(pid, resource, limit, old) : -1;
 }
 
-int shim_prlimit64(pid_t pid, int resource, const struct rlimit64 *limit, struct rlimit64 *old)
-{
-	struct rlimit64 ours;
+/* A sanitizer sets limits before it has its memory: what it wants goes past all that needs that. */
+#define EARLY __attribute__((no_sanitize("address")))
 
-	return real_prlimit64(
-		pid, resource, pid == 0 || pid == getpid() ? limit_ours(resource, limit, &ours) : limit, old);
+EARLY int shim_setrlimit64(int resource, const struct rlimit64 *limit)
+{
+	return limit && limit_is_ours(resource) ? limit_set(0, resource, limit, NULL)
+						: real_setrlimit64(resource, limit);
+}
+
+EARLY int shim_prlimit64(pid_t pid, int resource, const struct rlimit64 *limit, struct rlimit64 *old)
+{
+	return limit && limit_is_ours(resource) && (pid == 0 || pid == getpid())
+		       ? limit_set(pid, resource, limit, old)
+		       : real_prlimit64(pid, resource, limit, old);
 }
 
 void shim__exit(int status)

@@ -578,7 +578,7 @@ static void *spawn_many(void *arg)
 }
 
 /* What was spawned had the connection, and is gone; what was forked has let go of it, and is there still. */
-CASE(spawn__while_another_thread_forks__who_ends_holds_nothing)
+CASE_LIMIT(spawn__while_another_thread_forks__who_ends_holds_nothing, 30)
 {
 	pid_t child[FORKED];
 	pthread_t thread;
