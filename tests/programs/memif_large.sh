@@ -27,11 +27,15 @@ frames_hold() {
 	echo "$bytes bytes a frame"
 	awk "BEGIN {exit !($bytes >= $1)}"
 }
+# A ring that loses frames when it is full loses hundreds; an engine that does not get its core for milliseconds is probed once
+# (RFC8985:7).
+PROBES=3
 nothing_lost() {
-	local lost
-	lost=$(engine_counter "$ENGINE" '.counters.tcp_retrans')-$(engine_counter "$ENGINE2" '.counters.tcp_retrans')
-	echo "retransmissions: $lost"
-	[[ $lost == 0-0 ]]
+	local one two
+	one=$(engine_counter "$ENGINE" '.counters.tcp_retrans')
+	two=$(engine_counter "$ENGINE2" '.counters.tcp_retrans')
+	echo "retransmissions: $one-$two"
+	((one + two <= PROBES))
 }
 
 checks() { # WORD LEAST LINES [ARGUMENTS]
