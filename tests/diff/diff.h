@@ -86,6 +86,7 @@ void diff_fails(
 	const char *file, int line, const char *what, long long value, int error, int wanted);
 
 bool diff_on_culvert(void);     /* DIFF_KIND=culvert */
+int diff_workers(void);         /* of the engine: DIFF_WORKERS */
 struct sockaddr_in diff_addr(uint16_t port);   /* the servers' address; port in host order */
 struct sockaddr_in6 diff_addr6(uint16_t port);
 #define SA(address) ((struct sockaddr *)&(address))

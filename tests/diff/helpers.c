@@ -12,6 +12,13 @@ diff_on_culvert(void)
 	return kind != NULL && strcmp(kind, "culvert") == 0;
 }
 
+int
+diff_workers(void)
+{
+	const char *text = getenv("DIFF_WORKERS");
+	return text != NULL ? atoi(text) : 1;
+}
+
 struct sockaddr_in
 diff_addr(uint16_t port)
 {

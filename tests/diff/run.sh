@@ -20,7 +20,7 @@ make_scratch scratch
 space_new space diff
 engine=$(engine_name diff)
 status=0
-export DIFF_KIND=culvert DIFF_ADDR=$ENGINE_ADDR DIFF_ADDR6=$ENGINE_ADDR6
+export DIFF_KIND=culvert DIFF_ADDR=$ENGINE_ADDR DIFF_ADDR6=$ENGINE_ADDR6 DIFF_WORKERS=${ENGINE_WORKERS:-1}
 if [[ $hosting == inline ]]; then
 	engine_tap_configure "$engine" "$scratch"
 	program=("$CULVERT_BUILD/tests/diff/diff_$area" "$@")
