@@ -245,6 +245,7 @@ group_diff() {
 		spaces_of_run_remove "$CULVERT_RUN_ID"
 	done
 	diff_sanitized process
+	diff_sanitized exec
 	diff_sanitized races
 }
 

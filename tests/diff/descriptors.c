@@ -9,32 +9,6 @@
 
 #include "tests/diff/diff.h"
 
-static void
-ping(int from, int to)
-{
-	char byte = 0;
-
-	/* read and write, since one of them may be a pipe. */
-	same(write(from, "p", 1), 1);
-	same(read(to, &byte, 1), 1);
-	same(byte, 'p');
-}
-
-static void
-ended(int fd)
-{
-	char byte;
-
-	same(diff_poll(fd, POLLIN, 3000) & POLLIN, POLLIN);
-	same(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
-}
-
-static void
-not_ended(int fd)
-{
-	same(diff_poll(fd, POLLIN | POLLRDHUP, 30), 0);
-}
-
 CASE(fstat__a_socket)
 {
 	struct stat st;
@@ -83,11 +57,11 @@ CASE(dup__last_close_ends)
 	diff_pair(&client, &server);
 	copy = (int)works(dup(client));
 	works(close(client));
-	not_ended(server);
-	ping(copy, server);
-	ping(server, copy);
+	diff_not_ended(server);
+	diff_ping(copy, server);
+	diff_ping(server, copy);
 	works(close(copy));
-	ended(server);
+	diff_ended(server);
 }
 
 CASE(dup2__onto_a_connection__closes_it)
@@ -97,12 +71,12 @@ CASE(dup2__onto_a_connection__closes_it)
 	diff_pair(&client, &server);
 	diff_pair(&other, &other_server);
 	same(dup2(other, client), client);
-	ended(server);
-	ping(client, other_server);
+	diff_ended(server);
+	diff_ping(client, other_server);
 	works(close(other));
-	ping(client, other_server);
+	diff_ping(client, other_server);
 	same(dup2(client, client), client);
-	ping(client, other_server);
+	diff_ping(client, other_server);
 }
 
 CASE(dup2__a_file_onto_a_connection_and_back)
@@ -113,11 +87,11 @@ CASE(dup2__a_file_onto_a_connection_and_back)
 	works(pipe(ends));
 	kept = (int)works(dup(client));
 	same(dup2(ends[1], client), client);
-	not_ended(server);
-	ping(client, ends[0]);
+	diff_not_ended(server);
+	diff_ping(client, ends[0]);
 	same(dup2(kept, client), client);
 	works(close(kept));
-	ping(client, server);
+	diff_ping(client, server);
 }
 
 CASE(dup3_and_f_dupfd__numbers_and_flags)
@@ -128,20 +102,20 @@ CASE(dup3_and_f_dupfd__numbers_and_flags)
 	copy = (int)works(fcntl(client, F_DUPFD, 100));
 	is(copy >= 100);
 	same(works(fcntl(copy, F_GETFD)), 0);
-	ping(copy, server);
+	diff_ping(copy, server);
 	copy = (int)works(fcntl(client, F_DUPFD_CLOEXEC, 200));
 	is(copy >= 200);
 	same(works(fcntl(copy, F_GETFD)), FD_CLOEXEC);
-	ping(server, copy);
+	diff_ping(server, copy);
 	same(dup3(client, 150, O_CLOEXEC), 150);
 	same(works(fcntl(150, F_GETFD)), FD_CLOEXEC);
-	ping(150, server);
+	diff_ping(150, server);
 	fails(dup3(client, client, 0), EINVAL);
 	fails(dup3(client, 150, 0x77), EINVAL);
 	fails(dup(-1), EBADF);
 	fails(dup2(client, -1), EBADF);
 	fails(dup2(-1, client), EBADF);
-	ping(client, server);
+	diff_ping(client, server);
 }
 
 CASE(dup__of_a_listener__accepts_on_either)
@@ -150,11 +124,11 @@ CASE(dup__of_a_listener__accepts_on_either)
 
 	client = diff_connect(listener);
 	server = (int)works(accept(copy, NULL, NULL));
-	ping(client, server);
+	diff_ping(client, server);
 	works(close(listener));
 	client = diff_connect(copy);
 	server = (int)works(accept(copy, NULL, NULL));
-	ping(client, server);
+	diff_ping(client, server);
 }
 
 CASE(close_range__ends_all_in_it)
@@ -168,8 +142,8 @@ CASE(close_range__ends_all_in_it)
 	works(close(one));
 	works(close(two));
 	works(close_range(300, 400, 0));
-	ended(one_server);
-	ended(two_server);
+	diff_ended(one_server);
+	diff_ended(two_server);
 	fails(send(300, "x", 1, 0), EBADF);
 }
 
@@ -181,7 +155,7 @@ CASE(close_range__cloexec__only_marks)
 	same(dup2(client, 300), 300);
 	works(close_range(300, ~0u, CLOSE_RANGE_CLOEXEC));
 	same(works(fcntl(300, F_GETFD)), FD_CLOEXEC);
-	ping(300, server);
+	diff_ping(300, server);
 	fails(close_range(5, 4, 0), EINVAL);
 }
 
@@ -216,17 +190,17 @@ CASE(syscall__numbers_of_socket_calls__act_on_the_socket)
 	same(byte, 's');
 	copy = (int)works(syscall(SYS_dup, client));
 	works(syscall(SYS_close, client));
-	ping(copy, server);
+	diff_ping(copy, server);
 #ifdef SYS_dup2
 	client = (int)works(open("/dev/null", O_RDONLY));
 	same(syscall(SYS_dup2, copy, client), client);
 	works(close(copy));
 	copy = client;
-	ping(copy, server);
+	diff_ping(copy, server);
 #endif
 	fails(syscall(SYS_recvfrom, copy, &byte, 1, MSG_DONTWAIT, NULL, NULL), EAGAIN);
 	works(syscall(SYS_shutdown, copy, SHUT_WR));
-	ended(server);
+	diff_ended(server);
 	works(syscall(SYS_close_range, copy, copy, 0));
 	fails(send(copy, "x", 1, 0), EBADF);
 }
@@ -257,8 +231,8 @@ CASE(close_range__after_many_threads_waited__others_still_work)
 	diff_pair(&other_client, &other_server);
 	is(other_client < 64 && other_server < 64);
 	works(close_range(64, ~0u, 0));
-	ping(other_client, other_server);
-	ping(client, server);
+	diff_ping(other_client, other_server);
+	diff_ping(client, server);
 }
 
 CASE(closefrom__sockets_work_again_afterwards)
@@ -271,8 +245,8 @@ CASE(closefrom__sockets_work_again_afterwards)
 	fails(send(client, "x", 1, 0), EBADF);
 	fails(send(server, "x", 1, 0), EBADF);
 	diff_pair(&client, &server);
-	ping(client, server);
-	ping(server, client);
+	diff_ping(client, server);
+	diff_ping(server, client);
 }
 
 CASE(close_all_numbers__sockets_work_again_afterwards)
@@ -285,8 +259,8 @@ CASE(close_all_numbers__sockets_work_again_afterwards)
 	for (int fd = 3; fd < (int)(limit.rlim_cur < 70000 ? limit.rlim_cur : 70000); fd++)
 		close(fd);
 	diff_pair(&client, &server);
-	ping(client, server);
-	ping(server, client);
+	diff_ping(client, server);
+	diff_ping(server, client);
 }
 
 CASE(numbers__closed_and_reused__no_mixing)
@@ -295,12 +269,12 @@ CASE(numbers__closed_and_reused__no_mixing)
 		int client, server, ends[2];
 
 		diff_pair(&client, &server);
-		ping(client, server);
+		diff_ping(client, server);
 		works(close(client));
 		works(close(server));
 		works(pipe(ends));
 		same(ends[0] < 20, 1);
-		ping(ends[1], ends[0]);
+		diff_ping(ends[1], ends[0]);
 		works(close(ends[0]));
 		works(close(ends[1]));
 	}
@@ -389,7 +363,7 @@ CASE(scm_rights__to_an_execed_child_without_sockets__used_there)
 	diff_read_all(client, text, 6);
 	same_bytes(text, "PASSED", 6);
 	diff_join(child);
-	ended(client);
+	diff_ended(client);
 }
 
 CASE(scm_rights__kernel_descriptors__still_pass)
@@ -400,7 +374,7 @@ CASE(scm_rights__kernel_descriptors__still_pass)
 	works(pipe(ends));
 	pass(channel[0], ends[1]);
 	got = take(channel[1]);
-	ping(got, ends[0]);
+	diff_ping(got, ends[0]);
 }
 
 CASE(scm_rights__message_that_does_not_go__holds_nothing)
@@ -425,7 +399,7 @@ CASE(scm_rights__message_that_does_not_go__holds_nothing)
 	memcpy(CMSG_DATA(head), &server, sizeof(int));
 	fails(sendmsg(channel[0], &message, MSG_DONTWAIT), EAGAIN);
 	works(close(server));
-	ended(client);
+	diff_ended(client);
 }
 
 /* To a child, which looks at the message first if it is to. */
@@ -454,7 +428,7 @@ static void passed_to_a_child(bool peek)
 	diff_read_all(client, &byte, 1);
 	same(byte, 'y');
 	diff_join(child);
-	ended(client);
+	diff_ended(client);
 }
 
 CASE(scm_rights__connection_to_a_child__both_hold_it)
@@ -527,7 +501,7 @@ CASE(scm_rights__to_who_has_the_connection_already__first_closed__second_goes_on
 				exit(0);
 			diff_read_all(client, text, 3);
 		}
-		ended(client);
+		diff_ended(client);
 		works(close(client));
 	}
 }

@@ -112,6 +112,9 @@ void diff_set_int(int fd, int level, int option, int value);
 /* Exactly n bytes, blocking or not; fails the case on EOF or error. */
 void diff_write_all(int fd, const void *data, size_t n);
 void diff_read_all(int fd, void *data, size_t n);
+void diff_ping(int from, int to); /* one byte goes; either may be a pipe */
+void diff_ended(int fd);          /* fails the case unless all is read and the end is there, or comes */
+void diff_not_ended(int fd);      /* nothing to read and no end */
 /* Deterministic bytes: the pattern of the stream `seed` from position `at`. */
 void diff_pattern(void *data, size_t n, uint64_t seed, uint64_t at);
 void diff_send_pattern(int fd, size_t total, uint64_t seed); /* writes total pattern bytes */

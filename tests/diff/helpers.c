@@ -223,6 +223,28 @@ pattern_word(uint64_t seed, uint64_t word)
 	return x ^ (x >> 31);
 }
 
+void diff_ping(int from, int to)
+{
+	char byte = 0;
+
+	same(write(from, "p", 1), 1);
+	same(read(to, &byte, 1), 1);
+	same(byte, 'p');
+}
+
+void diff_ended(int fd)
+{
+	char byte;
+
+	same(diff_poll(fd, POLLIN, 3000) & POLLIN, POLLIN);
+	same(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+void diff_not_ended(int fd)
+{
+	same(diff_poll(fd, POLLIN | POLLRDHUP, 30), 0);
+}
+
 void
 diff_pattern(void *data, size_t n, uint64_t seed, uint64_t at)
 {

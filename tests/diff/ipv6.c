@@ -37,16 +37,6 @@ connect6(uint16_t port)
 	return fd;
 }
 
-static void
-ping(int from, int to)
-{
-	char byte = 0;
-
-	diff_write_all(from, "6", 1);
-	diff_read_all(to, &byte, 1);
-	same(byte, '6');
-}
-
 CASE(ipv6__connect_accept__names_and_data)
 {
 	struct sockaddr_in6 one, two;
@@ -61,8 +51,8 @@ CASE(ipv6__connect_accept__names_and_data)
 	same_bytes(&one.sin6_addr, &two.sin6_addr, 16);
 	struct sockaddr_in6 wanted = diff_addr6(0);
 	same_bytes(&one.sin6_addr, &wanted.sin6_addr, 16);
-	ping(client, server);
-	ping(server, client);
+	diff_ping(client, server);
+	diff_ping(server, client);
 	diff_send_pattern(client, 100000, 6);
 	diff_expect_pattern(server, 100000, 6);
 	same(diff_int_option(client, SOL_SOCKET, SO_DOMAIN), AF_INET6);
@@ -102,12 +92,12 @@ CASE(dual_stack_listener__ipv4_client__mapped_address)
 	same(from.sin6_family, AF_INET6);
 	is(IN6_IS_ADDR_V4MAPPED(&from.sin6_addr));
 	same_bytes(&from.sin6_addr.s6_addr[12], &to.sin_addr, 4);
-	ping(client, server);
-	ping(server, client);
+	diff_ping(client, server);
+	diff_ping(server, client);
 	int client6 = connect6(diff_port(listener));
 	server = (int)works(accept(listener, SA(from), &length));
 	is(!IN6_IS_ADDR_V4MAPPED(&from.sin6_addr));
-	ping(client6, server);
+	diff_ping(client6, server);
 }
 
 CASE(v6only_listener__ipv4_client__refused)
@@ -117,7 +107,7 @@ CASE(v6only_listener__ipv4_client__refused)
 
 	fails(connect(client, SA(to), sizeof(to)), ECONNREFUSED);
 	int client6 = connect6(diff_port(listener));
-	ping(client6, (int)works(accept(listener, NULL, NULL)));
+	diff_ping(client6, (int)works(accept(listener, NULL, NULL)));
 }
 
 CASE(v6only__both_families_may_have_the_same_port)
@@ -130,9 +120,9 @@ CASE(v6only__both_families_may_have_the_same_port)
 	address = diff_addr(diff_port(six));
 	client = (int)works(socket(AF_INET, SOCK_STREAM, 0));
 	works(connect(client, SA(address), sizeof(address)));
-	ping(client, (int)works(accept(four, NULL, NULL)));
+	diff_ping(client, (int)works(accept(four, NULL, NULL)));
 	client = connect6(diff_port(six));
-	ping(client, (int)works(accept(six, NULL, NULL)));
+	diff_ping(client, (int)works(accept(six, NULL, NULL)));
 	/* Once it is bound, V6ONLY cannot change. */
 	int no = 0;
 	fails(setsockopt(six, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no)), EINVAL);
@@ -164,7 +154,7 @@ CASE(connect_to_a_mapped_address__ipv4_inside)
 	length = sizeof(from);
 	int server = (int)works(accept(listener, SA(from), &length));
 	same(from.sin_family, AF_INET);
-	ping(client, server);
+	diff_ping(client, server);
 }
 
 CASE(udp6__unconnected_and_connected)

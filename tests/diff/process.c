@@ -1,43 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sockets over fork, exec, posix_spawn, vfork and daemon: who holds a connection, and when it ends
- * (fork(2), execve(2), posix_spawn(3), daemon(3)). */
+/* Sockets over fork, daemon and exit, and within a process' limits: who holds a connection, and when it ends (fork(2),
+ * daemon(3), getrlimit(2)). New programs: exec.c. */
 #include <pty.h>
-#include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <sys/mman.h>
-#include <sys/resource.h>
-
 #include "tests/diff/diff.h"
-
-extern char **environ;
-
-static void
-ping(int from, int to)
-{
-	char byte = 0;
-
-	diff_write_all(from, "p", 1);
-	diff_read_all(to, &byte, 1);
-	same(byte, 'p');
-}
-
-static void
-ended(int fd)
-{
-	char byte;
-
-	same(diff_poll(fd, POLLIN, 3000) & POLLIN, POLLIN);
-	same(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
-}
-
-static void
-not_ended(int fd)
-{
-	same(diff_poll(fd, POLLIN | POLLRDHUP, 30), 0);
-}
 
 CASE(fork__child_uses_the_parents_connection)
 {
@@ -56,10 +27,10 @@ CASE(fork__child_uses_the_parents_connection)
 	same_bytes(text, "abcd", 4);
 	diff_join(child);
 	/* The child is gone, the parent holds it still. */
-	not_ended(client);
-	ping(client, server);
+	diff_not_ended(client);
+	diff_ping(client, server);
 	works(close(server));
-	ended(client);
+	diff_ended(client);
 }
 
 /* Whatever it is made of before it is decided who serves it: it is one socket for both. */
@@ -127,11 +98,11 @@ CASE(fork__parent_closes__child_goes_on)
 		exit(0);
 	}
 	works(close(server));
-	not_ended(client);
+	diff_not_ended(client);
 	diff_write_all(client, "abcd", 4);
 	diff_read_all(client, text, 4);
 	diff_join(child);
-	ended(client);
+	diff_ended(client);
 }
 
 CASE(fork__child_closes_its_copy__parent_goes_on)
@@ -146,9 +117,9 @@ CASE(fork__child_closes_its_copy__parent_goes_on)
 		exit(0);
 	}
 	diff_join(child);
-	not_ended(client);
-	ping(client, server);
-	ping(server, client);
+	diff_not_ended(client);
+	diff_ping(client, server);
+	diff_ping(server, client);
 }
 
 CASE(fork__child_killed__nothing_ends)
@@ -162,8 +133,8 @@ CASE(fork__child_killed__nothing_ends)
 			pause();
 	works(kill(child, SIGKILL));
 	same(waitpid(child, &status, 0), child);
-	not_ended(client);
-	ping(client, server);
+	diff_not_ended(client);
+	diff_ping(client, server);
 }
 
 CASE(fork__shutdown_in_the_child__ends_for_all)
@@ -177,7 +148,7 @@ CASE(fork__shutdown_in_the_child__ends_for_all)
 		exit(0);
 	}
 	diff_join(child);
-	ended(server);
+	diff_ended(server);
 	fails(send(client, "x", 1, MSG_NOSIGNAL), EPIPE);
 }
 
@@ -225,13 +196,13 @@ CASE(fork__child_opens_its_own__parent_unaware)
 		int c, s;
 
 		diff_pair(&c, &s);
-		ping(c, s);
-		ping(s, c);
+		diff_ping(c, s);
+		diff_ping(s, c);
 		exit(0);
 	}
 	for (int i = 0; i < 50; i++) {
-		ping(client, server);
-		ping(server, client);
+		diff_ping(client, server);
+		diff_ping(server, client);
 	}
 	diff_join(child);
 }
@@ -252,7 +223,7 @@ CASE(fork__listener_closed_in_parent__child_serves)
 	works(connect(client, SA(address), sizeof(address)));
 	diff_read_all(client, &(char){0}, 1);
 	diff_join(child);
-	ended(client);
+	diff_ended(client);
 	/* The last holder is gone: the port is closed. */
 	works(close(client));
 	client = (int)works(socket(AF_INET, SOCK_STREAM, 0));
@@ -279,7 +250,7 @@ CASE(fork_many__all_share_one_connection)
 		diff_read_all(server, &(char){0}, 1);
 	for (int i = 0; i < CHILDREN; i++)
 		diff_join(children[i]);
-	ended(server);
+	diff_ended(server);
 }
 
 CASE(fork_in_fork__grandchild_holds)
@@ -300,66 +271,14 @@ CASE(fork_in_fork__grandchild_holds)
 	}
 	diff_join(child);
 	works(close(server));
-	not_ended(client);
+	diff_not_ended(client);
 	for (int i = 0; i < 10; i++)
-		ping(client, client);
+		diff_ping(client, client);
 	works(shutdown(client, SHUT_WR));
-	ended(client);
+	diff_ended(client);
 }
 
-/* --- exec -------------------------------------------------------------------------------------- */
-
-/* become: execs cat. */
-static void inherited_by_cat(void (*become)(void))
-{
-	int client, server;
-	char text[6];
-
-	diff_pair(&client, &server);
-	pid_t child = (pid_t)works(fork());
-	if (child == 0) {
-		dup2(server, 0);
-		dup2(server, 1);
-		become();
-		_exit(127);
-	}
-	works(close(server));
-	diff_write_all(client, "hello!", 6);
-	diff_read_all(client, text, 6);
-	same_bytes(text, "hello!", 6);
-	works(shutdown(client, SHUT_WR));
-	ended(client);
-	diff_join(child);
-}
-
-static void cat_by_name(void)
-{
-	execlp("cat", "cat", NULL);
-}
-
-CASE(exec__inherited_connection__the_new_program_uses_it)
-{
-	inherited_by_cat(cat_by_name);
-}
-
-static char *const cat_words[] = {"cat", NULL};
-
-static void cat_in_a_directory(void)
-{
-	execveat(open("/bin", O_PATH | O_CLOEXEC), "cat", cat_words, environ, 0);
-}
-
-static void cat_by_descriptor(void)
-{
-	execveat(open("/bin/cat", O_PATH | O_CLOEXEC), "", cat_words, environ, AT_EMPTY_PATH);
-}
-
-CASE(execveat__inherited_connection__the_new_program_uses_it)
-{
-	inherited_by_cat(cat_in_a_directory);
-	inherited_by_cat(cat_by_descriptor);
-	fails(execveat(-1, "cat", cat_words, environ, 0), EBADF);
-}
+/* --- limits ------------------------------------------------------------------------------------ */
 
 /* As servers lock up what serves a stranger (vsftpd). */
 CASE(no_more_descriptors_after_fork__those_there_go_on)
@@ -372,14 +291,14 @@ CASE(no_more_descriptors_after_fork__those_there_go_on)
 	if (child == 0) {
 		works(setrlimit(RLIMIT_NOFILE, &none));
 		fails(socket(AF_INET, SOCK_STREAM, 0), EMFILE);
-		ping(server, client);
-		ping(client, server);
+		diff_ping(server, client);
+		diff_ping(client, server);
 		works(close(server));
 		_exit(0);
 	}
 	works(close(server));
 	diff_join(child);
-	ended(client);
+	diff_ended(client);
 }
 
 CASE(little_memory__sockets_made_before__the_program_gets_it)
@@ -393,165 +312,12 @@ CASE(little_memory__sockets_made_before__the_program_gets_it)
 	if (child == 0) {
 		works(setrlimit(RLIMIT_AS, &little));
 		is(mmap(NULL, 20 * mib, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
-		ping(server, client);
+		diff_ping(server, client);
 		is(mmap(NULL, 400 * mib, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
 		_exit(0);
 	}
 	diff_join(child);
-	ping(client, server);
-}
-
-CASE(exec__cloexec__closed)
-{
-	int client, server;
-
-	diff_pair(&client, &server);
-	works(fcntl(server, F_SETFD, FD_CLOEXEC));
-	works(fcntl(client, F_SETFD, FD_CLOEXEC));
-	pid_t child = (pid_t)works(fork());
-	if (child == 0) {
-		execlp("cat", "cat", NULL);
-		_exit(127);
-	}
-	works(close(server));
-	/* The child runs on with other things; the connection ended with its last holder. */
-	ended(client);
-	works(kill(child, SIGKILL));
-}
-
-CASE(exec__data_unread_before__is_there_after)
-{
-	int client, server;
-	char text[10];
-
-	diff_pair(&client, &server);
-	diff_write_all(client, "before", 6);
-	is(diff_readable(server, 3000));
-	pid_t child = (pid_t)works(fork());
-	if (child == 0) {
-		dup2(server, 0);
-		dup2(server, 1);
-		execlp("head", "head", "-c", "10", NULL);
-		_exit(127);
-	}
-	works(close(server));
-	diff_write_all(client, "next", 4);
-	diff_read_all(client, text, 10);
-	same_bytes(text, "beforenext", 10);
-	diff_join(child);
-}
-
-CASE(exec__listener_inherited__the_new_program_accepts)
-{
-	/* The shell and its child see the listener under the number 5; nc-like programs are not at hand, so
-	 * python accepts on it. */
-	int listener = diff_listen(0, 0, 8), client;
-	char text[3];
-
-	pid_t child = (pid_t)works(fork());
-	if (child == 0) {
-		dup2(listener, 55);
-		execlp("python3", "python3", "-c",
-			"import socket\ns = socket.socket(fileno=55)\nc, _ = s.accept()\nc.sendall(b'yes')", NULL);
-		_exit(127);
-	}
-	client = diff_connect(listener);
-	works(close(listener));
-	diff_read_all(client, text, 3);
-	same_bytes(text, "yes", 3);
-	diff_join(child);
-	ended(client);
-}
-
-CASE(exec__environment_cleaned__descriptors_still_harmless)
-{
-	int client, server;
-
-	diff_pair(&client, &server);
-	pid_t child = (pid_t)works(fork());
-	if (child == 0) {
-		char *none[] = {NULL};
-		char *words[] = {"true", NULL};
-		works(close(client));
-		execve("/bin/true", words, none);
-		_exit(127);
-	}
-	diff_join(child);
-	not_ended(client);
-	ping(client, server);
-}
-
-CASE(posix_spawn__file_actions__connection_as_standard_streams)
-{
-	int client, server;
-	char text[6];
-	pid_t child;
-	posix_spawn_file_actions_t actions;
-	char *words[] = {"cat", NULL};
-
-	diff_pair(&client, &server);
-	same(posix_spawn_file_actions_init(&actions), 0);
-	same(posix_spawn_file_actions_adddup2(&actions, server, 0), 0);
-	same(posix_spawn_file_actions_adddup2(&actions, server, 1), 0);
-	same(posix_spawn_file_actions_addclose(&actions, client), 0);
-	same(posix_spawn_file_actions_addclose(&actions, server), 0);
-	same(posix_spawnp(&child, "cat", &actions, NULL, words, environ), 0);
-	works(close(server));
-	diff_write_all(client, "spawn!", 6);
-	diff_read_all(client, text, 6);
-	same_bytes(text, "spawn!", 6);
-	works(shutdown(client, SHUT_WR));
-	ended(client);
-	diff_join(child);
-}
-
-CASE(posix_spawn__signal_mask__the_callers)
-{
-	char *words[] = {"grep", "-q", "^SigBlk:\t0000000000000000$", "/proc/self/status", NULL};
-	int client, server, status;
-	sigset_t none;
-	pid_t child;
-
-	diff_pair(&client, &server);
-	sigemptyset(&none);
-	same(pthread_sigmask(SIG_SETMASK, &none, NULL), 0);
-	same(posix_spawnp(&child, "grep", NULL, NULL, words, environ), 0);
-	same(waitpid(child, &status, 0), child);
-	same(status, 0);
-}
-
-CASE(system_and_popen__with_sockets_open__nothing_happens_to_them)
-{
-	int client, server;
-	char line[16] = "";
-
-	diff_pair(&client, &server);
-	same(system("true"), 0);
-	ping(client, server);
-	FILE *pipe = popen("echo word", "r");
-	is(pipe != NULL);
-	is(fgets(line, sizeof(line), pipe) != NULL);
-	same(strcmp(line, "word\n"), 0);
-	same(pclose(pipe), 0);
-	ping(server, client);
-}
-
-CASE(vfork_exec__with_sockets_open)
-{
-	int client, server;
-
-	diff_pair(&client, &server);
-	for (int i = 0; i < 5; i++) {
-		pid_t child = vfork();
-		if (child == 0) {
-			execlp("true", "true", NULL);
-			_exit(127);
-		}
-		works(child);
-		diff_join(child);
-		ping(client, server);
-		ping(server, client);
-	}
+	diff_ping(client, server);
 }
 
 /* --- daemon and exit --------------------------------------------------------------------------- */
@@ -573,9 +339,9 @@ CASE(daemon__listener_opened_before__served_after)
 	diff_join(child); /* the daemon is its child */
 	client = diff_connect(listener);
 	for (int i = 0; i < 10; i++)
-		ping(client, client);
+		diff_ping(client, client);
 	works(shutdown(client, SHUT_WR));
-	ended(client);
+	diff_ended(client);
 }
 
 CASE(exit__all_connections_end)
@@ -598,7 +364,7 @@ CASE(exit__all_connections_end)
 	client = diff_connect(listener);
 	char text[3];
 	diff_read_all(client, text, 3);
-	ended(client);
+	diff_ended(client);
 	diff_join(child);
 }
 
@@ -625,7 +391,7 @@ CASE(exit__while_threads_are_in_calls)
 	}
 	works(close(server));
 	diff_join(child);
-	ended(client);
+	diff_ended(client);
 }
 
 static void *
@@ -634,8 +400,8 @@ thread_ping(void *arg)
 	int *ends = arg;
 
 	for (int i = 0; i < 200; i++) {
-		ping(ends[0], ends[1]);
-		ping(ends[1], ends[0]);
+		diff_ping(ends[0], ends[1]);
+		diff_ping(ends[1], ends[0]);
 	}
 	return NULL;
 }
@@ -669,7 +435,7 @@ CASE(fork__from_a_thread_while_others_transfer)
 		if (child == 0)
 			_exit(0);
 		diff_join(child);
-		ping(ends[1][0], ends[1][1]);
+		diff_ping(ends[1][0], ends[1][1]);
 	}
 	same(pthread_join(thread, NULL), 0);
 }
@@ -752,8 +518,8 @@ CASE(forkpty__child_uses_and_closes__parent_goes_on)
 	}
 	diff_join(child);
 	diff_read_all(server, text, 3);
-	not_ended(server);
-	ping(client, server);
+	diff_not_ended(server);
+	diff_ping(client, server);
 }
 
 /* --- a handler that forks --------------------------------------------------------------------------- */
@@ -861,7 +627,7 @@ CASE(dup2_to_the_standard_streams__stdio__speaks_to_the_peer)
 		diff_read_all(client, text, 10);
 		same_bytes(text, "again\nend\n", 10);
 		diff_join(child);
-		ended(client);
+		diff_ended(client);
 		works(close(client));
 	}
 }
