@@ -315,6 +315,17 @@ uint32_t group_count(const struct group_list *l, uid_t uid)
 	return n;
 }
 
+struct group *group_find(const struct group_list *l, uid_t uid, const char family[CV_FAMILY_BYTES])
+{
+	list_for_each (node, &l->open) {
+		struct group *g = list_entry(node, struct group, node);
+
+		if (g->uid == uid && memcmp(g->family, family, CV_FAMILY_BYTES) == 0)
+			return g;
+	}
+	return NULL;
+}
+
 struct group *group_open(struct group_list *l, int32_t pid, uid_t uid, bool inside, int *proc, int *result)
 {
 	struct user_limits limits;

@@ -28,6 +28,7 @@ struct group {
 	struct service *s;
 	struct user_group *user[CV_WORKERS_MAX]; /* by worker; the first one's is NULL once it is closed */
 	uid_t uid; /* who said HELLO */
+	char family[CV_FAMILY_BYTES]; /* in whose name; zeros: none's */
 	int segment_fd;
 	int doorbell[CV_WORKERS_MAX]; /* by worker */
 	void *segment;
@@ -48,9 +49,11 @@ struct group_list {
 void group_list_init(struct group_list *l, struct service *s);
 /* A new group of a user with one process; *proc. inside: it is our own process. NULL: *result is -CV_E... */
 struct group *group_open(struct group_list *l, int32_t pid, uid_t uid, bool inside, int *proc, int *result);
+/* The group of that user that was made in a family's name; NULL. */
+struct group *group_find(const struct group_list *l, uid_t uid, const char family[CV_FAMILY_BYTES]);
 /* Those that the user has, ended ones included while something is held for them. */
 uint32_t group_count(const struct group_list *l, uid_t uid);
-/* The number, or -CV_E... */
+/* A new process, which holds what parent does; parent -1: nothing. The number, or -CV_E... */
 int group_fork(struct group *g, int parent, int32_t pid);
 /* The last process takes the group along. */
 void group_proc_close(struct group_list *l, struct group *g, int proc);

@@ -45,13 +45,36 @@ static bool is_own_process(const struct exchange *x)
 	return x->s->inside && control_peer(x->conn->fd, &who) && who.pid == getpid();
 }
 
+/* 1: a group with its name is there, and the process is one of its; 0: none; or -CV_E... */
+static int join_family(struct exchange *x)
+{
+	struct group *g = x->req.text_len > 0 ? group_find(x->groups, x->conn->uid, x->req.text) : NULL;
+	int proc;
+
+	if (!g)
+		return 0;
+	proc = group_fork(g, -1, x->conn->pid);
+	if (proc < 0) {
+		snprintf(x->reply.text, sizeof(x->reply.text), "as many processes as one group may have");
+		return proc;
+	}
+	x->conn->group = g;
+	x->conn->proc = proc;
+	fds_of_group(x, g);
+	return 1;
+}
+
 static int on_hello(struct exchange *x)
 {
 	const struct config_limits *l = &x->s->config.limits;
 	int result;
 
-	if (x->conn->group)
+	if (x->conn->group || (x->req.text_len != 0 && x->req.text_len != CV_FAMILY_BYTES) ||
+		(x->req.text_len != 0 && memchr(x->req.text, 0, CV_FAMILY_BYTES)))
 		return -CV_EINVAL;
+	result = join_family(x);
+	if (result != 0)
+		return result < 0 ? result : 0;
 	if (!control_may_have(x->conn->uid, group_count(x->groups, x->conn->uid), l->user_groups, l->groups)) {
 		snprintf(x->reply.text, sizeof(x->reply.text), "as many programs as [limits] user_groups= allows one user");
 		return -CV_EMFILE;
@@ -64,6 +87,7 @@ static int on_hello(struct exchange *x)
 					     : "no memory for a segment");
 		return result;
 	}
+	memcpy(x->conn->group->family, x->req.text, x->req.text_len);
 	fds_of_group(x, x->conn->group);
 	return 0;
 }

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/family.h"
 #include "shim/lane.h"
 #include "shim/memory.h"
 #include "shim/pass.h"
@@ -93,10 +94,10 @@ static bool is_preloaded(char *const envp[])
 	return is_preloaded_for_all();
 }
 
-/* envp with our line instead of an older one. */
+/* envp with our line instead of an older one of the same variable. */
 static bool env_make(struct heirloom *h, char *const envp[])
 {
-	size_t n = 0, at = 0;
+	size_t n = 0, at = 0, name = (size_t)(strchr(h->text, '=') - h->text) + 1;
 
 	while (envp && envp[n]) /* NULL is an empty one */
 		n++;
@@ -105,7 +106,7 @@ static bool env_make(struct heirloom *h, char *const envp[])
 	if (!h->env)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		if (strncmp(envp[i], INHERIT "=", sizeof(INHERIT)) != 0)
+		if (strncmp(envp[i], h->text, name) != 0)
 			h->env[at++] = envp[i];
 	}
 	h->env[at] = h->text;
@@ -119,20 +120,29 @@ static void heirloom_free(struct heirloom *h)
 	*h = (struct heirloom){0};
 }
 
-/* Names what the new program inherits. False: nothing, the environment stays as it is. */
-static bool heirloom_make(struct heirloom *h, int control, char *const envp[])
+static void name_files(struct heirloom *h, int control)
 {
-	*h = (struct heirloom){0};
-	if (control < 0 || !is_preloaded(envp))
-		return false;
-	h->text = memory_get(TEXT_BYTES);
-	if (!h->text)
-		return false;
 	h->used = (size_t)snprintf(h->text, TEXT_BYTES, INHERIT "=%d", control);
 	fd_each(name_file, h);
 	if (h->full)
 		link_say(LINK_WARN, "exec: more sockets are inherited than can be named: the rest ends");
-	/* Also when it inherits none: what its relatives pass it then are sockets of its own group. */
+}
+
+/* Names what the new program inherits: the connection to the engine, also when no socket comes with it, since what its
+ * relatives pass it then is its own group's; or, where there is none yet, the family. False: nothing, the environment
+ * stays as it is. */
+static bool heirloom_make(struct heirloom *h, int control, char *const envp[])
+{
+	*h = (struct heirloom){0};
+	if ((control < 0 && !family_name()) || !is_preloaded(envp))
+		return false;
+	h->text = memory_get(TEXT_BYTES);
+	if (!h->text)
+		return false;
+	if (control >= 0)
+		name_files(h, control);
+	else
+		snprintf(h->text, TEXT_BYTES, FAMILY_ENV "=%.*s", CV_FAMILY_BYTES, family_name());
 	if (env_make(h, envp))
 		return true;
 	heirloom_free(h);
@@ -304,6 +314,19 @@ int shim_execle(const char *path, const char *arg, ...)
 typedef int spawn_fn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
 
+static int spawn_unlinked(spawn_fn *real, pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	struct heirloom h;
+	int result;
+
+	if (!heirloom_make(&h, -1, envp))
+		return real(pid, path, actions, attr, argv, envp);
+	result = real(pid, path, actions, attr, argv, h.env);
+	heirloom_free(&h);
+	return result;
+}
+
 /* The child is a process of its own, as fork's is: its control connection is made first. */
 static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 	const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
@@ -316,7 +339,9 @@ static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 	int control, result, cancel;
 	bool locked;
 
-	if (!l || !is_preloaded(env))
+	if (!l)
+		return spawn_unlinked(real, pid, path, actions, attr, argv, envp);
+	if (!is_preloaded(env))
 		return real(pid, path, actions, attr, argv, envp);
 	pthread_setcancelstate(
 		PTHREAD_CANCEL_DISABLE, &cancel); /* it is no cancellation point, what link_child() calls is */

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shim/family.h"
 #include "shim/inline.h"
 #include "shim/memory.h"
 #include "shim/real.h"
@@ -244,10 +245,15 @@ fail:
 static struct link *link_introduce(int control, enum cv_ctl_op op, struct cv_reply *reply, const char **why)
 {
 	struct cv_request request = {.op = op};
+	const char *family = op == CV_CTL_HELLO ? family_name() : NULL;
 	int fds[CV_CTL_FDS_MAX], error;
 	unsigned fds_n = 0;
 	struct link *l = NULL;
 
+	if (family) {
+		request.text_len = CV_FAMILY_BYTES;
+		memcpy(request.text, family, CV_FAMILY_BYTES);
+	}
 	memset(reply, 0, sizeof(*reply));
 	error = send_request(control, &request, -1);
 	if (!error)

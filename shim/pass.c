@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Engine sockets that travel as SCM_RIGHTS over the kernel's Unix sockets (unix(7)), between processes of one
- * group. What travels is the shadow; it carries the handle as a tag, in an option that means nothing for
+ * group (family.c). What travels is the shadow; it carries the handle as a tag, in an option that means nothing for
  * a socket that never sends. On the way the engine holds the socket, so that the sender may close it.
  * Another group's process gets the shadow only: its segment is another one.
  *
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/family.h"
 #include "shim/lane.h"
 #include "shim/pass.h"
 #include "shim/real.h"
@@ -113,7 +114,7 @@ void pass_failed(const struct msghdr *msg)
 /* The socket of our group that the tag names; false: none. */
 static bool tag_resolve(const struct link *l, uint64_t tag, struct file *content)
 {
-	if (tag >> 32 != TAG_MAGIC || CV_SOCK_INDEX((uint32_t)tag) >= l->wait.seg->socks_max)
+	if (CV_SOCK_INDEX((uint32_t)tag) >= l->wait.seg->socks_max)
 		return false;
 	sock_attach(content, (struct link *)(uintptr_t)l, (uint32_t)tag);
 	if (sock_is_dead(content))
@@ -172,12 +173,15 @@ static void receive(int fd, bool peeked)
 {
 	struct cv_command c = {.op = CV_CMD_TAKE}, back = {.op = CV_CMD_PASS};
 	struct file content = {.family = 0};
-	const struct link *l = link_now();
+	const struct link *l;
 	socklen_t len = sizeof(uint64_t);
 	uint64_t tag = 0;
 
-	if (!l || real_getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, &len) != 0 ||
-		len != sizeof(tag) || !tag_resolve(l, tag, &content))
+	if (real_getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &tag, &len) != 0 || len != sizeof(tag) ||
+		tag >> 32 != TAG_MAGIC)
+		return;
+	l = link_get(); /* perhaps this is its first one */
+	if (!l || !tag_resolve(l, tag, &content))
 		return;
 	if (sock_call(&content, &c, NULL, NULL) != 0)
 		return;
@@ -199,6 +203,6 @@ static void peek_one(int fd)
 
 void pass_received(const struct msghdr *msg, int flags)
 {
-	if (link_now() && msg->msg_control && msg->msg_controllen > 0)
+	if ((link_now() || family_name()) && msg->msg_control && msg->msg_controllen > 0)
 		each_right(msg, flags & MSG_PEEK ? peek_one : receive_one);
 }

@@ -27,6 +27,7 @@ static bool name_call(long number, const long *a, long *result)
 		return true;
 	switch (number) {
 		IS(socket, shim_socket(INT(0), INT(1), INT(2)))
+		IS(socketpair, shim_socketpair(INT(0), INT(1), INT(2), PTR(3)))
 		IS(bind, shim_bind(INT(0), PTR(1), LEN(2)))
 		IS(listen, shim_listen(INT(0), INT(1)))
 		IS(accept4, shim_accept4(INT(0), PTR(1), PTR(2), INT(3)))

@@ -7,7 +7,9 @@
  * sets are taken back.
  *
  * Life of a process
- * - HELLO on a new connection makes a group, with this process as its first.
+ * - HELLO on a new connection makes a group, with this process as its first. One that names a family joins the group
+ * that another process of the same user has made in its name, if there is one: relatives that may pass each other
+ * sockets share a group, whoever of them is the first to need it.
  * - Before fork() the parent says FORK, and gets a connection for the new process, which holds whatever the parent
  *   holds. Only the child keeps that connection, so its end is the child's end, however early. It takes no path, no
  *   environment and no rights, which the parent may have given up (chroot, setuid).
@@ -22,13 +24,15 @@
 #define CV_CONTROL_DIR "/run/culvert"
 #define CV_DEFAULT_ENGINE "culvert"
 #define CV_REQUEST_TEXT 1024
+#define CV_FAMILY_BYTES 32 /* of a family's name, which nobody can guess */
 
 enum cv_ctl_op {
-	CV_CTL_HELLO = 1,  /* -> proc, size; fds: segment, page, one eventfd per worker */
-	CV_CTL_FORK,       /* -> value: the child's proc; fd: its connection */
-	CV_CTL_ATTACH,     /* -> as HELLO */
-	CV_CTL_RETAIN,     /* text: uint32_t handles, arg: how many; the last one has text empty
-			      (arg 0) and closes what no RETAIN named */
+	CV_CTL_HELLO =
+		1,     /* text: nothing, or CV_FAMILY_BYTES -> proc, size; fds: segment, page, one eventfd per worker */
+	CV_CTL_FORK,   /* -> value: the child's proc; fd: its connection */
+	CV_CTL_ATTACH, /* -> as HELLO */
+	CV_CTL_RETAIN, /* text: uint32_t handles, arg: how many; the last one has text empty
+			  (arg 0) and closes what no RETAIN named */
 	CV_CTL_LANE_OPEN,  /* fd: eventfd; arg: worker -> value: lane. Its arena and rings are empty */
 	CV_CTL_LANE_CLOSE, /* arg: lane */
 	CV_CTL_SET_OPEN,   /* fd: eventfd -> value: set */

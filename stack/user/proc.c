@@ -111,8 +111,9 @@ int user_proc_open(struct user_group *g, int parent, int32_t pid)
 	if (i == g->procs_top)
 		g->procs_top++;
 	g->procs_n++;
-	if (parent >= 0) {
+	if (g->procs_n > 1)
 		user_rx_leave_buffers(g);
+	if (parent >= 0) {
 		user_lanes_run_dry(g); /* what it accepted and closed before it forked */
 		memcpy(holds, g->procs[parent].holds, map_words(g) * sizeof(*holds));
 		map_each(g, i, holds, add_holder);

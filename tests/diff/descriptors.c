@@ -301,41 +301,6 @@ CASE(rlimit__emfile__nothing_is_lost)
 	diff_read_all(fd, &byte, 1);
 }
 
-static void
-pass(int channel, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = {0}, byte = 'f';
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
-		.msg_controllen = sizeof(control)};
-	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-
-	head->cmsg_level = SOL_SOCKET;
-	head->cmsg_type = SCM_RIGHTS;
-	head->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(head), &fd, sizeof(int));
-	same(sendmsg(channel, &message, 0), 1);
-}
-
-static int take_as(int channel, int flags)
-{
-	char control[CMSG_SPACE(sizeof(int))] = {0}, byte;
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
-		.msg_controllen = sizeof(control)};
-	int fd;
-
-	same(recvmsg(channel, &message, flags), 1);
-	is(CMSG_FIRSTHDR(&message) != NULL);
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
-	return fd;
-}
-
-static int take(int channel)
-{
-	return take_as(channel, 0);
-}
-
 /* It inherited no socket, and is one of us all the same (haproxy's reload, Python's forkserver). */
 CASE(scm_rights__to_an_execed_child_without_sockets__used_there)
 {
@@ -357,7 +322,7 @@ CASE(scm_rights__to_an_execed_child_without_sockets__used_there)
 			NULL);
 		_exit(127);
 	}
-	pass(channel[0], server);
+	diff_pass(channel[0], server);
 	works(close(server));
 	diff_write_all(client, "passed", 6);
 	diff_read_all(client, text, 6);
@@ -372,8 +337,8 @@ CASE(scm_rights__kernel_descriptors__still_pass)
 
 	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
 	works(pipe(ends));
-	pass(channel[0], ends[1]);
-	got = take(channel[1]);
+	diff_pass(channel[0], ends[1]);
+	got = diff_take(channel[1], 0);
 	diff_ping(got, ends[0]);
 }
 
@@ -413,7 +378,7 @@ static void passed_to_a_child(bool peek)
 	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
 	pid_t child = (pid_t)works(fork());
 	if (child == 0) {
-		int peeked = peek ? take_as(channel[1], MSG_PEEK) : -1, got = take_as(channel[1], 0);
+		int peeked = peek ? diff_take(channel[1], MSG_PEEK) : -1, got = diff_take(channel[1], 0);
 
 		if (peek)
 			works(close(peeked));
@@ -422,7 +387,7 @@ static void passed_to_a_child(bool peek)
 		exit(0);
 	}
 	diff_pair(&client, &server);
-	pass(channel[0], server);
+	diff_pass(channel[0], server);
 	works(close(server));
 	diff_write_all(client, &byte, 1);
 	diff_read_all(client, &byte, 1);
@@ -450,7 +415,7 @@ CASE(scm_rights__wildcard_listener__whoever_has_it_serves_both_stacks)
 	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
 	pid_t child = (pid_t)works(fork());
 	if (child == 0) {
-		int got = take(channel[1]);
+		int got = diff_take(channel[1], 0);
 
 		for (int i = 0; i < 2; i++)
 			diff_write_all((int)works(accept(got, NULL, NULL)), "y", 1);
@@ -460,7 +425,7 @@ CASE(scm_rights__wildcard_listener__whoever_has_it_serves_both_stacks)
 	works(bind(listener, SA(any), sizeof(any)));
 	works(listen(listener, 8));
 	address = diff_addr(diff_port(listener));
-	pass(channel[0], listener);
+	diff_pass(channel[0], listener);
 	for (int i = 0; i < 2; i++) {
 		char byte;
 
@@ -484,14 +449,14 @@ CASE(scm_rights__to_who_has_the_connection_already__first_closed__second_goes_on
 		works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
 		pid_t child = i == 0 ? 0 : (pid_t)works(fork());
 		if (child != 0) {
-			pass(channel[0], server);
+			diff_pass(channel[0], server);
 			works(close(server));
 			diff_read_all(client, text, 3);
 			diff_join(child);
 		} else {
 			if (i == 0)
-				pass(channel[0], server);
-			again = take(channel[1]);
+				diff_pass(channel[0], server);
+			again = diff_take(channel[1], 0);
 			works(close(server));
 			if (i == 1)
 				works(close(client));
@@ -546,15 +511,15 @@ CASE(scm_rights__no_descriptors_left__each_connection_is_itself)
 	if (child == 0) {
 		same(read(go[0], &byte, 1), 1);
 		for (int i = 0; i < 2; i++)
-			diff_write_all(take(channel[1]), i == 0 ? "0" : "1", 1);
+			diff_write_all(diff_take(channel[1], 0), i == 0 ? "0" : "1", 1);
 		exit(0);
 	}
 	works(setrlimit(RLIMIT_NOFILE, &few));
 	while (dup(channel[0]) >= 0)
 		;
 	same(errno, EMFILE);
-	pass(channel[0], server[0]);
-	pass(channel[0], server[1]);
+	diff_pass(channel[0], server[0]);
+	diff_pass(channel[0], server[1]);
 	works(setrlimit(RLIMIT_NOFILE, &all));
 	same(write(go[1], "g", 1), 1);
 	for (int i = 0; i < 2; i++) {

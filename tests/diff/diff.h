@@ -115,6 +115,9 @@ void diff_read_all(int fd, void *data, size_t n);
 void diff_ping(int from, int to); /* one byte goes; either may be a pipe */
 void diff_ended(int fd);          /* fails the case unless all is read and the end is there, or comes */
 void diff_not_ended(int fd);      /* nothing to read and no end */
+/* A descriptor over a Unix socket, with one byte (SCM_RIGHTS); flags of recvmsg. */
+void diff_pass(int channel, int fd);
+int diff_take(int channel, int flags);
 /* Deterministic bytes: the pattern of the stream `seed` from position `at`. */
 void diff_pattern(void *data, size_t n, uint64_t seed, uint64_t at);
 void diff_send_pattern(int fd, size_t total, uint64_t seed); /* writes total pattern bytes */

@@ -121,6 +121,91 @@ CASE(exec__listener_inherited__the_new_program_accepts)
 	diff_ended(client);
 }
 
+/* A program that takes a descriptor from the Unix socket that is its standard input, and echoes what comes there. */
+static char *const takes_one[] = {"python3", "-c",
+	"import socket\n"
+	"pair = socket.socket(fileno=0)\n"
+	"s = socket.socket(fileno=socket.recv_fds(pair, 1, 1)[1][0])\n"
+	"while data := s.recv(100): s.sendall(data)\n",
+	NULL};
+
+static void exec_takes_one(int pair)
+{
+	dup2(pair, 0);
+	execvp(takes_one[0], takes_one);
+	_exit(127);
+}
+
+/* The parent has no socket yet when the children begin, as Node's cluster. */
+static void given_later(int pair, pid_t child)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	diff_pass(pair, server);
+	works(close(server));
+	for (int i = 0; i < 3; i++)
+		diff_ping(client, client);
+	works(shutdown(client, SHUT_WR));
+	diff_ended(client);
+	diff_join(child);
+}
+
+CASE(exec__before_the_first_socket__one_is_passed)
+{
+	int pair[2];
+
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0)
+		exec_takes_one(pair[1]);
+	given_later(pair[0], child);
+}
+
+CASE(posix_spawn__before_the_first_socket__one_is_passed)
+{
+	posix_spawn_file_actions_t actions;
+	int pair[2];
+	pid_t child;
+
+	works(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	same(posix_spawn_file_actions_init(&actions), 0);
+	same(posix_spawn_file_actions_adddup2(&actions, pair[1], 0), 0);
+	same(posix_spawnp(&child, takes_one[0], &actions, NULL, takes_one, environ), 0);
+	given_later(pair[0], child);
+}
+
+/* The parent listens, its child accepts: neither is the other's parent in what they have with the engine. */
+CASE(exec__before_the_first_socket__child_has_one_of_its_own__takes_the_parents_too)
+{
+	static char *const connects_and_takes[] = {"python3", "-c",
+		"import os, socket\n"
+		"pair = socket.socket(fileno=0)\n"
+		"port = int(pair.recv(10))\n"
+		"mine = socket.create_connection((os.environ.get('DIFF_ADDR', '127.0.0.1'), port))\n"
+		"pair.sendall(b'.')\n"
+		"listener = socket.socket(fileno=socket.recv_fds(pair, 1, 1)[1][0])\n"
+		"theirs, _ = listener.accept()\n"
+		"mine.sendall(b'a'); theirs.sendall(theirs.recv(1) + b'b'); print(mine.recv(2))\n",
+		NULL};
+	int pair[2], listener;
+	char text[16];
+
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		dup2(pair[1], 0);
+		execvp(connects_and_takes[0], connects_and_takes);
+		_exit(127);
+	}
+	listener = diff_listen(0, 0, 5);
+	diff_write_all(pair[0], text, (size_t)snprintf(text, sizeof(text), "%u", diff_port(listener)));
+	diff_read_all(pair[0], text, 1);
+	diff_pass(pair[0], listener);
+	works(close(listener));
+	diff_join(child);
+}
+
 CASE(exec__environment_cleaned__descriptors_still_harmless)
 {
 	int client, server;

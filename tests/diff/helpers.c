@@ -245,6 +245,35 @@ void diff_not_ended(int fd)
 	same(diff_poll(fd, POLLIN | POLLRDHUP, 30), 0);
 }
 
+void diff_pass(int channel, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {0}, byte = 'f';
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(head), &fd, sizeof(int));
+	same(sendmsg(channel, &message, 0), 1);
+}
+
+int diff_take(int channel, int flags)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {0}, byte;
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	int fd;
+
+	same(recvmsg(channel, &message, flags), 1);
+	is(CMSG_FIRSTHDR(&message) != NULL);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+	return fd;
+}
+
 void
 diff_pattern(void *data, size_t n, uint64_t seed, uint64_t at)
 {

@@ -278,6 +278,31 @@ CASE(fork_in_fork__grandchild_holds)
 	diff_ended(client);
 }
 
+/* Both are there before any socket of theirs. */
+CASE(fork__before_the_first_socket__one_is_passed)
+{
+	int pair[2], client, server;
+	char byte;
+
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid_t child = (pid_t)works(fork());
+	if (child == 0) {
+		works(close(pair[0]));
+		server = diff_take(pair[1], 0);
+		while (read(server, &byte, 1) == 1)
+			diff_write_all(server, &byte, 1);
+		exit(0);
+	}
+	diff_pair(&client, &server);
+	diff_pass(pair[0], server);
+	works(close(server));
+	for (int i = 0; i < 3; i++)
+		diff_ping(client, client);
+	works(shutdown(client, SHUT_WR));
+	diff_ended(client);
+	diff_join(child);
+}
+
 /* --- limits ------------------------------------------------------------------------------------ */
 
 /* As servers lock up what serves a stranger (vsftpd). */

@@ -172,6 +172,30 @@ def doorbells():
     assert os.read(r, 1) == b"", "the engine keeps a descriptor that it refused"
 
 
+def family():
+    """Who names a family shares a segment with its other processes of the same user, and with nobody else."""
+    def segment(name, uid=0):
+        os.seteuid(uid)
+        s = connected()
+        os.seteuid(0)
+        result, _, proc, _, _, fds = ask(s, HELLO, text=name)
+        assert result == 0, f"HELLO of {name}: {result}"
+        inode = os.fstat(fds[0]).st_ino
+        close(fds)
+        return s, proc, inode
+
+    one, two = b"0123456789abcdef" * 2, b"0123456789abcdeF" * 2
+    a, b, c = segment(one), segment(one), segment(two)
+    nobody, again, stranger = segment(b""), segment(b""), segment(one, uid=12345)
+    assert a[2] == b[2] and a[1] != b[1], "relatives do not share a segment"
+    assert len({a[2], c[2], nobody[2], again[2], stranger[2]}) == 5, "strangers share a segment"
+    for name in (b"x", one[:-1], one + b"x", bytes(32), one[:-1] + b"\0"):
+        refused(f"a family named {name}", ask(connected(), HELLO, text=name))
+    a[0].close()
+    assert segment(one)[2] == b[2], "the group ended with one of its processes"
+    assert ask(b[0], SET_OPEN, fds=[os.eventfd(0)])[0] == 0, "a relative ended with the other"
+
+
 def sets():
     """As many sets as there are, then no more; all come back with the process."""
     bell = os.eventfd(0)
