@@ -5,6 +5,7 @@
 #ifndef CULVERT_SHIM_HANDLER_H
 #define CULVERT_SHIM_HANDLER_H
 
+#include <errno.h>
 #include <signal.h>
 #include <stdint.h>
 
@@ -26,22 +27,27 @@ static inline void signal_check_late(void)
 		signal_run_late();
 }
 
-/* The engine's calls, with handlers kept out. */
+/* The engine's calls, with handlers kept out. Its devices' system calls leave errno behind, which is the program's. */
 static inline uint64_t signal_safe_turn(const struct cv_inline_engine *inside)
 {
+	int saved = errno;
 	uint64_t now;
 
 	signal_turn.running = 1;
 	now = inside->turn();
 	signal_turn.running = 0;
+	errno = saved;
 	return now;
 }
 
 static inline void signal_safe_post(const struct cv_inline_engine *inside)
 {
+	int saved = errno;
+
 	signal_turn.running = 1;
 	inside->post();
 	signal_turn.running = 0;
+	errno = saved;
 }
 
 #endif

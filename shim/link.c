@@ -322,6 +322,7 @@ struct link *link_now(void)
 struct link *link_get(void)
 {
 	struct link *l = link_now();
+	int saved = errno;
 	uint64_t now;
 
 	if (l)
@@ -339,6 +340,7 @@ struct link *link_get(void)
 			__atomic_store_n(&retry_at_ns, now + RETRY_NS, __ATOMIC_RELAXED);
 	}
 	unlock();
+	errno = saved;
 	return l;
 }
 

@@ -26,6 +26,50 @@ CASE(listener__connect_accept__data_both_ways)
 
 /* --- socket ------------------------------------------------------------------------------------ */
 
+/* Programs clean up first and then print what went wrong. */
+CASE(calls_that_succeed__errno_stays_as_it_was)
+{
+#define STAYS(call)                                                                                \
+	do {                                                                                       \
+		errno = EXFULL;                                                                    \
+		works(call);                                                                       \
+		same(errno, EXFULL);                                                               \
+	} while (0)
+	struct sockaddr_in address = diff_addr(0);
+	socklen_t length = sizeof(address);
+	int listener, client, server, udp, on = 1;
+	char byte = 'x';
+
+	STAYS(listener = socket(AF_INET, SOCK_STREAM, 0));
+	STAYS(bind(listener, SA(address), length));
+	STAYS(listen(listener, 5));
+	STAYS(getsockname(listener, SA(address), &length));
+	STAYS(client = socket(AF_INET, SOCK_STREAM, 0));
+	STAYS(connect(client, SA(address), length));
+	STAYS(server = accept(listener, NULL, NULL));
+	STAYS(setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
+	for (int i = 0; i < 20; i++) {
+		STAYS(send(client, &byte, 1, 0));
+		STAYS(read(server, &byte, 1));
+		STAYS(write(server, &byte, 1));
+		STAYS(recv(client, &byte, 1, 0));
+	}
+	STAYS(shutdown(client, SHUT_WR));
+	STAYS(recv(server, &byte, 1, 0));
+	STAYS(close(server));
+	STAYS(close(client));
+	STAYS(close(listener));
+	address.sin_port = 0;
+	STAYS(udp = socket(AF_INET, SOCK_DGRAM, 0));
+	STAYS(bind(udp, SA(address), length));
+	STAYS(getsockname(udp, SA(address), &length));
+	STAYS(connect(udp, SA(address), length));
+	STAYS(send(udp, &byte, 1, 0));
+	STAYS(recv(udp, &byte, 1, 0));
+	STAYS(close(udp));
+#undef STAYS
+}
+
 CASE(socket__bad_combinations__errno_of_linux)
 {
 	fails(socket(AF_INET, SOCK_STREAM, IPPROTO_UDP), EPROTONOSUPPORT);
