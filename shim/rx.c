@@ -261,10 +261,14 @@ static int stream_empty(struct file *f)
 
 	if (produced(f) != f->mux.rec->rx_consumed)
 		return 1;
+	if (status & CV_ST_FIN)
+		return 0; /* an error since then is for who sends, or asks for it */
+	if ((status & CV_ST_DEAD) && !(status & CV_ST_RX_EOF))
+		return 1; /* what came before the end waits for receive memory */
 	error = sock_take_error(f);
 	if (error)
 		return -error;
-	if ((status & (CV_ST_RX_EOF | CV_ST_DEAD)) || f->mux.rec->rx_shut)
+	if ((status & CV_ST_RX_EOF) || f->mux.rec->rx_shut)
 		return 0;
 	if (!(status & (CV_ST_CONNECTED | CV_ST_CONNECTING)))
 		return -ENOTCONN;

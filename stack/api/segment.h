@@ -67,6 +67,7 @@ enum cv_status {
 	CV_ST_URGENT = 1u << 7,    /* urgent data is pending: POLLPRI */
 	CV_ST_SYN_WAITS = 1u << 8, /* Fast Open: may be written to, and the first data goes with the SYN */
 	CV_ST_ERRQUEUE = 1u << 9,  /* errors can be read (CV_OPT_ERRQUEUE): POLLERR */
+	CV_ST_FIN = 1u << 10,      /* with CV_ST_RX_EOF: the peer's FIN, which no later error changes */
 };
 
 /*

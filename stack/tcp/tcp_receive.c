@@ -166,7 +166,7 @@ static bool fin_take(struct tcp_sock *tp)
 {
 	tp->rcv_nxt++;
 	tp->fin_received = 1;
-	tp->sk.status |= CV_ST_RX_EOF;
+	tp->sk.status |= CV_ST_RX_EOF | CV_ST_FIN;
 	tp->ack_now = 1;
 	sock_output_later(&tp->sk);
 	sock_event(&tp->sk);

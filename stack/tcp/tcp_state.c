@@ -54,7 +54,7 @@ bool tcp_state_needs_rst(enum tcp_state s)
 
 static uint32_t status_of(const struct tcp_sock *tp)
 {
-	uint32_t st = tp->sk.status & (CV_ST_BOUND | CV_ST_URGENT | CV_ST_RX_EOF | CV_ST_TX_SHUT);
+	uint32_t st = tp->sk.status & (CV_ST_BOUND | CV_ST_URGENT | CV_ST_RX_EOF | CV_ST_FIN | CV_ST_TX_SHUT);
 
 	switch ((enum tcp_state)tp->state) {
 	case TCP_CLOSED:

@@ -7,8 +7,8 @@
 #include "stack/tcp/tcp.h"
 
 #define STATUS_OF_CONNECTION                                                                       \
-	(CV_ST_CONNECTING | CV_ST_CONNECTED | CV_ST_RX_EOF | CV_ST_TX_SHUT | CV_ST_DEAD |          \
-		CV_ST_URGENT)
+	(CV_ST_CONNECTING | CV_ST_CONNECTED | CV_ST_RX_EOF | CV_ST_FIN | CV_ST_TX_SHUT |           \
+		CV_ST_DEAD | CV_ST_URGENT)
 
 void tcp_start_over(struct tcp_sock *tp)
 {

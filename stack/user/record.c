@@ -192,7 +192,7 @@ void user_sock_refresh(struct user_sock *us)
 	status = sk->status;
 	/* The end comes after the last byte, wherever that waits. */
 	if ((status & CV_ST_RX_EOF) && !user_rx_is_drained(us))
-		status &= ~(uint32_t)CV_ST_RX_EOF;
+		status &= ~(uint32_t)(CV_ST_RX_EOF | CV_ST_FIN);
 	if (sk->error_seq != us->error_seq) {
 		us->error_seq = sk->error_seq;
 		SEG_STORE(&rec->error, sk->error);

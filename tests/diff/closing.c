@@ -381,6 +381,45 @@ CASE(connect_unspec__dissolves)
 	diff_read_all(server, &byte, 1);
 }
 
+/* As a client sees whose server closes while it still sends. */
+CASE(reset_after_fin__recv_is_the_end__the_error_stays)
+{
+	int client, server;
+	char byte;
+
+	diff_pair(&client, &server);
+	diff_write_all(server, "z", 1);
+	works(shutdown(server, SHUT_WR));
+	ended(client);
+	diff_write_all(client, "x", 1);
+	diff_arrived(server, 1);
+	works(close(server));
+	same(diff_poll(client, 0, 3000), POLLERR | POLLHUP);
+	diff_read_all(client, &byte, 1);
+	same(recv(client, &byte, 1, 0), 0);
+	same(recv(client, &byte, 1, MSG_DONTWAIT), 0);
+	same(recv(client, &byte, 1, MSG_PEEK), 0);
+	same(diff_int_option(client, SOL_SOCKET, SO_ERROR), EPIPE);
+	same(recv(client, &byte, 1, 0), 0);
+	fails(send(client, "x", 1, MSG_NOSIGNAL), EPIPE);
+}
+
+CASE(reset_after_both_fins__recv_is_the_end__the_error_stays)
+{
+	int client, server;
+	char byte;
+
+	diff_pair(&client, &server);
+	works(shutdown(server, SHUT_WR));
+	ended(client);
+	diff_write_all(client, "x", 1);
+	works(shutdown(client, SHUT_WR));
+	ended(server);
+	works(close(server)); /* with a byte unread */
+	same(recv(client, &byte, 1, 0), 0);
+	same(recv(client, &byte, 1, 0), 0);
+}
+
 /* Nobody asked for what was left of the first. */
 CASE(connect_unspec__connects_at_once__no_error_of_before)
 {
