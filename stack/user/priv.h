@@ -274,6 +274,8 @@ bool user_proc_holds(const struct user_group *g, uint32_t proc, const struct use
 void user_proc_hold(struct user_group *g, uint32_t proc, struct user_sock *us);
 /* proc holds it no longer; the last one closes. */
 void user_proc_drop(struct user_group *g, uint32_t proc, struct user_sock *us, bool abort);
+/* A listener's part on this worker ends: what processes have taken from it stays theirs. */
+void user_untold_keep(struct user_sock *listener);
 /* Carries out what was posted before on all lanes of the group: a command waits for those that carry the bytes before
  * its own, and they may be on another process's lane. */
 void user_lanes_run_dry(struct user_group *g);

@@ -34,6 +34,45 @@ void user_proc_hold(struct user_group *g, uint32_t proc, struct user_sock *us)
 	us->holders++;
 }
 
+/* Calls f for each connection that the process has taken off the listener's chain, before a command could say that it has it. */
+static void untold_each(struct user_group *g, uint32_t proc, struct user_sock *listener,
+	void (*f)(struct user_group *g, uint32_t proc, struct user_sock *us))
+{
+	uint32_t n = 0;
+
+	list_for_each_safe(node, &listener->pending)
+	{
+		struct user_sock *us = list_entry(node, struct user_sock, pending_node);
+
+		if (SEG_LOAD(&g->records[us->index].taker) != proc + 1)
+			continue;
+		f(g, proc, us);
+		n++;
+	}
+	if (listener->flags & US_REPLICA) {
+		while (n-- > 0)
+			user_replica_taken(listener);
+	} else if (n > 0) {
+		user_rx_sync(listener);
+	}
+}
+
+static void untold_keep_one(struct user_group *g, uint32_t proc, struct user_sock *us)
+{
+	user_rx_accepted(us);
+	user_proc_hold(g, proc, us);
+}
+
+void user_untold_keep(struct user_sock *listener)
+{
+	struct user_group *g = listener->g;
+
+	for (uint32_t i = 0; i < g->procs_top && !list_empty(&listener->pending); i++) {
+		if (g->procs[i].open)
+			untold_each(g, i, listener, untold_keep_one);
+	}
+}
+
 void user_proc_drop(struct user_group *g, uint32_t proc, struct user_sock *us, bool abort)
 {
 	uint64_t *word = &g->procs[proc].holds[us->index / 64];
@@ -41,6 +80,9 @@ void user_proc_drop(struct user_group *g, uint32_t proc, struct user_sock *us, b
 
 	if (!(*word & bit))
 		return;
+	/* Another thread of the process, whose lane comes after this one's, has accepted. */
+	if (!list_empty(&us->pending))
+		untold_each(g, proc, us, untold_keep_one);
 	*word &= ~bit;
 	if (--us->holders > 0)
 		return;
@@ -305,27 +347,18 @@ static void lanes_cut(struct user_group *g, uint32_t proc)
 	}
 }
 
-/* Connections that a listener's chain no longer has, and whose process is gone before a command could say that it has them. */
+static void untold_end_one(struct user_group *g, uint32_t proc, struct user_sock *us)
+{
+	(void)g;
+	(void)proc;
+	user_rx_sync(us);
+	user_sock_end(us, false);
+}
+
+/* Its process is gone. */
 static void untold_end(struct user_group *g, uint32_t proc, struct user_sock *listener)
 {
-	uint32_t n = 0;
-
-	list_for_each_safe(node, &listener->pending)
-	{
-		struct user_sock *us = list_entry(node, struct user_sock, pending_node);
-
-		if (SEG_LOAD(&g->records[us->index].taker) != proc + 1)
-			continue;
-		user_rx_sync(us);
-		user_sock_end(us, false);
-		n++;
-	}
-	if (listener->flags & US_REPLICA) {
-		while (n-- > 0)
-			user_replica_taken(listener);
-	} else if (n > 0) {
-		user_rx_sync(listener);
-	}
+	untold_each(g, proc, listener, untold_end_one);
 }
 
 static void listeners_look(struct user_group *g, uint32_t proc)

@@ -92,7 +92,9 @@ void user_sock_end(struct user_sock *us, bool abort)
 	struct cv_sock *rec = &g->records[us->index];
 	struct sock *sk = us->sk;
 
-	/* Connections that nobody took end with their listener. */
+	/* Connections that nobody took end with their listener. Who closed it, only the first worker knows. */
+	if (us->flags & US_REPLICA)
+		user_untold_keep(us);
 	while (!list_empty(&us->pending))
 		user_sock_end(list_entry(list_first(&us->pending), struct user_sock, pending_node),
 			true);

@@ -120,6 +120,44 @@ static void connection__taken_by_another_lane_before_accepted_is_seen__works(voi
 	pair_end(&t);
 }
 
+/* One thread accepts and another one closes the listener: what accept() has returned lives, also when the engine sees the
+ * other lane first. shared: a child has the listener, too. */
+static void listener_closed_over_an_accept(bool shared)
+{
+	struct pair t;
+	struct program other, child;
+	uint32_t listener, client, server;
+
+	pair_start(&t, 4, &program_limits);
+	listener = program_listener(&t.b, 1, 80);
+	if (shared)
+		program_start(&child, t.gb, &t.b);
+	client = program_connect(&t.a, 1, 80);
+	pair_run(&t, 10);
+	other = t.b;
+	program_lane_open(&other);
+	server = program_accept(&t.b, listener, false);
+	program_close(&other, listener);
+	pair_run(&t, 1);
+	program_post(&t.b, (struct cv_command){.op = CV_CMD_ACCEPTED, .sock = server});
+	pair_run(&t, 1);
+	assert_int_equal(program_info(t.gb).refused, 0);
+	pair_transfer(&t, &t.a, client, &t.b, server);
+	program_close(&t.b, server);
+	pair_run(&t, 10);
+	assert_int_equal(program_info(t.gb).socks, shared ? 1 : 0);
+	if (shared)
+		program_end(&child);
+	pair_end(&t);
+}
+
+static void connection__taken__listener_closed_before_accepted_is_seen__lives(void **state)
+{
+	(void)state;
+	listener_closed_over_an_accept(false);
+	listener_closed_over_an_accept(true);
+}
+
 static void fork__parent_accepts_forks_and_ends__child_goes_on(void **state)
 {
 	struct pair t;
@@ -377,6 +415,7 @@ int main(void)
 		cmocka_unit_test(fork__lane_that_is_never_empty__takes_no_more_than_was_posted_before),
 		cmocka_unit_test(inside__fork__what_is_unread_moves_into_the_segment),
 		cmocka_unit_test(connection__taken_by_another_lane_before_accepted_is_seen__works),
+		cmocka_unit_test(connection__taken__listener_closed_before_accepted_is_seen__lives),
 		cmocka_unit_test(fork__parent_accepts_forks_and_ends__child_goes_on),
 		cmocka_unit_test(process_end__connection_taken_and_not_told__ends_with_it),
 		cmocka_unit_test(process_end__unread_data__peer_is_reset),
