@@ -196,14 +196,37 @@ static int stream_begun(struct file *f)
 	return sock_waits(f, 0) ? wait_connected(f) : -EINPROGRESS;
 }
 
-/* Of a wildcard socket that is connected to where the engine serves nobody hears the kernel's half: it keeps the port, until
- * the socket is disconnected. What came meanwhile was for nobody. */
+/* The kernel's half of a datagram socket keeps the port, and is connected to where nobody speaks from: it takes nothing
+ * that is for other sockets on the port. */
+static void half_sleeps(int fd, const struct file *f, bool sleeps)
+{
+	const struct sockaddr_in6 six = {
+		.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT, .sin6_port = htons(1)};
+	const struct sockaddr_in four = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(1)};
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	int saved = errno;
+
+	if (f->type != SOCK_DGRAM)
+		return;
+	if (!sleeps)
+		real_connect(fd, &none, sizeof(none));
+	else if (f->family == AF_INET6)
+		real_connect(fd, (const struct sockaddr *)&six, sizeof(six));
+	else
+		real_connect(fd, (const struct sockaddr *)&four, sizeof(four));
+	errno = saved;
+}
+
+/* Of a wildcard socket that is connected to where the engine serves nobody hears the kernel's half, until the socket is
+ * disconnected. What came meanwhile was for nobody. */
 static void half_follow(int fd, struct file *f, bool connected)
 {
 	struct msghdr nothing = {.msg_iovlen = 0};
 
 	if (connected ? !f->mux.both : !f->half_asleep)
 		return;
+	half_sleeps(fd, f, connected);
 	/* What still comes while this goes on is for the socket as it will be. */
 	for (int n = 0; n < STALE_MAX && !connected && f->type == SOCK_DGRAM; n++) {
 		if (quiet_recvmsg(fd, &nothing, MSG_DONTWAIT) < 0)
@@ -238,14 +261,18 @@ static int engine_connect(int fd, struct file *f, const struct cv_endpoint *end,
 	if (result < 0)
 		return result;
 	half_follow(fd, f, family != CV_AF_NONE);
+	if (f->type == SOCK_DGRAM)
+		return result;
 	f->mux.rec->rx_shut = f->mux.rec->tx_shut = 0;
-	return f->type == SOCK_DGRAM || family == CV_AF_NONE ? result : stream_begun(f);
+	return family == CV_AF_NONE ? result : stream_begun(f);
 }
 
 /* A wildcard datagram socket that now speaks to a kernel address only. */
 static void both_to_kernel(int fd, struct file *f)
 {
 	mux_file_closed(&f->mux);
+	if (f->half_asleep)
+		half_sleeps(fd, f, false);
 	if (!(f->mux.rec->flags & O_NONBLOCK))
 		real_fcntl(fd, F_SETFL, real_fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	sock_close(f);
@@ -307,8 +334,8 @@ int shim_connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 /* --- shutdown, names -------------------------------------------------------------------------- */
 
-/* As Linux: who waits in accept gets EINVAL, and listen may begin again. */
-static int stop_listening(struct file *f)
+/* As Linux: who waits in accept gets EINVAL, who waits in connect ECONNRESET; either may begin again. */
+static int stop_waiting(struct file *f)
 {
 	struct cv_command c = {.op = CV_CMD_CONNECT, .family = CV_AF_NONE};
 
@@ -319,26 +346,30 @@ static int sock_shutdown(int fd, struct file *f, int how)
 {
 	struct cv_sock *rec = f->mux.rec;
 	struct cv_command c = {.op = CV_CMD_SHUTDOWN};
+	uint32_t status = rec->status;
 
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
-	if (!(rec->status & (CV_ST_CONNECTED | CV_ST_CONNECTING | CV_ST_LISTENING)))
-		return -ENOTCONN;
 	if (f->mux.both)
 		real_shutdown(fd, how);
-	if (rec->status & CV_ST_LISTENING)
-		return how == SHUT_WR ? 0 : stop_listening(f);
+	if (status & CV_ST_LISTENING)
+		return how == SHUT_WR ? 0 : stop_waiting(f);
+	if (f->type == SOCK_STREAM && (status & CV_ST_CONNECTING))
+		return stop_waiting(f);
 	if (how != SHUT_RD) {
 		__atomic_store_n(&rec->tx_shut, 1, __ATOMIC_RELEASE);
 		c.pos = rec->tx_pos;
-		sock_post(f, &c);
+		if (status &
+			CV_ST_CONNECTED) /* else there is nothing to end, and what another thread begins is not meant */
+			sock_post(f, &c);
 	}
 	if (how != SHUT_WR) {
 		__atomic_store_n(&rec->rx_shut, 1, __ATOMIC_RELEASE);
 		c = (struct cv_command){.op = CV_CMD_SHUTDOWN, .flags = CV_F_READ};
 		sock_post(f, &c);
 	}
-	return 0;
+	/* Whoever waits is woken all the same. */
+	return status & CV_ST_CONNECTED ? 0 : -ENOTCONN;
 }
 
 int shim_shutdown(int fd, int how)

@@ -420,6 +420,88 @@ CASE(reset_after_both_fins__recv_is_the_end__the_error_stays)
 	same(recv(client, &byte, 1, 0), 0);
 }
 
+static void *receives_end(void *arg)
+{
+	char byte;
+
+	same(recv(*(int *)arg, &byte, 1, 0), 0);
+	return NULL;
+}
+
+/* How a program stops the thread that reads. */
+CASE(udp__shutdown_unconnected__ENOTCONN_and_who_waits_is_woken)
+{
+	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+	struct sockaddr_in any = {.sin_family = AF_INET};
+
+	for (int wildcard = 0; wildcard < 2; wildcard++) {
+		int fd = wildcard ? (int)works(socket(AF_INET, SOCK_DGRAM, 0)) : diff_udp();
+
+		if (wildcard)
+			works(bind(fd, SA(any), sizeof(any)));
+		struct sockaddr_in own = diff_addr(diff_port(fd));
+		pthread_t reader = diff_thread(receives_end, &fd);
+
+		fails(shutdown(fd, SHUT_RDWR), ENOTCONN);
+		same(pthread_join(reader, NULL), 0);
+		same(diff_poll(fd, POLLIN | POLLOUT | POLLRDHUP, 0), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+		fails(sendto(fd, "x", 1, MSG_NOSIGNAL, SA(own), sizeof(own)), EPIPE);
+		works(connect(fd, &nowhere, sizeof(nowhere)));
+		fails(sendto(fd, "x", 1, MSG_NOSIGNAL, SA(own), sizeof(own)), EPIPE);
+		works(close(fd));
+	}
+}
+
+CASE(bound_stream__shutdown__ENOTCONN_and_the_end)
+{
+	struct sockaddr_in any_port = diff_addr(0);
+	int fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	char byte;
+
+	works(bind(fd, SA(any_port), sizeof(any_port)));
+	fails(shutdown(fd, SHUT_RDWR), ENOTCONN);
+	same(diff_poll(fd, POLLIN | POLLOUT | POLLRDHUP, 0), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+	same(recv(fd, &byte, 1, 0), 0);
+}
+
+struct attempt {
+	int fd;
+	struct sockaddr_in to;
+};
+
+static void *connects_in_vain(void *arg)
+{
+	const struct attempt *a = arg;
+
+	fails(connect(a->fd, CSA(a->to), sizeof(a->to)), ECONNRESET);
+	return NULL;
+}
+
+/* The listener is full, and answers nothing. */
+CASE(connecting__shutdown__ends_it_with_ECONNRESET)
+{
+	for (int how = SHUT_RD; how <= SHUT_RDWR; how++) {
+		int listener = diff_listen(0, 0, 0), fd;
+		struct sockaddr_in address = diff_addr(diff_port(listener));
+
+		diff_connect(listener);
+		fd = (int)works(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+		fails(connect(fd, SA(address), sizeof(address)), EINPROGRESS);
+		is(!diff_writable(fd, 20));
+		works(shutdown(fd, how));
+		same(diff_int_option(fd, SOL_SOCKET, SO_ERROR), ECONNRESET);
+		fails(connect(fd, SA(address), sizeof(address)), EINPROGRESS);
+		works(close(fd));
+		struct attempt again = {(int)works(socket(AF_INET, SOCK_STREAM, 0)), address};
+		pthread_t connects = diff_thread(connects_in_vain, &again);
+		while (shutdown(again.fd, how) != 0)
+			same(errno, ENOTCONN); /* it has not begun */
+		same(pthread_join(connects, NULL), 0);
+		works(close(again.fd));
+		works(close(listener));
+	}
+}
+
 /* Nobody asked for what was left of the first. */
 CASE(connect_unspec__connects_at_once__no_error_of_before)
 {

@@ -37,6 +37,41 @@ CASE(datagrams__keep_their_boundaries_and_order)
 	fails(recv(b, text, sizeof(text), MSG_DONTWAIT), EAGAIN);
 }
 
+/* The wildcard's two halves are one socket: connected, it takes nothing from others, whose datagrams are for who else
+ * is on the port (iperf2's server). */
+CASE(wildcard_connected__others_datagrams_go_to_the_next_socket_on_the_port)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET}, local = {.sin_family = AF_INET}, own;
+	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+	int peer = diff_udp(), first = (int)works(socket(AF_INET, SOCK_DGRAM, 0)),
+	    last = (int)works(socket(AF_INET, SOCK_DGRAM, 0)), other = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	socklen_t length = sizeof(own);
+	char byte;
+
+	works(getsockname(peer, SA(own), &length));
+	diff_set_int(first, SOL_SOCKET, SO_REUSEADDR, 1);
+	diff_set_int(last, SOL_SOCKET, SO_REUSEADDR, 1);
+	works(bind(first, SA(any), sizeof(any)));
+	any.sin_port = htons(diff_port(first));
+	works(bind(last, SA(any), sizeof(any)));
+	works(connect(last, SA(own), sizeof(own)));
+	local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	local.sin_port = any.sin_port;
+	works(connect(other, SA(local), sizeof(local)));
+	for (int i = 0; i < 3; i++) {
+		same(send(other, "x", 1, 0), 1);
+		is(diff_readable(first, 3000));
+		same(recv(first, &byte, 1, 0), 1);
+	}
+	works(close(first));
+	same(send(other, "x", 1, 0), 1);
+	fails(recv(other, &byte, 1, 0), ECONNREFUSED);
+	works(connect(last, &nowhere, sizeof(nowhere)));
+	same(send(other, "y", 1, 0), 1);
+	is(diff_readable(last, 3000));
+	same(recv(last, &byte, 1, 0), 1);
+}
+
 CASE(recvfrom__address_of_the_sender__cut_to_length)
 {
 	struct sockaddr_in from, wanted;
