@@ -86,11 +86,9 @@ OTHER(timerfd_create, (int clock, int flags), (clock, flags))
 OTHER(__open_2, (const char *path, int flags), (path, flags))
 OTHER(__open64_2, (const char *path, int flags), (path, flags))
 
-int __real_socketpair(int family, int type, int protocol, int fds[2]);
-int __wrap_socketpair(int family, int type, int protocol, int fds[2]);
 int __wrap_socketpair(int family, int type, int protocol, int fds[2])
 {
-	int result = __real_socketpair(family, type, protocol, fds);
+	int result = libc_socketpair(family, type, protocol, fds);
 
 	for (int i = 0; i < 2 && result == 0; i++)
 		fds[i] = keep(fds[i]);
