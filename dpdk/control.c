@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,19 @@ int control_fork(struct control *c, const struct conn *parent, int proc, int *ch
 	conn->pid = parent->pid;
 	*child = end[1];
 	return 0;
+}
+
+/* The kernel has closed a process's end of its connection before anybody can learn that it is over. What it had still
+ * asked goes unanswered: nobody hears it. */
+void control_sync(struct control *c, const struct conn *asker)
+{
+	list_for_each_safe (node, &c->conns) {
+		struct conn *conn = list_entry(node, struct conn, node);
+		struct pollfd end = {.fd = conn->fd};
+
+		if (conn != asker && poll(&end, 1, 0) > 0)
+			conn_end(c, conn);
+	}
 }
 
 /* Its own pidfd stands for it: a connection that never says anything and ends when it does. */

@@ -29,6 +29,9 @@ bool control_may_have(uid_t uid, uint32_t n, uint64_t configured, uint64_t all);
  * -CV_E... */
 int control_fork(struct control *c, const struct conn *parent, int proc, int *child);
 
+/* Processes that have ended by now, asker apart, have when it returns: what they held is closed. */
+void control_sync(struct control *c, const struct conn *asker);
+
 /* The process at the other end will have programs for us: as long as it lives we are not idle. */
 void control_hold(struct control *c, const struct conn *conn);
 

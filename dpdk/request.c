@@ -181,6 +181,14 @@ static int on_command(struct exchange *x)
 	return group_command(x->conn->group, x->conn->proc, (uint16_t)x->req.arg, &command);
 }
 
+static int on_sync(struct exchange *x)
+{
+	if (!x->conn->group)
+		return -CV_EINVAL;
+	control_sync(x->c, x->conn);
+	return 0;
+}
+
 static int on_query(struct exchange *x)
 {
 	char *text;
@@ -243,6 +251,8 @@ static int dispatch(struct exchange *x)
 		return on_query(x);
 	case CV_CTL_COMMAND:
 		return on_command(x);
+	case CV_CTL_SYNC:
+		return on_sync(x);
 	default:
 		return -CV_EINVAL;
 	}

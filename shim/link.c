@@ -435,6 +435,13 @@ int64_t link_request(struct link *l, struct cv_request *request, int fd)
 	return error ? error : (int64_t)reply.value;
 }
 
+bool link_sync(struct link *l)
+{
+	struct cv_request request = {.op = CV_CTL_SYNC};
+
+	return link_request(l, &request, -1) == 0;
+}
+
 uint32_t link_worker_next(struct link *l)
 {
 	uint32_t n = l->wait.page->workers;

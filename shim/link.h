@@ -47,6 +47,8 @@ bool link_interface_address(const struct link *l, uint32_t ifindex, uint8_t addr
 bool link_has_interface(const struct link *l, uint32_t ifindex);
 /* One request with at most one descriptor (-1: none). The reply's value, or -errno. */
 int64_t link_request(struct link *l, struct cv_request *request, int fd);
+/* What ended processes held is closed when it returns. False: it may be so or not. */
+bool link_sync(struct link *l);
 /* After exec: the engine that the old program left us a control connection to, as the link from now on.
  * NULL: it is gone. */
 struct link *link_attach(int control);

@@ -12,7 +12,7 @@
 
 #define LOCK_TRIES 1000 /* looks between two questions whether the holder lives */
 
-int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t *reply_len)
+static int call_once(struct file *f, struct cv_command *command, void *reply, uint32_t *reply_len)
 {
 	struct lane *lane = lane_enter(sock_link(f), f->mux.rec ? f->mux.rec->worker : 0);
 	int result;
@@ -29,6 +29,17 @@ int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t 
 		*reply_len = n;
 	}
 	lane_leave(lane);
+	return result;
+}
+
+/* What is in use may have been so by a process that is over. Linux has closed its sockets before anybody can know that;
+ * the engine learns of its end by and by. */
+int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t *reply_len)
+{
+	int result = call_once(f, command, reply, reply_len);
+
+	if (result == -EADDRINUSE && link_sync(sock_link(f)))
+		result = call_once(f, command, reply, reply_len);
 	return result;
 }
 

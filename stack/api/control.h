@@ -42,6 +42,7 @@ enum cv_ctl_op {
 			      does not as long as the asking process lives */
 	CV_CTL_COMMAND,    /* text: a struct cv_command, arg: worker. From a thread that has no lane: what
 			      user_proc_command() takes */
+	CV_CTL_SYNC, /* answered when processes that had ended before it was sent have ended for the engine, too */
 };
 
 /* Of all versions: op and version of a request, op and result of a reply, so that a library and an engine that do not

@@ -230,6 +230,72 @@ CASE(fork__listener_closed_in_parent__child_serves)
 	fails(connect(client, SA(address), sizeof(address)), ECONNREFUSED);
 }
 
+/* So many children that have nothing but what they inherited end at the same time, and are waited for. */
+static void crowd_ends(int n)
+{
+	int start[2], status;
+
+	works(pipe(start));
+	for (int i = 0; i < n; i++) {
+		if (works(fork()) == 0) {
+			close(start[1]);
+			_exit((int)read(start[0], &status, 1));
+		}
+	}
+	works(close(start[0]));
+	works(close(start[1]));
+	for (int i = 0; i < n; i++) {
+		works(wait(&status));
+		same(status, 0);
+	}
+}
+
+static int bound(int type, struct sockaddr_in *address)
+{
+	int fd = (int)works(socket(AF_INET, type, 0));
+
+	diff_set_int(fd, SOL_SOCKET, SO_REUSEADDR, type == SOCK_STREAM);
+	works(bind(fd, SA(*address), sizeof(*address)));
+	*address = diff_addr(diff_port(fd));
+	return fd;
+}
+
+static void bind_after_crowds(int type)
+{
+	struct sockaddr_in address = diff_addr(0);
+
+	for (int i = 0; i < 60; i++) {
+		int fd = bound(type, &address);
+
+		if (type == SOCK_STREAM)
+			works(listen(fd, 8));
+		crowd_ends(8);
+		works(close(fd));
+	}
+}
+
+/* Who has waited for a process knows that its sockets are closed. */
+CASE(children_waited_for__bind__their_port_is_free)
+{
+	bind_after_crowds(SOCK_STREAM);
+	bind_after_crowds(SOCK_DGRAM);
+}
+
+CASE(children_waited_for__listen__their_listener_is_gone)
+{
+	for (int i = 0; i < 60; i++) {
+		struct sockaddr_in address = diff_addr(0);
+		int first = bound(SOCK_STREAM, &address), second = bound(SOCK_STREAM, &address);
+
+		works(listen(first, 8));
+		fails(listen(second, 8), EADDRINUSE);
+		crowd_ends(8);
+		works(close(first));
+		works(listen(second, 8));
+		works(close(second));
+	}
+}
+
 CASE(fork_many__all_share_one_connection)
 {
 	enum { CHILDREN = 20, EACH = 100 };

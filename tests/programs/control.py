@@ -6,6 +6,7 @@ Prints what it did; ends with 0 when the engine answered as it must, else with a
 """
 import array
 import fcntl
+import json
 import mmap
 import os
 import random
@@ -16,7 +17,7 @@ import time
 
 REQUEST = struct.Struct("=IIIiI1024s")
 REPLY = struct.Struct("=IiIIQ128s")
-HELLO, FORK, ATTACH, RETAIN, LANE_OPEN, LANE_CLOSE, SET_OPEN, SET_CLOSE, QUERY, COMMAND = range(1, 11)
+HELLO, FORK, ATTACH, RETAIN, LANE_OPEN, LANE_CLOSE, SET_OPEN, SET_CLOSE, QUERY, COMMAND, SYNC = range(1, 12)
 SHUTDOWN, CLOSE, ACCEPTED, RECVD, SETOPT, WATCH, UNWATCH = WITHOUT_LANE = 6, 7, 8, 9, 10, 12, 13  # enum cv_op
 path, version, case, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 rng = random.Random(seed)
@@ -104,7 +105,7 @@ def nonsense():
         if i % 300 == 0:
             s.close()
             s = connected()
-        reply = ask(s, rng.choice([rng.randrange(0, 12), rng.getrandbits(32)]),
+        reply = ask(s, rng.choice([rng.randrange(0, 13), rng.getrandbits(32)]),
                     arg=rng.choice([0, 1, rng.getrandbits(16), rng.getrandbits(32), 2**32 - 1, 2**31]),
                     text=rng.randbytes(rng.choice([0, 4, 64, 1024])),
                     text_len=rng.choice([0, 4, 1024, 1025, 2**32 - 1, rng.getrandbits(32)]),
@@ -118,7 +119,7 @@ def nonsense():
 def order():
     """Every operation where it does not belong."""
     s = connected()
-    for op in (ATTACH, RETAIN, LANE_CLOSE, SET_CLOSE, COMMAND, 0, 11, 2**32 - 1):
+    for op in (ATTACH, RETAIN, LANE_CLOSE, SET_CLOSE, COMMAND, SYNC, 0, 12, 2**32 - 1):
         refused(f"operation {op} without HELLO", ask(s, op))
     bell = os.eventfd(0, os.EFD_NONBLOCK)
     for op in (LANE_OPEN, SET_OPEN):
@@ -194,6 +195,28 @@ def family():
     a[0].close()
     assert segment(one)[2] == b[2], "the group ended with one of its processes"
     assert ask(b[0], SET_OPEN, fds=[os.eventfd(0)])[0] == 0, "a relative ended with the other"
+
+
+def ends():
+    """Who hung up before a SYNC is gone when that is answered, whatever he had still asked."""
+    s, query = connected(), connected()
+    assert ask(s, HELLO)[0] == 0
+
+    def processes():
+        report = os.fdopen(ask(query, QUERY, text=b"stat")[-1][0])
+        with report:
+            return json.load(report)["processes"]
+
+    before = processes()
+    for _ in range(50):
+        children = [forked(s) for _ in range(8)]
+        assert processes() == before + 8, f"{processes()} processes, {before} and 8 children"
+        for child in children:
+            for op in rng.choices((SYNC, FORK, QUERY, HELLO, 0), k=rng.randrange(4)):
+                send(child, request(op))
+            child.close()
+        assert ask(s, SYNC)[0] == 0, "SYNC in order is refused"
+        assert processes() == before, f"{processes()} processes, {before} and 8 that are over"
 
 
 def sets():

@@ -31,7 +31,7 @@ against() { # CASE
 		fail "$before descriptors before, $(descriptors) after; $("$CULVERT" stat --engine "$ENGINE")"
 	on_kernel curl -sS --max-time 10 "http://$ENGINE_ADDR:8080/" >/dev/null || fail "the other program is not served"
 }
-for case in lengths nonsense order family doorbells sets seals memory deaf crowd user; do
+for case in lengths nonsense order family ends doorbells sets seals memory deaf crowd user; do
 	check "control socket: $case" against "$case"
 done
 
