@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "shim/family.h"
+#include "shim/inline.h"
 #include "shim/lane.h"
 #include "shim/memory.h"
 #include "shim/pass.h"
@@ -84,14 +85,44 @@ static bool is_preloaded_for_all(void)
 	return n > 0 && memmem(text, (size_t)n, LIBRARY, strlen(LIBRARY)) != NULL;
 }
 
-/* Whether a program with that environment will have the library. */
-static bool is_preloaded(char *const envp[])
+static bool is_named(char *const envp[])
 {
 	for (size_t i = 0; envp && envp[i]; i++) {
 		if (strncmp(envp[i], "LD_PRELOAD=", 11) == 0 && strstr(envp[i], LIBRARY))
 			return true;
 	}
-	return is_preloaded_for_all();
+	return false;
+}
+
+/* Whether exec is ld.so(8)'s secure execution for who calls it, whatever the file: a server that keeps root for later.
+ */
+static bool is_secure(void)
+{
+	return getuid() != geteuid() || getgid() != getegid();
+}
+
+static void say_without(void)
+{
+	bool asked = link_now() || inline_wanted() || getenv("CULVERT_ENGINE");
+	static bool said;
+
+	if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+		link_say(asked ? LINK_WARN : LINK_INFO,
+			"exec: the new program's sockets go to the kernel: the effective user or group is not the real "
+			"one, "
+			"for which ld.so ignores LD_PRELOAD; " PRELOAD_FILE " it does not ignore");
+}
+
+/* Whether a program with that environment will have the library; says so if not, though it was meant to. */
+static bool is_preloaded(char *const envp[], bool secure)
+{
+	bool named = is_named(envp);
+
+	if ((named && !secure) || is_preloaded_for_all())
+		return true;
+	if (named)
+		say_without();
+	return false;
 }
 
 /* envp with our line instead of an older one of the same variable. */
@@ -131,10 +162,10 @@ static void name_files(struct heirloom *h, int control)
 /* Names what the new program inherits: the connection to the engine, also when no socket comes with it, since what its
  * relatives pass it then is its own group's; or, where there is none yet, the family. False: nothing, the environment
  * stays as it is. */
-static bool heirloom_make(struct heirloom *h, int control, char *const envp[])
+static bool heirloom_make(struct heirloom *h, int control, char *const envp[], bool secure)
 {
 	*h = (struct heirloom){0};
-	if ((control < 0 && !family_name()) || !is_preloaded(envp))
+	if (!is_preloaded(envp, secure) || (control < 0 && !family_name()))
 		return false;
 	h->text = memory_get(TEXT_BYTES);
 	if (!h->text)
@@ -202,7 +233,7 @@ static int exec_any(const struct exec *x, char *const envp[])
 	struct heirloom h;
 	bool locked;
 
-	if (!heirloom_make(&h, control, envp))
+	if (!heirloom_make(&h, control, envp, is_secure()))
 		return exec_real(x, envp);
 	locked = thread_lock(&leaving);
 	keep_over_exec(control, true);
@@ -314,13 +345,20 @@ int shim_execle(const char *path, const char *arg, ...)
 typedef int spawn_fn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
 
+static bool spawn_is_secure(const posix_spawnattr_t *attr)
+{
+	short flags;
+
+	return !(attr && posix_spawnattr_getflags(attr, &flags) == 0 && (flags & POSIX_SPAWN_RESETIDS)) && is_secure();
+}
+
 static int spawn_unlinked(spawn_fn *real, pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	struct heirloom h;
 	int result;
 
-	if (!heirloom_make(&h, -1, envp))
+	if (!heirloom_make(&h, -1, envp, spawn_is_secure(attr)))
 		return real(pid, path, actions, attr, argv, envp);
 	result = real(pid, path, actions, attr, argv, h.env);
 	heirloom_free(&h);
@@ -341,13 +379,13 @@ static int spawn_any(spawn_fn *real, pid_t *pid, const char *path,
 
 	if (!l)
 		return spawn_unlinked(real, pid, path, actions, attr, argv, envp);
-	if (!is_preloaded(env))
+	if (!is_preloaded(env, spawn_is_secure(attr)))
 		return real(pid, path, actions, attr, argv, envp);
 	pthread_setcancelstate(
 		PTHREAD_CANCEL_DISABLE, &cancel); /* it is no cancellation point, what link_child() calls is */
 	locked = thread_lock(&leaving);
 	control = link_child(l, &proc);
-	if (!heirloom_make(&h, control, env)) {
+	if (!heirloom_make(&h, control, env, spawn_is_secure(attr))) {
 		result = real(pid, path, actions, attr, argv, envp);
 	} else {
 		keep_over_exec(control, true);

@@ -1,19 +1,53 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # The library in /etc/ld.so.preload, for all programs, and in no environment: sockets are inherited over exec and posix_spawn as they
-# are with LD_PRELOAD. In a copy of /etc that only these programs see.
+# are with LD_PRELOAD, and also where the linker ignores that. In a copy of /etc that only these programs see.
 . "$(dirname "$0")/lib.sh"
 [[ $KIND != kernel ]] || { echo 'skip preload_file: there is no library'; exit 0; }
 world_tap
 
+cp -a --reflink=auto /etc "$DIR/etc"
+echo "$CULVERT_BUILD/shim/libculvert.so" >"$DIR/etc/ld.so.preload"
+# `ip netns exec` has made the mounts the program's own.
+all=(on_kernel env DIFF_KIND=culvert "DIFF_ADDR=$ENGINE_ADDR" "CULVERT_ENGINE=$ENGINE"
+	sh -c 'mount --bind "$1/etc" /etc && shift && exec "$@"' for_all "$DIR")
 for_all() {
-	cp -a --reflink=auto /etc "$DIR/etc"
-	echo "$CULVERT_BUILD/shim/libculvert.so" >"$DIR/etc/ld.so.preload"
-	export DIFF_KIND=culvert DIFF_ADDR=$ENGINE_ADDR CULVERT_ENGINE=$ENGINE
-	# `ip netns exec` has made the mounts the program's own.
-	on_kernel sh -c 'mount --bind "$1/etc" /etc && shift && exec "$@"' for_all "$DIR" \
-		"$CULVERT_BUILD/tests/diff/diff_process" exec spawn >"$DIR/out" 2>&1 || fail "$(<"$DIR/out")"
+	"${all[@]}" "$CULVERT_BUILD/tests/diff/diff_exec" >"$DIR/out" 2>&1 || fail "$(<"$DIR/out")"
 	[[ $(engine_counter "$ENGINE" '.counters.tcp_passive_opens') -gt 0 ]] || fail 'no engine served it'
 }
+
+# A server that keeps root for later executes its worker, as squid does. With `ids` the effective user and group are others.
+cat >"$DIR/worker.py" <<-'END'
+	import os, socket, sys
+	listener = socket.create_server((sys.argv[1], 7000))
+	listener.set_inheritable(True)
+	if sys.argv[2] == "ids":
+	    os.setegid(65534)
+	    os.seteuid(65534)
+	os.execvp("sleep", ["sleep", "60"])
+END
+listens() { "$CULVERT" ss --engine "$ENGINE" -l -n | grep -q ':7000 '; }
+listens_no_more() { ! listens; }
+runs_sleep() { [[ $(<"/proc/$started/comm") == sleep ]]; }
+keeps_the_listener() { # COMMAND...
+	start worker "$@"
+	wait_until 5 runs_sleep
+	listens || fail "nobody listens: $(<"$DIR/worker.log")"
+	[[ ! -s $DIR/worker.log ]] || fail "$(<"$DIR/worker.log")"
+	stop_process "$started" 3
+	wait_until 5 listens_no_more
+}
+effective_user() {
+	local said='culvert: exec: the new program'"'"'s sockets go to the kernel: .*ld.so ignores LD_PRELOAD'
+	keeps_the_listener on_engine python3 "$DIR/worker.py" "$ENGINE_ADDR" same
+	keeps_the_listener "${all[@]}" python3 "$DIR/worker.py" "$ENGINE_ADDR" ids
+	start other on_engine python3 "$DIR/worker.py" "$ENGINE_ADDR" ids
+	wait_until 5 runs_sleep
+	wait_until 5 listens_no_more || fail 'the listener stays with a program that has no library'
+	grep -q "$said" "$DIR/other.log" || fail "no line: $(<"$DIR/other.log")"
+	[[ $(wc -l <"$DIR/other.log") == 1 ]] || fail "more than one line: $(<"$DIR/other.log")"
+	stop_process "$started" 3
+}
 check 'exec and posix_spawn with the library in /etc/ld.so.preload' for_all
+check 'exec with another effective user: served by the file, one line without it' effective_user
 checks_done
