@@ -233,6 +233,7 @@ static int exec_any(const struct exec *x, char *const envp[])
 	struct heirloom h;
 	bool locked;
 
+	inline_exec();
 	if (!heirloom_make(&h, control, envp, is_secure()))
 		return exec_real(x, envp);
 	locked = thread_lock(&leaving);

@@ -18,7 +18,7 @@
 #define EXIT_MS_MAX 600000u
 
 static struct cv_inline_engine engine;
-static bool tried, hosting;
+static bool tried, hosting, forked;
 static pthread_t ends;
 bool inline_ending;
 
@@ -116,10 +116,9 @@ const struct cv_inline_engine *inline_engine(void)
 
 void inline_fork_prepare(void)
 {
-	static bool said;
 	char line[160];
 
-	if (!hosting || __atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+	if (!hosting || __atomic_exchange_n(&forked, true, __ATOMIC_RELAXED))
 		return;
 	snprintf(line, sizeof(line), "the engine stays in process %d: its children are served by it as long as that runs",
 		(int)getpid());
@@ -132,6 +131,15 @@ void inline_fork_child(void)
 		return;
 	hosting = false;
 	engine.forked();
+}
+
+void inline_exec(void)
+{
+	static bool said;
+
+	if (hosting && __atomic_load_n(&forked, __ATOMIC_RELAXED) &&
+		!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+		link_say(LINK_WARN, "exec: the engine inside this program ends with it: its children are without one");
 }
 
 /* The kernel closes a process's sockets when no thread of it runs any more: none sees them end. */

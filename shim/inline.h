@@ -32,6 +32,8 @@ static inline void inline_pass(void)
 }
 /* Before fork: says once where the engine stays. */
 void inline_fork_prepare(void);
+/* Before exec: says that the engine's children lose it, if there may be any. */
+void inline_exec(void);
 /* In a fork's child: the engine stays with the parent. */
 void inline_fork_child(void);
 

@@ -86,6 +86,23 @@ line_of_the_fork() {
 	grep -q 'the engine stays in process [0-9]*: its children are served by it as long as that runs' <<<"$text" ||
 		fail "no line about the fork: $text"
 }
+# A master that executes itself when it has its worker (haproxy -W).
+line_of_the_exec() {
+	local text
+	text=$(inside_program timeout 30 python3 -c 'import os, socket, sys, time
+own = socket.create_server((sys.argv[1], 0))
+if os.fork() == 0:
+    time.sleep(0.5)
+    os._exit(0)
+os.execv("/bin/echo", ["echo", "goes on"])' "$ENGINE_ADDR" 2>&1)
+	[[ $(grep -c 'exec: the engine inside this program ends with it: its children are without one' <<<"$text") == 1 ]] ||
+		fail "no line about the exec: $text"
+	grep -q 'goes on' <<<"$text" || fail "$text"
+	text=$(inside_program timeout 30 python3 -c 'import os, socket, sys
+own = socket.create_server((sys.argv[1], 0))
+os.execv("/bin/echo", ["echo", "goes on"])' "$ENGINE_ADDR" 2>&1)
+	! grep -q 'exec: ' <<<"$text" || fail "no child, and a line about children: $text"
+}
 # One of them has the engine, and serves the others.
 at_once() {
 	local i pids=()
@@ -141,6 +158,7 @@ wait_kernel $SINK_PORT
 for how in exit return _exit handler; do check "inline: ends in the middle of its traffic: $how" ends_in_traffic $how 3; done
 check 'inline: ends in the middle of its traffic: signal' ends_in_traffic signal 143
 check 'inline: fork goes on, and says so' line_of_the_fork
+check 'inline: exec takes the engine from the children, and says so' line_of_the_exec
 check 'inline: what the program gives up (root directory, environment) the library does not need' life given_up
 check 'inline: a second program of the same engine' life second
 check 'inline: several programs at the same time, one engine' at_once
