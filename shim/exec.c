@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/env.h"
 #include "shim/family.h"
 #include "shim/inline.h"
 #include "shim/lane.h"
@@ -103,7 +104,7 @@ static bool is_secure(void)
 
 static void say_without(void)
 {
-	bool asked = link_now() || inline_wanted() || getenv("CULVERT_ENGINE");
+	bool asked = link_now() || inline_wanted() || env_get("CULVERT_ENGINE");
 	static bool said;
 
 	if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
@@ -489,7 +490,7 @@ static void retain(struct link *l, const struct entry *entries, size_t n)
 /* Before main: a program that inherits nothing pays one look at its environment. */
 __attribute__((constructor)) static void inherit(void)
 {
-	const char *text = getenv(INHERIT);
+	const char *text = env_get(INHERIT);
 	struct entry *entries;
 	struct link *l;
 	size_t n;

@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 
 #include "shim/atomic.h"
+#include "shim/env.h"
 #include "shim/real.h"
 #include "stack/api/control.h"
 
@@ -68,7 +69,7 @@ int shim_socketpair(int domain, int type, int protocol, int ends[2])
 
 __attribute__((constructor)) static void inherit(void)
 {
-	const char *text = getenv(FAMILY_ENV);
+	const char *text = env_get(FAMILY_ENV);
 
 	if (text && strlen(text) == CV_FAMILY_BYTES)
 		take(text);

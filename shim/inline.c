@@ -10,6 +10,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "shim/env.h"
 #include "shim/link.h"
 #include "shim/real.h"
 #include "shim/stream.h"
@@ -38,7 +39,7 @@ static const struct cv_inline_host host = {
 
 bool inline_wanted(void)
 {
-	const char *mode = getenv("CULVERT_MODE");
+	const char *mode = env_get("CULVERT_MODE");
 
 	return mode && strcmp(mode, "inline") == 0;
 }
@@ -78,7 +79,7 @@ static int module_start(char error[CV_INLINE_ERROR_BYTES])
 		snprintf(error, CV_INLINE_ERROR_BYTES, "%s", dlerror());
 		return -1;
 	}
-	return entry(&host, getenv("CULVERT_CONFIG"), &engine, error);
+	return entry(&host, env_get("CULVERT_CONFIG"), &engine, error);
 }
 
 /* Somebody else's engine may be gone at the next call: then it is our turn. Our own starts once, or not at all. */
@@ -152,7 +153,7 @@ void inline_park(void)
 void inline_end(void)
 {
 	unsigned long ms = EXIT_MS_DEFAULT;
-	const char *text = getenv("CULVERT_EXIT_MS");
+	const char *text = env_get("CULVERT_EXIT_MS");
 	char *end;
 
 	if (!hosting)

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shim/env.h"
 #include "shim/family.h"
 #include "shim/inline.h"
 #include "shim/memory.h"
@@ -69,7 +70,7 @@ int link_errno(int cv_error)
 void link_say(enum link_log level, const char *text)
 {
 	static const char *const names[] = {"off", "warn", "info", "debug"};
-	const char *want = getenv("CULVERT_LOG");
+	const char *want = env_get("CULVERT_LOG");
 	enum link_log limit = LINK_WARN;
 	char line[400];
 	int n;
@@ -89,10 +90,10 @@ void link_say(enum link_log level, const char *text)
  * (/etc/ld.so.preload) has not asked for an engine here, and is told at CULVERT_LOG=info. */
 static void say_kernel(const char *name, const char *why)
 {
-	bool asked = getenv("CULVERT_ENGINE") || getenv("LD_PRELOAD");
+	bool asked = env_get("CULVERT_ENGINE") || getenv("LD_PRELOAD");
 	char text[320];
 
-	if (getenv(SAID_ENV))
+	if (env_get(SAID_ENV))
 		return;
 	setenv(SAID_ENV, "1", 1);
 	snprintf(text, sizeof(text), "no engine: %.120s: %.140s: sockets go to the kernel", name, why);
@@ -102,7 +103,7 @@ static void say_kernel(const char *name, const char *why)
 /* NULL: there is none inside, which inline.c has said. */
 static const char *engine_name(void)
 {
-	const char *name = inline_wanted() ? inline_start() : getenv("CULVERT_ENGINE");
+	const char *name = inline_wanted() ? inline_start() : env_get("CULVERT_ENGINE");
 
 	return (name && *name) || inline_wanted() ? name : CV_DEFAULT_ENGINE;
 }

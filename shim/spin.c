@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "shim/atomic.h"
+#include "shim/env.h"
 #include "shim/handler.h"
 
 /* Measured: bench/pingpong, 64 bytes, median round trip on two cores shared with the engine. Both
@@ -86,7 +87,7 @@ static uint64_t spin_ns(bool inside)
 	if (ns != UINT64_MAX)
 		return ns;
 	ns = (inside ? SPIN_INSIDE_US : SPIN_DEFAULT_US) * 1000;
-	text = getenv("CULVERT_SPIN_US");
+	text = env_get("CULVERT_SPIN_US");
 	if (text && *text) {
 		unsigned long us = strtoul(text, &end, 10);
 
