@@ -16,11 +16,16 @@
 #include "shim/real.h"
 #include "shim/sock.h"
 
+static struct iovec one_part(const void *buf, size_t n)
+{
+	return (struct iovec){(void *)(uintptr_t)buf, msg_bytes_cut(n)};
+}
+
 /* --- receiving -------------------------------------------------------------------------------- */
 
 static ssize_t receive(int fd, struct file *f, void *buf, size_t n, int flags)
 {
-	struct iovec iov = {buf, n};
+	struct iovec iov = one_part(buf, n);
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	return call_end_size(f, rx_message(fd, f, &msg, flags));
@@ -32,6 +37,8 @@ ssize_t shim_read(int fd, void *buf, size_t n)
 
 	if (f && n == 0) /* unlike recv() it looks at nothing (read(2)) */
 		return call_end(f, 0);
+	if (f && call_bad_length(n))
+		return call_end(f, -EFAULT);
 	return f ? receive(fd, f, buf, n, 0) : real_read(fd, buf, n);
 }
 
@@ -48,10 +55,10 @@ static ssize_t vectors(int fd, struct file *f, const struct iovec *iov, int n, i
 {
 	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
 
-	if (n < 0 || n > IOV_MAX)
-		return call_end(f, -EINVAL);
-	if (!msg_is_bad(&msg) && msg_bytes(&msg) == 0) /* nor is an empty datagram sent or received */
-		return call_end(f, 0);
+	int refused = n < 0 || n > IOV_MAX ? -EINVAL : msg_refuse(&msg);
+
+	if (refused || msg_bytes(&msg) == 0) /* an empty datagram is neither sent nor received */
+		return call_end(f, refused);
 	return call_end_size(f, message(fd, f, &msg, flags));
 }
 
@@ -96,7 +103,7 @@ ssize_t shim_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags
 ssize_t shim_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
 	struct file *f = call_point_file(fd);
-	struct iovec iov = {buf, n};
+	struct iovec iov = one_part(buf, n);
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t result;
 
@@ -121,8 +128,6 @@ ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 			pass_received(msg, flags);
 		return n;
 	}
-	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
-		return call_end(f, -EMSGSIZE);
 	return call_end_size(f, rx_message(fd, f, msg, flags));
 }
 
@@ -204,7 +209,7 @@ static struct file *sending_file(int fd, const void *to, int *error)
 
 static ssize_t transmit(int fd, struct file *f, const void *buf, size_t n, int flags)
 {
-	struct iovec iov = {(void *)(uintptr_t)buf, n};
+	struct iovec iov = one_part(buf, n);
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	return call_end_size(f, tx_message(fd, f, &msg, flags));
@@ -214,6 +219,8 @@ ssize_t shim_write(int fd, const void *buf, size_t n)
 {
 	struct file *f = call_point_file(fd);
 
+	if (f && call_bad_length(n))
+		return call_end(f, -EFAULT);
 	return f ? transmit(fd, f, buf, n, 0) : real_write(fd, buf, n);
 }
 
@@ -269,7 +276,7 @@ ssize_t shim_sendto(
 	int begun = (flags & MSG_FASTOPEN) && addr && !call_bad_pointer(addr)
 			    ? fastopen(fd, addr, len)
 			    : 1;
-	struct iovec iov = {(void *)(uintptr_t)buf, n};
+	struct iovec iov = one_part(buf, n);
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	struct file *f;
 	int error;
@@ -325,8 +332,6 @@ ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 	}
 	if (error)
 		return call_end(f, error);
-	if (!call_bad_pointer(msg) && msg->msg_iovlen > IOV_MAX)
-		return call_end(f, -EMSGSIZE);
 	return call_end_size(f, tx_message(fd, f, msg, flags));
 }
 

@@ -17,6 +17,12 @@ static inline bool call_bad_pointer(const void *p)
 	return (uintptr_t)p < 4096;
 }
 
+/* The same of a length: more than there are addresses. */
+static inline bool call_bad_length(size_t n)
+{
+	return n >> 47 != 0;
+}
+
 /* The engine's socket behind fd, with a reference, or NULL: the kernel's. */
 static inline struct file *call_engine_file(int fd)
 {

@@ -5,6 +5,7 @@
  * Invariant: rx_cur and rx_off change together with rx_consumed, under rx_lock.
  */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "shim/ancillary.h"
@@ -111,19 +112,36 @@ size_t rx_scatter(const struct msghdr *msg, const void *from, size_t n)
 	return scatter(msg, 0, from, n);
 }
 
+int msg_refuse(const struct msghdr *msg)
+{
+	if (call_bad_pointer(msg))
+		return -EFAULT;
+	if (msg->msg_iovlen > IOV_MAX)
+		return -EMSGSIZE;
+	if (msg->msg_iovlen > 0 && call_bad_pointer(msg->msg_iov))
+		return -EFAULT;
+	for (size_t i = 0; i < msg->msg_iovlen; i++) {
+		size_t n = msg->msg_iov[i].iov_len;
+
+		if (n > SSIZE_MAX)
+			return -EINVAL;
+		if (msg->msg_iovlen > 1 && call_bad_length(n)) /* one alone is cut (msg_bytes) */
+			return -EFAULT;
+	}
+	return 0;
+}
+
 size_t msg_bytes(const struct msghdr *msg)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < msg->msg_iovlen; i++)
-		n += msg->msg_iov[i].iov_len;
+		n = msg_bytes_cut(n + msg->msg_iov[i].iov_len);
 	return n;
 }
 
 bool msg_is_bad(const struct msghdr *msg)
 {
-	if (call_bad_pointer(msg) || (msg->msg_iovlen > 0 && call_bad_pointer(msg->msg_iov)))
-		return true;
 	for (size_t i = 0; i < msg->msg_iovlen; i++) {
 		if (msg->msg_iov[i].iov_len > 0 && call_bad_pointer(msg->msg_iov[i].iov_base))
 			return true;
@@ -395,11 +413,12 @@ static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int 
 
 ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags)
 {
-	ssize_t n;
+	ssize_t n = msg_refuse(msg);
 
+	if (n < 0)
+		return n;
 	/* MSG_TRUNC on a stream throws away, and needs no memory. */
-	if (call_bad_pointer(msg) ||
-		(!(f->type == SOCK_STREAM && (flags & MSG_TRUNC)) && msg_is_bad(msg)))
+	if (!(f->type == SOCK_STREAM && (flags & MSG_TRUNC)) && msg_is_bad(msg))
 		return -EFAULT;
 	wait_link_check(f->mux.link);
 	if (flags & MSG_ERRQUEUE)

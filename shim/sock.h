@@ -78,9 +78,16 @@ void lazy_end(int fd, struct file *f);
 void sock_fork_prepare(void);
 
 /* --- rx.c, tx.c --- */
+/* What Linux says of a message before it looks at the socket: 0, or -errno. The others are for one that passed. */
+int msg_refuse(const struct msghdr *msg);
 /* A part of it cannot be memory of the program's. */
 bool msg_is_bad(const struct msghdr *msg);
 size_t msg_bytes(const struct msghdr *msg);
+/* No call moves more than so many bytes; Linux does a part of what is asked for (MAX_RW_COUNT: read(2)). */
+static inline size_t msg_bytes_cut(size_t n)
+{
+	return n < 0x7ffff000 ? n : 0x7ffff000;
+}
 /* Copies n bytes to msg's vectors; returns how many fitted. */
 size_t rx_scatter(const struct msghdr *msg, const void *from, size_t n);
 ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags);

@@ -411,9 +411,10 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 ssize_t tx_message(int fd, struct file *f, const struct msghdr *msg, int flags)
 {
 	struct source src = {.msg = msg};
+	int error = msg_refuse(msg);
 
-	if (call_bad_pointer(msg))
-		return -EFAULT;
+	if (error)
+		return error;
 	wait_link_check(f->mux.link);
 	if (f->type == SOCK_DGRAM)
 		return datagram_send(fd, f, msg, flags);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Moving bytes over TCP: the send and recv families, their flags, streams, urgent data (send(2), recv(2), readv(2),
  * sendmmsg(2), recvmmsg(2), tcp(7)). How much a sender may queue is in sending.c, files and stdio in files.c. */
+#include <limits.h>
 #include <sys/uio.h>
 
 #include "tests/diff/diff.h"
@@ -396,6 +397,81 @@ CASE(stream__threads_write_to_one_socket__each_write_whole)
 	}
 	for (int t = 0; t < THREADS; t++)
 		diff_join(children[t]);
+}
+
+/* --- lengths ------------------------------------------------------------------------------------ */
+
+/* Each call that takes vectors says so of them, whatever lies in the socket. */
+static void every_call_refuses(int from, int to, struct iovec *v, size_t n, int by_vector, int by_message)
+{
+	struct mmsghdr m = {.msg_hdr = {.msg_iov = v, .msg_iovlen = n}};
+
+	fails(writev(from, v, (int)n), by_vector);
+	fails(sendmsg(from, &m.msg_hdr, MSG_DONTWAIT), by_message);
+	fails(sendmmsg(from, &m, 1, MSG_DONTWAIT), by_message);
+	fails(readv(to, v, (int)n), by_vector);
+	fails(recvmsg(to, &m.msg_hdr, MSG_DONTWAIT), by_message);
+	fails(recvmsg(to, &m.msg_hdr, MSG_DONTWAIT | MSG_TRUNC), by_message);
+	fails(recvmmsg(to, &m, 1, MSG_DONTWAIT, NULL), by_message);
+}
+
+static void every_vector_is_looked_at(int from, int to)
+{
+	static struct iovec many[1025];
+	char text[4];
+	struct iovec bad = {text, (size_t)-1}, two[2] = {{text, 1}, {text, (size_t)SSIZE_MAX + 1}},
+		     far[2] = {{text, SSIZE_MAX}, {text, SSIZE_MAX}};
+
+	every_call_refuses(from, to, &bad, 1, EINVAL, EINVAL);
+	every_call_refuses(from, to, two, 2, EINVAL, EINVAL);
+	every_call_refuses(from, to, far, 2, EFAULT, EFAULT);
+	for (size_t i = 0; i < 1025; i++)
+		many[i] = (struct iovec){text, 0};
+	every_call_refuses(from, to, many, 1025, EINVAL, EMSGSIZE);
+	diff_write_all(from, "abc", 3);
+	is(diff_readable(to, 3000));
+	every_call_refuses(from, to, &bad, 1, EINVAL, EINVAL);
+	every_call_refuses(from, to, many, 1025, EINVAL, EMSGSIZE);
+	same(recv(to, text, 4, 0), 3);
+}
+
+CASE(vectors__lengths_below_zero_or_too_many__refused)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	every_vector_is_looked_at(client, server);
+	diff_udp_pair(&client, &server);
+	every_vector_is_looked_at(client, server);
+}
+
+/* recv() and one vector are cut to what a call may move; read() and write() look at the end of the memory first. */
+static void any_length_is_received(int from, int to)
+{
+	char text[8];
+	struct iovec v = {text, SSIZE_MAX};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+
+	same(send(from, "abc", 3, 0), 3);
+	diff_arrived(to, 3);
+	fails(read(to, text, (size_t)-1), EFAULT);
+	fails(read(to, text, SSIZE_MAX), EFAULT);
+	fails(write(from, text, (size_t)-1), EFAULT);
+	same(recv(to, text, (size_t)-1, MSG_PEEK), 3);
+	same(recvmsg(to, &m, MSG_PEEK), 3);
+	same(readv(to, &v, 1), 3);
+	same_bytes(text, "abc", 3);
+}
+
+CASE(length__beyond_all_memory__only_read_and_write_refuse)
+{
+	int client, server;
+
+	diff_udp_pair(&client, &server);
+	fails(send(client, &client, (size_t)-1, 0), EMSGSIZE);
+	any_length_is_received(client, server);
+	diff_pair(&client, &server);
+	any_length_is_received(client, server);
 }
 
 /* --- urgent data -------------------------------------------------------------------------------
