@@ -131,11 +131,47 @@ ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 	return call_end_size(f, rx_message(fd, f, msg, flags));
 }
 
+/* What is left of recvmmsg(2)'s timeout; false: nothing. */
+static bool time_goes_on(struct timespec *left, const struct timespec *total, uint64_t began_ns)
+{
+	uint64_t spent = wait_now_ns() - began_ns;
+
+	left->tv_sec = total->tv_sec - (time_t)(spent / 1000000000u);
+	left->tv_nsec = total->tv_nsec - (long)(spent % 1000000000u);
+	if (left->tv_nsec < 0) {
+		left->tv_sec--;
+		left->tv_nsec += 1000000000;
+	}
+	if (left->tv_sec < 0)
+		*left = (struct timespec){0, 0};
+	return left->tv_sec != 0 || left->tv_nsec != 0;
+}
+
+/* Messages until one does not come; the number, or -errno of the first. Its time is looked at after each only, as Linux
+ * does. */
+static int receive_many(int fd, struct file *f, struct mmsghdr *msgs, unsigned n, int flags, struct timespec *timeout)
+{
+	const struct timespec total = timeout ? *timeout : (struct timespec){0, 0};
+	uint64_t began = timeout ? wait_now_ns() : 0;
+	unsigned done = 0;
+
+	while (done < n && !(done > 0 && sock_has_error(f))) { /* the error is the next call's */
+		ssize_t got = rx_message(fd, f, &msgs[done].msg_hdr, flags & ~MSG_WAITFORONE);
+
+		if (got < 0)
+			return done ? (int)done : (int)got;
+		msgs[done++].msg_len = (unsigned)got;
+		if (flags & MSG_WAITFORONE)
+			flags |= MSG_DONTWAIT;
+		if (timeout && !time_goes_on(timeout, &total, began))
+			break;
+	}
+	return (int)done;
+}
+
 int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct timespec *timeout)
 {
 	struct file *f = call_point_file(fd);
-	unsigned done;
-	uint64_t end = WAIT_FOREVER;
 
 	if (!f) {
 		int got = real_recvmmsg(fd, msgs, n, flags, timeout);
@@ -144,27 +180,11 @@ int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 			pass_received(&msgs[i].msg_hdr, flags);
 		return got;
 	}
-	if (timeout)
-		end = wait_now_ns() + (uint64_t)timeout->tv_sec * 1000000000u +
-		      (uint64_t)timeout->tv_nsec;
-	for (done = 0; done < n; done++) {
-		ssize_t got;
-
-		if (done > 0 && sock_has_error(f)) /* the next call's */
-			break;
-		got = rx_message(fd, f, &msgs[done].msg_hdr, flags & ~MSG_WAITFORONE);
-
-		if (got < 0)
-			return call_end(f, done ? (int)done : (int)got);
-		msgs[done].msg_len = (unsigned)got;
-		if (flags & MSG_WAITFORONE)
-			flags |= MSG_DONTWAIT;
-		if (end != WAIT_FOREVER && wait_now_ns() >= end) {
-			done++;
-			break;
-		}
-	}
-	return call_end(f, (int)done);
+	if (timeout && call_bad_pointer(timeout))
+		return call_end(f, -EFAULT);
+	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000))
+		return call_end(f, -EINVAL);
+	return call_end(f, receive_many(fd, f, msgs, n, flags, timeout));
 }
 
 ssize_t shim___read_chk(int fd, void *buf, size_t n, size_t size)

@@ -187,6 +187,59 @@ CASE(sendmsg__three_parts__one_datagram)
 	same_bytes(text, "abcdef", 6);
 }
 
+/* recvmmsg(2): the time is looked at after each message, and what is left of it is told when there was one. */
+CASE(recvmmsg__timeout__what_is_left_is_told)
+{
+	char text[2][4];
+	struct iovec part[2] = {{text[0], 4}, {text[1], 4}};
+	struct mmsghdr got[2] = {0};
+	struct timespec left = {5, 0}, forever = {INT64_MAX, 999999999};
+	int a, b;
+
+	for (int i = 0; i < 2; i++)
+		got[i].msg_hdr = (struct msghdr){.msg_iov = &part[i], .msg_iovlen = 1};
+	diff_udp_pair(&a, &b);
+	for (int i = 0; i < 8; i++)
+		same(send(a, "x", 1, 0), 1);
+	same(recvmmsg(b, got, 2, 0, &left), 2);
+	same(left.tv_sec, 4);
+	is(left.tv_nsec > 0);
+	same(recvmmsg(b, got, 1, 0, &forever), 1);
+	is(forever.tv_sec > INT64_MAX / 2);
+	left = (struct timespec){0, 0};
+	same(recvmmsg(b, got, 2, 0, &left), 1);
+	same(left.tv_sec, 0);
+	same(left.tv_nsec, 0);
+	left = (struct timespec){0, 1};
+	same(recvmmsg(b, got, 2, 0, &left), 1);
+	same(left.tv_nsec, 0);
+	same(recvmmsg(b, got, 2, 0, NULL), 2);
+	same(recvmmsg(b, got, 1, 0, NULL), 1);
+	left = (struct timespec){5, 7};
+	fails(recvmmsg(b, got, 2, MSG_DONTWAIT, &left), EAGAIN);
+	same(left.tv_sec, 5);
+	same(left.tv_nsec, 7);
+	same(recvmmsg(b, got, 0, MSG_DONTWAIT, &left), 0);
+	same(left.tv_nsec, 7);
+}
+
+CASE(recvmmsg__timeout_that_is_none__refused)
+{
+	char text[4];
+	struct iovec part = {text, 4};
+	struct mmsghdr got = {.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}};
+	struct timespec bad[] = {{0, -1}, {-1, 0}, {1, 1000000000}};
+	int a, b;
+
+	diff_udp_pair(&a, &b);
+	same(send(a, "x", 1, 0), 1);
+	is(diff_readable(b, 3000));
+	for (int i = 0; i < 3; i++)
+		fails(recvmmsg(b, &got, 1, MSG_DONTWAIT, &bad[i]), EINVAL);
+	fails(recvmmsg(b, &got, 1, MSG_DONTWAIT, (struct timespec *)8), EFAULT);
+	same(recvmmsg(b, &got, 1, MSG_DONTWAIT, NULL), 1);
+}
+
 CASE(sendmmsg_recvmmsg__many_datagrams)
 {
 	enum { N = 8 };
