@@ -40,9 +40,9 @@ def engine_options():
 
 
 def shim_options():
-    """What option_get answers itself: its cases, and the options compared by name in option_set."""
+    """What option_get answers itself: its cases, and the options named in record_set."""
     text = (ROOT / "shim/option.c").read_text()
-    return sorted(set(re.findall(r"\b(SO_[A-Z]+)\b", text)) - {"SO_REUSEADDR", "SO_MARK"})
+    return sorted(set(re.findall(r"\b(SO_[A-Z_]+)\b", text)) - {"SO_REUSEADDR", "SO_MARK"})
 
 
 def calls_table():

@@ -135,7 +135,7 @@ void option_replay(int fd, struct file *f)
 	struct cv_sock *rec = f->mux.rec;
 	struct timeval tv = {0, 0};
 	struct linger linger = {0, 0};
-	int lowat = 1;
+	int lowat = 1, peek_off = -1;
 	socklen_t len = sizeof(tv);
 
 	if (real_getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
@@ -151,6 +151,9 @@ void option_replay(int fd, struct file *f)
 	len = sizeof(lowat);
 	if (real_getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, &len) == 0)
 		rec->rcvlowat = (uint32_t)lowat;
+	len = sizeof(peek_off);
+	if (real_getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_off, &len) == 0)
+		rec->peek_off = 1 + (uint32_t)peek_off;
 	if (f->options[CV_OPT_FASTOPEN_KEY].set)
 		keys_replay(fd, f);
 	for (unsigned i = 1; i < CV_OPT_COUNT; i++) {
@@ -312,6 +315,8 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 			return give_time(rec->sndtimeo_ns, value, len);
 		case SO_RCVLOWAT:
 			return give_int((int)rec->rcvlowat, value, len);
+		case SO_PEEK_OFF:
+			return give_int((int)(rec->peek_off - 1), value, len);
 		default:
 			break;
 		}
@@ -328,11 +333,48 @@ int option_get(int fd, struct file *f, int level, int name, void *value, socklen
 	return real_getsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
 }
 
+/* What the record keeps. 1: not one of these. */
+static int record_set(struct cv_sock *rec, int name, const void *value, socklen_t len)
+{
+	struct timeval tv;
+	struct linger linger;
+	int v;
+
+	switch (name) {
+	case SO_RCVTIMEO:
+	case SO_SNDTIMEO:
+		if (len < sizeof(tv))
+			return -EINVAL;
+		memcpy(&tv, value, sizeof(tv));
+		if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+			return -EDOM;
+		*(name == SO_RCVTIMEO ? &rec->rcvtimeo_ns : &rec->sndtimeo_ns) = timeout_ns(&tv);
+		return 0;
+	case SO_LINGER:
+		if (len < sizeof(linger))
+			return -EINVAL;
+		memcpy(&linger, value, sizeof(linger));
+		rec->linger_on = linger.l_onoff != 0;
+		rec->linger_s = (uint32_t)linger.l_linger;
+		return 0;
+	case SO_RCVLOWAT:
+	case SO_PEEK_OFF:
+		if (len < sizeof(v))
+			return -EINVAL;
+		memcpy(&v, value, sizeof(v));
+		if (name == SO_PEEK_OFF)
+			rec->peek_off = 1 + (uint32_t)v;
+		else
+			rec->rcvlowat = v < 0 ? INT32_MAX : v == 0 ? 1u : (uint32_t)v;
+		return 0;
+	default:
+		return 1;
+	}
+}
+
 int option_set(int fd, struct file *f, int level, int name, const void *value, socklen_t len)
 {
 	struct cv_sock *rec = f->mux.rec;
-	struct timeval tv;
-	struct linger linger;
 	unsigned i = find_of(f, level, name);
 	int v, error;
 
@@ -355,30 +397,11 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 		if (error != -ENOPROTOOPT || (f->type == SOCK_DGRAM && level != SOL_SOCKET))
 			return error;
 	}
-	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
-		if (len < sizeof(tv))
-			return -EINVAL;
-		memcpy(&tv, value, sizeof(tv));
-		if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
-			return -EDOM;
-		*(name == SO_RCVTIMEO ? &rec->rcvtimeo_ns : &rec->sndtimeo_ns) = timeout_ns(&tv);
-		return 0;
-	}
-	if (level == SOL_SOCKET && name == SO_LINGER) {
-		if (len < sizeof(linger))
-			return -EINVAL;
-		memcpy(&linger, value, sizeof(linger));
-		rec->linger_on = linger.l_onoff != 0;
-		rec->linger_s = (uint32_t)linger.l_linger;
-		return 0;
-	}
-	if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
-		if (len < sizeof(v))
-			return -EINVAL;
-		memcpy(&v, value, sizeof(v));
-		rec->rcvlowat = v < 0 ? INT32_MAX : v == 0 ? 1u : (uint32_t)v;
-		return 0;
-	}
+	error = level == SOL_SOCKET ? record_set(rec, name, value, len) : 1;
+	if (error == 0 && name == SO_PEEK_OFF && f->mux.both) /* whose halves count each for itself */
+		real_setsockopt(fd, level, name, value, len);
+	if (error <= 0)
+		return error;
 	pass_own_shadow(f);
 	return real_setsockopt(fd, level, name, value, len) == 0 ? 0 : -errno;
 }

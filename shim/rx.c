@@ -149,6 +149,30 @@ bool msg_is_bad(const struct msghdr *msg)
 	return false;
 }
 
+/* --- where peeking begins (SO_PEEK_OFF: socket(7)) --------------------------------------------- */
+
+/* Whether this call looks at an offset of its own, which what is there need not reach. */
+static bool peek_is_set(const struct cv_sock *rec, int flags)
+{
+	return (flags & MSG_PEEK) && (int)(rec->peek_off - 1) >= 0;
+}
+
+/* Bytes of what is there that this call begins behind. */
+static uint32_t peek_ahead(const struct cv_sock *rec, int flags)
+{
+	return peek_is_set(rec, flags) ? rec->peek_off - 1 : 0;
+}
+
+/* n bytes were peeked at, or read. */
+static void peek_move(struct cv_sock *rec, int flags, size_t n)
+{
+	uint32_t off = rec->peek_off - 1;
+
+	if ((int)off < 0)
+		return;
+	rec->peek_off = 1 + (flags & MSG_PEEK ? off + (uint32_t)n : n < off ? off - (uint32_t)n : 0);
+}
+
 /* --- urgent data (tcp(7), SO_OOBINLINE; RFC6093) ------------------------------------------------ */
 
 /* The position where reading stops for the urgent byte, UINT64_MAX: nowhere. */
@@ -177,17 +201,20 @@ static void urgent_pass(struct file *f, struct place *p)
 	p->pos++;
 }
 
-/* What lies further on, without reading what lies before it. */
-static uint8_t byte_at(struct file *f, struct place p, uint64_t pos)
+/* Goes on to what lies at `pos`, which was received, without reading what lies before it. */
+static const struct cv_rxd *place_seek(struct file *f, struct place *p, uint64_t pos)
 {
 	for (;;) {
-		const struct cv_rxd *d = place_find(f, &p);
-		uint64_t n = rxd_len(d) - p.off;
+		const struct cv_rxd *d = place_find(f, p);
+		uint64_t n = rxd_len(d) - p->off;
 
-		if (pos - p.pos < n || n == 0)
-			return *rxd_bytes(f, d, p.off + (n ? pos - p.pos : 0));
-		p.off += (uint32_t)n;
-		p.pos += n;
+		if (pos - p->pos < n || n == 0) {
+			p->off += n ? (uint32_t)(pos - p->pos) : 0;
+			p->pos = pos;
+			return d;
+		}
+		p->off += (uint32_t)n;
+		p->pos += n;
 	}
 }
 
@@ -195,6 +222,8 @@ static ssize_t urgent_receive(struct file *f, struct msghdr *msg, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
 	uint64_t at = rec->rx_urgent_pos;
+	const struct cv_rxd *d;
+	struct place p;
 	uint8_t byte;
 
 	if (!(rec->status & CV_ST_URGENT) || rec->oob_inline ||
@@ -205,7 +234,9 @@ static ssize_t urgent_receive(struct file *f, struct msghdr *msg, int flags)
 	if (rec->oob_pos > at) {
 		byte = rec->oob_byte;
 	} else if (produced(f) > at && at >= rec->rx_consumed) {
-		byte = byte_at(f, place_now(rec), at);
+		p = place_now(rec);
+		d = place_seek(f, &p, at);
+		byte = *rxd_bytes(f, d, p.off);
 	} else {
 		sock_unlock(&rec->rx_lock);
 		return -EAGAIN; /* announced, and still on its way */
@@ -237,8 +268,15 @@ static ssize_t stream_take(struct file *f, struct msghdr *msg, size_t at, size_t
 	p = place_now(rec);
 	end = produced(f);
 	mark = urgent_mark(rec);
-	if (flags & MSG_PEEK)
+	if (flags & MSG_PEEK) {
+		uint32_t ahead = peek_ahead(rec, flags);
+
 		at = 0;
+		if (ahead >= end - p.pos)
+			want = 0;
+		else if (ahead > 0)
+			place_seek(f, &p, p.pos + ahead);
+	}
 	while (done < want && p.pos != end) {
 		const struct cv_rxd *d = place_find(f, &p);
 		size_t n = rxd_len(d) - p.off;
@@ -272,12 +310,12 @@ static ssize_t stream_take(struct file *f, struct msghdr *msg, size_t at, size_t
 }
 
 /* With nothing to read: 0 at the end, -errno, or 1: wait. */
-static int stream_empty(struct file *f)
+static int stream_empty(struct file *f, int flags)
 {
 	uint32_t status = __atomic_load_n(&f->mux.rec->status, __ATOMIC_ACQUIRE);
 	int error;
 
-	if (produced(f) != f->mux.rec->rx_consumed)
+	if (produced(f) - f->mux.rec->rx_consumed > peek_ahead(f->mux.rec, flags))
 		return 1;
 	if (status & CV_ST_FIN)
 		return 0; /* an error since then is for who sends, or asks for it */
@@ -312,13 +350,12 @@ static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
 			return done ? (ssize_t)done : n;
 		done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
 		/* Who asks for nothing is told that something is there. */
-		if (done >= target && (want > 0 || seen != rec->rx_consumed))
+		if (done >= target && (want > 0 || seen - rec->rx_consumed > peek_ahead(rec, flags)))
 			return (ssize_t)done;
 		if (done != 0 && !sock_waits(f, flags))
 			return (ssize_t)done;
-		state = done ? (sock_is_dead(f) || (rec->status & (CV_ST_RX_EOF | CV_ST_DEAD)) ||
-				       rec->rx_shut
-				? 0 : 1) : stream_empty(f);
+		state = done ? (sock_is_dead(f) || (rec->status & (CV_ST_RX_EOF | CV_ST_DEAD)) || rec->rx_shut ? 0 : 1)
+			     : stream_empty(f, flags);
 		if (state <= 0) {
 			/* What came between the two looks. */
 			if (state == 0 && !sock_is_dead(f) && produced(f) != rec->rx_consumed &&
@@ -333,14 +370,32 @@ static ssize_t stream_receive(struct file *f, struct msghdr *msg, int flags)
 		}
 		if (deadline == 0)
 			deadline = wait_deadline(rec->rcvtimeo_ns);
-		state = done ? wait_more(&f->mux, seen, deadline)
-			     : wait_sock(&f->mux, POLLIN | POLLRDHUP, -1, deadline);
+		state = done || peek_is_set(rec, flags) ? wait_more(&f->mux, seen, deadline)
+							: wait_sock(&f->mux, POLLIN | POLLRDHUP, -1, deadline);
 		if (state > 0)
 			continue;
 		/* Less than SO_RCVLOWAT, whose time is over. */
 		if (done == 0 && !sock_is_dead(f) && produced(f) != rec->rx_consumed)
 			done = (size_t)stream_take(f, msg, 0, want, flags);
 		return (ssize_t)done > 0 ? (ssize_t)done : state == 0 ? -EAGAIN : state;
+	}
+}
+
+/* The datagram in which byte *ahead of all lies, and in it *ahead; NULL: none as yet. An empty one is stepped over once
+ * it was looked at. There is one at p. */
+static const struct cv_rxd *datagram_peek(struct file *f, struct place *p, size_t *ahead)
+{
+	for (;;) {
+		const struct cv_rxd *d = place_find(f, p);
+		size_t len = rxd_len(d);
+
+		if (*ahead < len || (*ahead == 0 && f->mux.rec->peeked_pos <= p->pos))
+			return d;
+		*ahead -= len;
+		p->off = (uint32_t)len;
+		p->pos++;
+		if (p->pos == produced(f))
+			return NULL;
 	}
 }
 
@@ -351,20 +406,21 @@ static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
 	struct place p;
 	const struct cv_rxd *d;
 	struct cv_rxd_extra extra;
-	size_t len, n;
+	size_t len, n, ahead = peek_ahead(rec, flags);
 	bool tell = false;
 
 	if (produced(f) == rec->rx_consumed || !sock_lock(f, &rec->rx_lock))
 		return -EAGAIN;
 	p = place_now(rec);
-	if (produced(f) == p.pos) {
+	d = produced(f) == p.pos ? NULL : peek_is_set(rec, flags) ? datagram_peek(f, &p, &ahead) : place_find(f, &p);
+	if (!d) {
 		sock_unlock(&rec->rx_lock);
 		return -EAGAIN;
 	}
-	d = place_find(f, &p);
 	len = rxd_len(d);
-	n = scatter(msg, 0, rxd_bytes(f, d, 0), len);
-	msg->msg_flags = n < len || (d->flags & CV_RXD_TRUNC) ? MSG_TRUNC : 0;
+	n = scatter(msg, 0, rxd_bytes(f, d, ahead), len - ahead);
+	/* As Linux: behind an offset what just fits is cut, too. */
+	msg->msg_flags = (n < len && (ahead == 0 || msg_bytes(msg) == n)) || (d->flags & CV_RXD_TRUNC) ? MSG_TRUNC : 0;
 	if (msg->msg_name)
 		address_out(&d->peer, f->family, msg->msg_name, &msg->msg_namelen);
 	if (d->flags & CV_RXD_EXTRA)
@@ -372,12 +428,16 @@ static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
 	ancillary_put(f, msg, d, d->flags & CV_RXD_EXTRA ? &extra : NULL);
 	p.off = (uint32_t)len;
 	p.pos++;
+	n = flags & MSG_TRUNC ? len : n;
+	peek_move(rec, flags, n);
 	if (!(flags & MSG_PEEK))
 		tell = place_commit(rec, &p);
+	else if (len == 0)
+		rec->peeked_pos = p.pos;
 	sock_unlock(&rec->rx_lock);
 	if (tell)
 		notify(f);
-	return (ssize_t)(flags & MSG_TRUNC ? len : n);
+	return (ssize_t)n;
 }
 
 static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int flags)
@@ -386,6 +446,7 @@ static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int 
 	bool turned = false;
 
 	for (;;) {
+		uint64_t seen = produced(f);
 		ssize_t n = sock_is_dead(f) ? -ENETDOWN : -sock_take_error(f); /* before what is there (udp(7)) */
 		int error;
 
@@ -405,7 +466,8 @@ static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int 
 				return -EAGAIN;
 			continue;
 		}
-		error = wait_sock(&f->mux, POLLIN, f->mux.both ? fd : -1, deadline);
+		error = peek_is_set(f->mux.rec, flags) ? wait_more(&f->mux, seen, deadline)
+						       : wait_sock(&f->mux, POLLIN, f->mux.both ? fd : -1, deadline);
 		if (error <= 0)
 			return error == 0 ? -EAGAIN : error;
 	}
@@ -426,6 +488,8 @@ ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags)
 	if (f->type == SOCK_DGRAM)
 		return flags & MSG_OOB ? -EOPNOTSUPP : datagram_receive(fd, f, msg, flags);
 	n = flags & MSG_OOB ? urgent_receive(f, msg, flags) : stream_receive(f, msg, flags);
+	if (n > 0 && !(flags & MSG_OOB))
+		peek_move(f->mux.rec, flags, (size_t)n);
 	if (n >= 0) {
 		msg->msg_flags = flags & MSG_OOB;
 		msg->msg_namelen = 0;
