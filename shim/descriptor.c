@@ -185,33 +185,21 @@ int shim_fcntl64(int fd, int cmd, ...)
 	return shim_fcntl(fd, cmd, arg);
 }
 
-static int bytes_unread(struct file *f)
-{
-	const struct cv_sock *rec = f->mux.rec;
-
-	if (rec->status & CV_ST_LISTENING)
-		return -EINVAL;
-	if (f->type == SOCK_DGRAM)
-		return rx_next_bytes(f);
-	return (int)(__atomic_load_n(&rec->rx_produced, __ATOMIC_ACQUIRE) - rec->rx_consumed);
-}
-
 static int engine_ioctl(int fd, struct file *f, unsigned long request, void *arg)
 {
 	struct cv_sock *rec = f->mux.rec;
+	bool listens = rec->status & CV_ST_LISTENING;
 	int value;
 
 	switch (request) {
 	case FIONREAD:
-		value = bytes_unread(f);
+		value = listens ? -EINVAL : rx_next_bytes(f);
 		break;
 	case SIOCOUTQ:
 		value = (int)(rec->tx_pos - __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE));
 		break;
 	case SIOCOUTQNSD:
-		if (f->type != SOCK_STREAM)
-			return real_ioctl(fd, request, arg) < 0 ? -errno : 0;
-		value = rec->status & CV_ST_LISTENING ? -EINVAL : option_unsent(f);
+		value = f->type != SOCK_STREAM ? -ENOTTY : listens ? -EINVAL : option_unsent(f);
 		break;
 	case SIOCATMARK:
 		value = f->type == SOCK_STREAM && rx_at_mark(f);

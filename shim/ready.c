@@ -44,9 +44,8 @@ bool wait_urgent(const struct cv_sock *rec, uint32_t status)
 	if (!(status & CV_ST_URGENT))
 		return false;
 	at = LOAD_ACQUIRE(rec->rx_urgent_pos);
-	if (LOAD(rec->oob_pos) > at)
-		return LOAD(rec->oob_unread) != 0;
-	return LOAD_ACQUIRE(rec->rx_produced) > at;
+	/* One that was passed by unread is gone. */
+	return LOAD(rec->oob_pos) <= at && LOAD(rec->rx_consumed) <= at && LOAD_ACQUIRE(rec->rx_produced) > at;
 }
 
 /* tcp_poll(). The states are those of the record: none of LISTENING, CONNECTING, CONNECTED is a

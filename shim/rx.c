@@ -186,21 +186,6 @@ static uint64_t urgent_mark(const struct cv_sock *rec)
 	return at >= rec->rx_consumed ? at : UINT64_MAX;
 }
 
-/* The byte at p, which is the urgent one, is kept for MSG_OOB if it was not read so; p goes on. */
-static void urgent_pass(struct file *f, struct place *p)
-{
-	struct cv_sock *rec = f->mux.rec;
-	const struct cv_rxd *d = place_find(f, p);
-
-	if (rec->oob_pos <= p->pos) {
-		rec->oob_byte = *rxd_bytes(f, d, p->off);
-		rec->oob_unread = 1;
-		rec->oob_pos = p->pos + 1;
-	}
-	p->off++;
-	p->pos++;
-}
-
 /* Goes on to what lies at `pos`, which was received, without reading what lies before it. */
 static const struct cv_rxd *place_seek(struct file *f, struct place *p, uint64_t pos)
 {
@@ -221,32 +206,28 @@ static const struct cv_rxd *place_seek(struct file *f, struct place *p, uint64_t
 static ssize_t urgent_receive(struct file *f, struct msghdr *msg, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
-	uint64_t at = rec->rx_urgent_pos;
+	uint64_t at = urgent_mark(rec);
 	const struct cv_rxd *d;
 	struct place p;
 	uint8_t byte;
 
-	if (!(rec->status & CV_ST_URGENT) || rec->oob_inline ||
-		(rec->oob_pos > at && !rec->oob_unread))
+	if (rec->status & CV_ST_LISTENING)
+		return -ENOTCONN;
+	if (at == UINT64_MAX || rec->oob_inline || rec->oob_pos > at)
 		return -EINVAL;
 	if (!sock_lock(f, &rec->rx_lock))
 		return -EAGAIN;
-	if (rec->oob_pos > at) {
-		byte = rec->oob_byte;
-	} else if (produced(f) > at && at >= rec->rx_consumed) {
-		p = place_now(rec);
-		d = place_seek(f, &p, at);
-		byte = *rxd_bytes(f, d, p.off);
-	} else {
+	if (produced(f) <= at || at < rec->rx_consumed) {
 		sock_unlock(&rec->rx_lock);
 		return -EAGAIN; /* announced, and still on its way */
 	}
-	if (!(flags & MSG_PEEK)) {
+	p = place_now(rec);
+	d = place_seek(f, &p, at);
+	byte = *rxd_bytes(f, d, p.off);
+	if (!(flags & MSG_PEEK))
 		rec->oob_pos = at + 1;
-		rec->oob_unread = 0;
-	}
 	sock_unlock(&rec->rx_lock);
-	return (ssize_t)scatter(msg, 0, &byte, 1);
+	return flags & MSG_TRUNC ? msg_bytes(msg) > 0 : (ssize_t)scatter(msg, 0, &byte, 1);
 }
 
 bool rx_at_mark(struct file *f)
@@ -284,7 +265,8 @@ static ssize_t stream_take(struct file *f, struct msghdr *msg, size_t at, size_t
 		if (p.pos == mark && done > 0)
 			break; /* a read ends in front of the mark */
 		if (p.pos == mark && !rec->oob_inline) {
-			urgent_pass(f, &p);
+			p.off++; /* unread, it is gone */
+			p.pos++;
 			continue;
 		}
 		if (mark > p.pos && n > mark - p.pos)
@@ -521,12 +503,26 @@ int rx_connection(struct file *f, uint32_t *handle)
 	return 0;
 }
 
+/* Up to the urgent byte. Others may be reading meanwhile. */
+static int stream_bytes(struct file *f)
+{
+	const struct cv_sock *rec = f->mux.rec;
+	uint64_t consumed = __atomic_load_n(&rec->rx_consumed, __ATOMIC_ACQUIRE), end = produced(f);
+	uint64_t mark = urgent_mark(rec);
+
+	if (mark >= consumed && mark < end && !rec->oob_inline)
+		end = mark;
+	return (int)(end - consumed);
+}
+
 int rx_next_bytes(struct file *f)
 {
 	struct cv_sock *rec = f->mux.rec;
 	struct place p;
 	int n = 0;
 
+	if (f->type == SOCK_STREAM)
+		return stream_bytes(f);
 	if (!sock_lock(f, &rec->rx_lock))
 		return 0;
 	p = place_now(rec);

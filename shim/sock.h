@@ -98,7 +98,7 @@ ssize_t tx_file(struct file *f, int in, off_t at, size_t n);
 int rx_connection(struct file *f, uint32_t *handle);
 /* The next byte is the urgent one. */
 bool rx_at_mark(struct file *f);
-/* Bytes of the datagram that comes next, 0: none. */
+/* Bytes that FIONREAD tells: of the datagram that comes next, 0: none; of a stream up to the urgent one. */
 int rx_next_bytes(struct file *f);
 
 /* --- option.c --- */

@@ -123,10 +123,8 @@ struct cv_sock {
 	uint32_t rx_shut;    /* shutdown(SHUT_RD) was called */
 	uint32_t tx_shut;    /* shutdown(SHUT_WR) was called */
 	uint8_t oob_inline;  /* SO_OOBINLINE */
-	uint8_t oob_byte;    /* the urgent byte before oob_pos, if it was passed by unread */
-	uint8_t oob_unread;  /* oob_byte can be had by MSG_OOB */
-	uint8_t spare2;
-	uint64_t oob_pos;    /* urgent bytes below this position were read or passed */
+	uint8_t spare2[7];
+	uint64_t oob_pos; /* urgent bytes below this position were read by MSG_OOB */
 
 	/* Line 3: the program writes; the state that Linux keeps in the open file description,
 	 * which fork and dup share. */

@@ -574,3 +574,93 @@ CASE(urgent_byte__recvmsg__says_so_and_nothing_else)
 	same(m.msg_flags, MSG_OOB);
 	same(m.msg_controllen, 0);
 }
+
+static int unread_bytes(int fd)
+{
+	int n = -1;
+
+	works(ioctl(fd, FIONREAD, &n));
+	return n;
+}
+
+/* A pair of which the server has "ab", the urgent '!', and "cd". */
+static void pair_with_urgent(int *client, int *server)
+{
+	diff_pair(client, server);
+	same(send(*client, "ab!", 3, MSG_OOB), 3);
+	diff_write_all(*client, "cd", 2);
+	same(diff_poll(*server, POLLPRI, 3000), POLLPRI);
+}
+
+CASE(urgent_byte__passed_by_unread__is_gone)
+{
+	char text[8];
+	int client, server;
+
+	pair_with_urgent(&client, &server);
+	same(recv(server, text, 8, 0), 2);
+	same(sockatmark(server), 1);
+	diff_read_all(server, text, 1);
+	same_bytes(text, "c", 1);
+	same(diff_poll(server, POLLPRI, 0), 0);
+	fails(recv(server, text, 8, MSG_OOB), EINVAL);
+	same(send(client, "!", 1, MSG_OOB), 1);
+	same(diff_poll(server, POLLPRI, 3000), POLLPRI);
+	diff_read_all(server, text, 1);
+	same_bytes(text, "d", 1);
+	fails(recv(server, text, 8, MSG_DONTWAIT), EAGAIN);
+	same(diff_poll(server, POLLPRI | POLLIN, 0), 0);
+	fails(recv(server, text, 8, MSG_OOB), EINVAL);
+}
+
+CASE(urgent_byte__peeked_over__can_be_read)
+{
+	char text[8];
+	int client, server;
+
+	pair_with_urgent(&client, &server);
+	same(recv(server, text, 8, 0), 2);
+	is(diff_readable(server, 3000));
+	same(recv(server, text, 1, MSG_PEEK), 1);
+	same_bytes(text, "c", 1);
+	same(recv(server, NULL, 8, MSG_OOB | MSG_PEEK | MSG_TRUNC), 1);
+	same(recv(server, text, 8, MSG_OOB | MSG_PEEK), 1);
+	same(recv(server, text, 8, MSG_OOB), 1);
+	same_bytes(text, "!", 1);
+	fails(recv(server, text, 8, MSG_OOB), EINVAL);
+	same(diff_poll(server, POLLPRI, 0), 0);
+}
+
+CASE(urgent_byte__read_in_line__is_pending_no_more)
+{
+	char text[8];
+	int client, server;
+
+	pair_with_urgent(&client, &server);
+	diff_set_int(server, SOL_SOCKET, SO_OOBINLINE, 1);
+	same(recv(server, text, 8, 0), 2);
+	same(diff_poll(server, POLLPRI, 0), POLLPRI);
+	diff_read_all(server, text, 3);
+	same_bytes(text, "!cd", 3);
+	same(diff_poll(server, POLLPRI, 0), 0);
+}
+
+CASE(fionread__urgent_byte_ahead__counts_up_to_it)
+{
+	char text[8];
+	int client, server;
+
+	pair_with_urgent(&client, &server);
+	same(unread_bytes(server), 2);
+	same(recv(server, text, 1, MSG_OOB), 1);
+	same(unread_bytes(server), 2);
+	same(recv(server, text, 8, 0), 2);
+	same(unread_bytes(server), 0);
+	diff_set_int(server, SOL_SOCKET, SO_OOBINLINE, 1);
+	diff_arrived(server, 3);
+	diff_set_int(server, SOL_SOCKET, SO_OOBINLINE, 0);
+	same(unread_bytes(server), 0);
+	diff_read_all(server, text, 1);
+	same_bytes(text, "c", 1);
+	same(unread_bytes(server), 1);
+}
