@@ -196,13 +196,13 @@ static int engine_ioctl(int fd, struct file *f, unsigned long request, void *arg
 		value = listens ? -EINVAL : rx_next_bytes(f);
 		break;
 	case SIOCOUTQ:
-		value = (int)(rec->tx_pos - __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE));
+		value = listens ? -EINVAL : (int)(rec->tx_pos - __atomic_load_n(&rec->tx_acked, __ATOMIC_ACQUIRE));
 		break;
 	case SIOCOUTQNSD:
 		value = f->type != SOCK_STREAM ? -ENOTTY : listens ? -EINVAL : option_unsent(f);
 		break;
 	case SIOCATMARK:
-		value = f->type == SOCK_STREAM && rx_at_mark(f);
+		value = f->type != SOCK_STREAM ? -ENOTTY : rx_at_mark(f);
 		break;
 	case FIONBIO:
 		if (!arg)

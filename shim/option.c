@@ -50,7 +50,7 @@ static unsigned find_of(const struct file *f, int level, int name)
 {
 	unsigned i = find(level, name);
 
-	if ((level == IPPROTO_IPV6 && f->family == AF_INET) ||
+	if ((level == IPPROTO_IPV6 && f->family == AF_INET) || (level == IPPROTO_TCP && f->type == SOCK_DGRAM) ||
 		(i == CV_OPT_MAX_PACING_RATE && f->type == SOCK_DGRAM))
 		return 0;
 	return i;

@@ -468,7 +468,7 @@ ssize_t rx_message(int fd, struct file *f, struct msghdr *msg, int flags)
 	if (flags & MSG_ERRQUEUE)
 		return ancillary_error(fd, f, msg, flags);
 	if (f->type == SOCK_DGRAM)
-		return flags & MSG_OOB ? -EOPNOTSUPP : datagram_receive(fd, f, msg, flags);
+		return datagram_receive(fd, f, msg, flags); /* which knows nothing urgent, nor refuses to look for it */
 	n = flags & MSG_OOB ? urgent_receive(f, msg, flags) : stream_receive(f, msg, flags);
 	if (n > 0 && !(flags & MSG_OOB))
 		peek_move(f->mux.rec, flags, (size_t)n);

@@ -124,6 +124,7 @@ struct tcp_sock *tcp_new(struct engine *e, uint8_t family)
 	tp->state = TCP_CLOSED;
 	tp->cc = tcp_cc_default(&e->tcp->config);
 	tp->ttl = family == CV_AF_INET6 ? 0 : IP_TTL_DEFAULT;
+	tp->mtu_discover = 1; /* Linux's IP_PMTUDISC_WANT */
 	tp->keep_idle_s = (uint16_t)e->tcp->config.keepalive_time;
 	tp->keep_intvl_s = (uint16_t)e->tcp->config.keepalive_intvl;
 	tp->keep_cnt = (uint8_t)e->tcp->config.keepalive_probes;

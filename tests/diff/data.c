@@ -664,3 +664,14 @@ CASE(fionread__urgent_byte_ahead__counts_up_to_it)
 	same_bytes(text, "c", 1);
 	same(unread_bytes(server), 1);
 }
+
+CASE(listener__asked_about_data__errno)
+{
+	int listener = diff_listen(0, 0, 1), value = 0;
+	char text[8];
+
+	fails(recv(listener, text, 1, MSG_OOB), ENOTCONN);
+	fails(ioctl(listener, TIOCOUTQ, &value), EINVAL);
+	fails(ioctl(listener, FIONREAD, &value), EINVAL);
+	same(sockatmark(listener), 0);
+}

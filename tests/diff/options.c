@@ -521,3 +521,31 @@ CASE(options__read_into_less_than_an_int__a_byte)
 		}
 	}
 }
+
+CASE(mtu_discover__stream__paths_are_asked_unless_told_otherwise)
+{
+	int client, server, fd = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	struct sockaddr_in address = diff_addr(0);
+
+	works(bind(fd, SA(address), sizeof(address)));
+	same(diff_int_option(fd, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_WANT);
+	works(listen(fd, 1));
+	same(diff_int_option(fd, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_WANT);
+	diff_pair(&client, &server);
+	same(diff_int_option(client, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_WANT);
+	same(diff_int_option(server, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_WANT);
+	diff_set_int(client, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+	same(diff_int_option(client, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_DONT);
+}
+
+CASE(options_of_tcp__datagram_socket__refused)
+{
+	int fd = diff_udp(), value = 1;
+	socklen_t length = sizeof(value);
+
+	fails(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &length), EOPNOTSUPP);
+	fails(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, &value, &length), EOPNOTSUPP);
+	fails(getsockopt(fd, IPPROTO_TCP, 9999, &value, &length), EOPNOTSUPP);
+	fails(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, length), ENOPROTOOPT);
+	fails(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, &value, length), ENOPROTOOPT);
+}

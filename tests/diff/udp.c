@@ -601,3 +601,18 @@ CASE(refused__with_datagrams_there__the_error_first)
 		works(close(b));
 	}
 }
+
+/* Only sending knows that nothing is urgent here. */
+CASE(urgent__datagrams__received_like_any)
+{
+	char text[4];
+	int a, b;
+
+	diff_udp_pair(&a, &b);
+	fails(recv(b, text, 4, MSG_OOB | MSG_DONTWAIT), EAGAIN);
+	fails(send(a, "ab", 2, MSG_OOB), EOPNOTSUPP);
+	same(send(a, "ab", 2, 0), 2);
+	is(diff_readable(b, 3000));
+	same(recv(b, text, 4, MSG_OOB), 2);
+	fails(sockatmark(b), ENOTTY);
+}
