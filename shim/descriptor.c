@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/sockios.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -146,6 +147,18 @@ static int lazy_fcntl(struct file *f, int cmd, long arg)
 	return 0;
 }
 
+/* Nobody asks for them by chance. */
+static void say_no_signals(int fd)
+{
+	static bool said;
+	char text[96];
+
+	if (__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+		return;
+	snprintf(text, sizeof(text), "O_ASYNC: descriptor %d is the engine's, which sends no SIGIO", fd);
+	link_say(LINK_WARN, text);
+}
+
 int shim_fcntl(int fd, int cmd, ...)
 {
 	struct file *f = fd_look(fd);
@@ -167,6 +180,8 @@ int shim_fcntl(int fd, int cmd, ...)
 	if (f && f->mux.rec && cmd == F_GETFL)
 		return call_end(f, (int)(O_RDWR | f->mux.rec->flags));
 	if (f && f->mux.rec && cmd == F_SETFL) {
+		if (arg & O_ASYNC & ~(long)f->mux.rec->flags)
+			say_no_signals(fd);
 		f->mux.rec->flags = (uint32_t)arg & FLAGS_KEPT;
 		return call_end(f, 0);
 	}

@@ -65,7 +65,8 @@ static int adopt(struct file *listener, int fd, uint32_t handle, int flags, stru
 	sock_attach(&content, sock_link(listener), handle);
 	rec = content.mux.rec;
 	rec->flags = flags & SOCK_NONBLOCK ? O_NONBLOCK : 0;
-	rec->rcvlowat = 1;
+	rec->rcvlowat = listener->mux.rec->rcvlowat;
+	rec->peek_off = listener->mux.rec->peek_off;
 	rec->rcvtimeo_ns = listener->mux.rec->rcvtimeo_ns;
 	rec->sndtimeo_ns = listener->mux.rec->sndtimeo_ns;
 	rec->linger_on = listener->mux.rec->linger_on;

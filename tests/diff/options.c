@@ -549,3 +549,16 @@ CASE(options_of_tcp__datagram_socket__refused)
 	fails(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, length), ENOPROTOOPT);
 	fails(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, &value, length), ENOPROTOOPT);
 }
+
+CASE(accepted__how_much_to_wait_for_and_where_to_peek__as_the_listener)
+{
+	int listener = diff_listen(0, 0, 5), client, server;
+
+	diff_set_int(listener, SOL_SOCKET, SO_RCVLOWAT, 3);
+	diff_set_int(listener, SOL_SOCKET, SO_PEEK_OFF, 2);
+	client = diff_connect(listener);
+	server = (int)works(accept(listener, NULL, NULL));
+	same(diff_int_option(server, SOL_SOCKET, SO_RCVLOWAT), 3);
+	same(diff_int_option(server, SOL_SOCKET, SO_PEEK_OFF), 2);
+	works(close(client));
+}
