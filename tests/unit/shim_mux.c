@@ -404,7 +404,12 @@ static void ready__each_state__as_tcp_poll(void **state)
 	f->rec->error_seen = 1;
 	assert_int_equal(wait_ready(f), in | out | POLLRDHUP | POLLHUP);
 	f->rec->status = CV_ST_CONNECTED | CV_ST_URGENT;
+	f->rec->rx_urgent_pos = 1;
+	assert_int_equal(wait_ready(f), out); /* announced, and still on its way */
+	f->rec->rx_produced = 2;
 	assert_int_equal(wait_ready(f), out | POLLPRI);
+	f->rec->rx_consumed = 2; /* passed by unread */
+	assert_int_equal(wait_ready(f), out);
 	world.link.dead = 1;
 	assert_int_equal(wait_ready(f), in | out | POLLRDHUP | POLLHUP | POLLERR);
 }
