@@ -14,7 +14,7 @@
 #             libFuzzer (FUZZ_SECONDS)
 #   docs      what is generated from the code is up to date, and docs/rfc.md names tests that exist
 #   diff      the differential cases, on the kernel and under the preload: an engine of one worker, of two, and inside
-#             the program; then two areas inside the program with sanitizers
+#             the program; then three areas inside the program with sanitizers
 #   programs  real programs on engines: tests/programs/*.sh (`programs/NAME` runs one)
 
 test_groups=(build unit world fuzz docs diff programs)
@@ -120,6 +120,19 @@ run_cases() {
 	shift 2
 	one_do "$group-$name" "$@"
 	cases_tell "$group" "$name"
+}
+# cases_beside GROUP NAME SECONDS COMMAND...: in the background, as a run of its own; cases_beside_end tells of it.
+beside_pid='' beside_cases=()
+cases_beside() {
+	beside_cases=("$1" "$2")
+	shift 2
+	CULVERT_RUN_ID=${CULVERT_RUN_ID}b one_do "${beside_cases[0]}-${beside_cases[1]}" "$@" &
+	beside_pid=$!
+}
+cases_beside_end() {
+	wait "$beside_pid" || true
+	cases_tell "${beside_cases[@]}"
+	spaces_of_run_remove "${CULVERT_RUN_ID}b"
 }
 cases_tell() { # GROUP NAME
 	local group=$1 name=$2 at status=1 took=0 line case failed=0 known=0 passed=0
@@ -239,50 +252,46 @@ group_diff() {
 	for test in "$CULVERT_BUILD"/tests/diff/diff_*; do
 		[[ -f $test && -x $test ]] || continue
 		area=${test##*/diff_}
+		cases_beside diff-inline "$area" 200 "$CULVERT_ROOT/tests/diff/run.sh" --inline "$area"
 		run_cases diff "$area" 200 "$CULVERT_ROOT/tests/diff/run.sh" "$area"
 		run_cases diff-workers "$area" 200 env ENGINE_WORKERS=2 "$CULVERT_ROOT/tests/diff/run.sh" "$area"
-		run_cases diff-inline "$area" 200 "$CULVERT_ROOT/tests/diff/run.sh" --inline "$area"
 		spaces_of_run_remove "$CULVERT_RUN_ID"
+		cases_beside_end
 	done
-	diff_sanitized process
-	diff_sanitized exec
-	diff_sanitized races
+	build_kind sanitize cli/culvert shim/libculvert.so dpdk/libculvert-engine.so tests/diff/diff_{process,exec,races} >/dev/null ||
+		die "the sanitize build failed"
+	diff_sanitized cases_beside process
+	diff_sanitized run_cases exec
+	diff_sanitized run_cases races
+	spaces_of_run_remove "$CULVERT_RUN_ID"
+	cases_beside_end
 }
 
 # The engine, the library and the cases with sanitizers, in one process: what forks, threads and signals do to an engine inside a
 # program. Leaks are of the program's end, which nobody cleans up for. A thread that was cancelled leaves marks on its stack, over
 # which the sanitizer's own end of the thread stumbles: it has no alternate one.
-diff_sanitized() { # AREA
+diff_sanitized() { # run_cases|cases_beside AREA
 	local dir
 	dir=$CULVERT_ROOT/$(build_directory sanitize)
-	build_kind sanitize cli/culvert shim/libculvert.so dpdk/libculvert-engine.so "tests/diff/diff_$1" >/dev/null ||
-		die "the sanitize build failed"
-	run_cases diff-sanitized "$1" 200 env CULVERT_BUILD="$dir" CULVERT="$dir/cli/culvert" \
+	"$1" diff-sanitized "$2" 200 env CULVERT_BUILD="$dir" CULVERT="$dir/cli/culvert" \
 		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:abort_on_error=1:use_sigaltstack=0 \
 		DIFF_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-		"$CULVERT_ROOT/tests/diff/run.sh" --inline "$1"
-	spaces_of_run_remove "$CULVERT_RUN_ID"
+		"$CULVERT_ROOT/tests/diff/run.sh" --inline "$2"
 }
 
 # million waits a minute for TIME_WAIT to end: the others run meanwhile.
 programs_beside=million
 group_programs() {
-	local test name pid='' at=$CULVERT_ROOT/tests/programs
+	local test name at=$CULVERT_ROOT/tests/programs
 	build_kind release >/dev/null || die "the release build failed"
-	if [[ -z ${1:-} ]]; then
-		CULVERT_RUN_ID=${CULVERT_RUN_ID}b one_do "programs-$programs_beside" 280 "$at/$programs_beside.sh" &
-		pid=$!
-	fi
+	[[ -n ${1:-} ]] || cases_beside programs "$programs_beside" 280 "$at/$programs_beside.sh"
 	for test in "$at"/*.sh; do
 		name=$(basename "$test" .sh)
 		[[ -x $test && ($name == "${1:-}" || (-z ${1:-} && $name != "$programs_beside")) ]] || continue
 		run_cases programs "$name" 280 "$test"
 		spaces_of_run_remove "$CULVERT_RUN_ID"
 	done
-	[[ -n $pid ]] || return 0
-	wait "$pid" || true
-	cases_tell programs "$programs_beside"
-	spaces_of_run_remove "${CULVERT_RUN_ID}b"
+	[[ -n ${1:-} ]] || cases_beside_end
 }
 
 dev_test() {

@@ -264,7 +264,7 @@ static void bind_after_crowds(int type)
 {
 	struct sockaddr_in address = diff_addr(0);
 
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 20; i++) {
 		int fd = bound(type, &address);
 
 		if (type == SOCK_STREAM)
@@ -283,7 +283,7 @@ CASE(children_waited_for__bind__their_port_is_free)
 
 CASE(children_waited_for__listen__their_listener_is_gone)
 {
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 20; i++) {
 		struct sockaddr_in address = diff_addr(0);
 		int first = bound(SOCK_STREAM, &address), second = bound(SOCK_STREAM, &address);
 
