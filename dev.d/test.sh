@@ -279,19 +279,34 @@ diff_sanitized() { # run_cases|cases_beside AREA
 		"$CULVERT_ROOT/tests/diff/run.sh" --inline "$2"
 }
 
-# million waits a minute for TIME_WAIT to end: the others run meanwhile.
-programs_beside=million
+# What waits more than it works, one after the other, while the others run: million a minute for TIME_WAIT to end.
+programs_beside=(million neighbours control cli)
+programs_beside_do() {
+	local name
+	for name in "${programs_beside[@]}"; do
+		CULVERT_RUN_ID=${CULVERT_RUN_ID}b one_do "programs-$name" 280 "$CULVERT_ROOT/tests/programs/$name.sh"
+	done
+}
+programs_beside_end() { # PID
+	local name
+	wait "$1" || true
+	for name in "${programs_beside[@]}"; do cases_tell programs "$name"; done
+	spaces_of_run_remove "${CULVERT_RUN_ID}b"
+}
 group_programs() {
-	local test name at=$CULVERT_ROOT/tests/programs
+	local test name pid='' at=$CULVERT_ROOT/tests/programs
 	build_kind release >/dev/null || die "the release build failed"
-	[[ -n ${1:-} ]] || cases_beside programs "$programs_beside" 280 "$at/$programs_beside.sh"
+	if [[ -z ${1:-} ]]; then
+		programs_beside_do &
+		pid=$!
+	fi
 	for test in "$at"/*.sh; do
 		name=$(basename "$test" .sh)
-		[[ -x $test && ($name == "${1:-}" || (-z ${1:-} && $name != "$programs_beside")) ]] || continue
+		[[ -x $test && ($name == "${1:-}" || (-z ${1:-} && " ${programs_beside[*]} " != *" $name "*)) ]] || continue
 		run_cases programs "$name" 280 "$test"
 		spaces_of_run_remove "$CULVERT_RUN_ID"
 	done
-	[[ -n ${1:-} ]] || cases_beside_end
+	[[ -z $pid ]] || programs_beside_end "$pid"
 }
 
 dev_test() {
