@@ -280,7 +280,7 @@ diff_sanitized() { # run_cases|cases_beside AREA
 }
 
 # What waits more than it works, one after the other, while the others run: million a minute for TIME_WAIT to end.
-programs_beside=(million neighbours control cli)
+programs_beside=(cli control neighbours million)
 programs_beside_do() {
 	local name
 	for name in "${programs_beside[@]}"; do
