@@ -95,8 +95,7 @@ static bool is_named(char *const envp[])
 	return false;
 }
 
-/* Whether exec is ld.so(8)'s secure execution for who calls it, whatever the file: a server that keeps root for later.
- */
+/* Whether exec is ld.so(8)'s secure execution whatever the file: of a server that keeps root for later. */
 static bool is_secure(void)
 {
 	return getuid() != geteuid() || getgid() != getegid();
@@ -109,9 +108,9 @@ static void say_without(void)
 
 	if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
 		link_say(asked ? LINK_WARN : LINK_INFO,
-			"exec: the new program's sockets go to the kernel: the effective user or group is not the real "
-			"one, "
-			"for which ld.so ignores LD_PRELOAD; " PRELOAD_FILE " it does not ignore");
+			"exec: the new program's sockets go to the kernel: the effective user or group "
+			"is not the real one, for which ld.so ignores LD_PRELOAD; " PRELOAD_FILE
+			" it does not ignore");
 }
 
 /* Whether a program with that environment will have the library; says so if not, though it was meant to. */

@@ -360,8 +360,8 @@ static int sock_shutdown(int fd, struct file *f, int how)
 	if (how != SHUT_RD) {
 		__atomic_store_n(&rec->tx_shut, 1, __ATOMIC_RELEASE);
 		c.pos = rec->tx_pos;
-		if (status &
-			CV_ST_CONNECTED) /* else there is nothing to end, and what another thread begins is not meant */
+		/* Else there is nothing to end, and what another thread begins is not meant. */
+		if (status & CV_ST_CONNECTED)
 			sock_post(f, &c);
 	}
 	if (how != SHUT_WR) {

@@ -27,12 +27,12 @@
 #define CV_FAMILY_BYTES 32 /* of a family's name, which nobody can guess */
 
 enum cv_ctl_op {
-	CV_CTL_HELLO =
-		1,     /* text: nothing, or CV_FAMILY_BYTES -> proc, size; fds: segment, page, one eventfd per worker */
-	CV_CTL_FORK,   /* -> value: the child's proc; fd: its connection */
-	CV_CTL_ATTACH, /* -> as HELLO */
-	CV_CTL_RETAIN, /* text: uint32_t handles, arg: how many; the last one has text empty
-			  (arg 0) and closes what no RETAIN named */
+	CV_CTL_HELLO = 1,  /* text: nothing, or a family's name -> proc, size; fds: segment, page,
+			      one eventfd per worker */
+	CV_CTL_FORK,       /* -> value: the child's proc; fd: its connection */
+	CV_CTL_ATTACH,     /* -> as HELLO */
+	CV_CTL_RETAIN,     /* text: uint32_t handles, arg: how many; the last one has text empty
+			      (arg 0) and closes what no RETAIN named */
 	CV_CTL_LANE_OPEN,  /* fd: eventfd; arg: worker -> value: lane. Its arena and rings are empty */
 	CV_CTL_LANE_CLOSE, /* arg: lane */
 	CV_CTL_SET_OPEN,   /* fd: eventfd -> value: set */

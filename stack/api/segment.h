@@ -137,8 +137,7 @@ struct cv_sock {
 	uint32_t wants; /* the library's own: what its recvmsg and sendmsg must do besides (SO_TIMESTAMP ...) */
 	uint32_t taker; /* 1 + the process that took this connection from its listener's chain: until a command on it says so to
 			   the engine, it ends with that process */
-	uint64_t peeked_pos; /* a datagram socket: empty datagrams below it were peeked at, which SO_PEEK_OFF steps over
-			      */
+	uint64_t peeked_pos; /* empty datagrams below it were peeked at, which SO_PEEK_OFF steps over */
 	uint32_t peek_off;   /* 1 + SO_PEEK_OFF, as an int; the library's own */
 	uint32_t spare3[3];
 };

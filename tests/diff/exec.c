@@ -7,11 +7,25 @@
 
 extern char **environ;
 
+/* The child has the connection, and gives back what it reads to its end. */
+static void echoes(int client, pid_t child)
+{
+	char text[6];
+
+	for (int i = 0; i < 3; i++) {
+		diff_write_all(client, "hello!", 6);
+		diff_read_all(client, text, 6);
+		same_bytes(text, "hello!", 6);
+	}
+	works(shutdown(client, SHUT_WR));
+	diff_ended(client);
+	diff_join(child);
+}
+
 /* become: execs cat. */
 static void inherited_by_cat(void (*become)(void))
 {
 	int client, server;
-	char text[6];
 
 	diff_pair(&client, &server);
 	pid_t child = (pid_t)works(fork());
@@ -22,12 +36,7 @@ static void inherited_by_cat(void (*become)(void))
 		_exit(127);
 	}
 	works(close(server));
-	diff_write_all(client, "hello!", 6);
-	diff_read_all(client, text, 6);
-	same_bytes(text, "hello!", 6);
-	works(shutdown(client, SHUT_WR));
-	diff_ended(client);
-	diff_join(child);
+	echoes(client, child);
 }
 
 static void cat_by_name(void)
@@ -144,11 +153,7 @@ static void given_later(int pair, pid_t child)
 	diff_pair(&client, &server);
 	diff_pass(pair, server);
 	works(close(server));
-	for (int i = 0; i < 3; i++)
-		diff_ping(client, client);
-	works(shutdown(client, SHUT_WR));
-	diff_ended(client);
-	diff_join(child);
+	echoes(client, child);
 }
 
 CASE(exec__before_the_first_socket__one_is_passed)
@@ -227,7 +232,6 @@ CASE(exec__environment_cleaned__descriptors_still_harmless)
 CASE(posix_spawn__file_actions__connection_as_standard_streams)
 {
 	int client, server;
-	char text[6];
 	pid_t child;
 	posix_spawn_file_actions_t actions;
 	char *words[] = {"cat", NULL};
@@ -240,12 +244,7 @@ CASE(posix_spawn__file_actions__connection_as_standard_streams)
 	same(posix_spawn_file_actions_addclose(&actions, server), 0);
 	same(posix_spawnp(&child, "cat", &actions, NULL, words, environ), 0);
 	works(close(server));
-	diff_write_all(client, "spawn!", 6);
-	diff_read_all(client, text, 6);
-	same_bytes(text, "spawn!", 6);
-	works(shutdown(client, SHUT_WR));
-	diff_ended(client);
-	diff_join(child);
+	echoes(client, child);
 }
 
 CASE(posix_spawn__signal_mask__the_callers)
