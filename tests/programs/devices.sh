@@ -53,22 +53,23 @@ device() { # DRIVER
 # An IPv6 address there is tested for one to two seconds. Whoever sees that the engine is ready can bind it, and so can a
 # program that came too early.
 ready() {
-	local log early binds="import socket; socket.socket(socket.AF_INET6).bind(('$ENGINE_ADDR6', 8000))"
+	local log early binds="import socket, sys; socket.socket(socket.AF_INET6).bind(('$ENGINE_ADDR6', int(sys.argv[1])))"
 	on_veth af_packet "address6=$ENGINE_ADDR6/64"
 	log=${engine_log[$ENGINE]}
 	inside "$SPACE" "$CULVERTD" --config "${engine_config_file[$ENGINE]}" --foreground </dev/null >>"$log" 2>&1 &
 	at_exit stop_process $! 10
 	wait_until 10 test -S "/run/culvert/$ENGINE.sock"
-	start early on_engine python3 -c "$binds"
+	start early on_engine python3 -c "$binds" 8000
 	early=$started
 	wait_until 15 grep -q 'is ready' "$log"
-	on_engine python3 -c "$binds"
+	# Another port: the early one may hold its own still.
+	on_engine python3 -c "$binds" 8001
 	wait "$early" || fail "the program that came before the engine was ready: $(<"$DIR/early.log")"
 	[[ $(engine_counter "$ENGINE" .groups) == 0 ]] || fail 'a program is left'
 	stop_process "$(engine_counter "$ENGINE" .pid)" 10
 	# In the background: its parent ends when it is ready.
-	timeout 20 ip netns exec "$SPACE" "$CULVERT" run --config "${engine_config_file[$ENGINE]}" -- python3 -c "$binds"
-	timeout 20 ip netns exec "$SPACE" "$CULVERT" run --inline --config "${engine_config_file[$ENGINE]}" -- python3 -c "$binds"
+	timeout 20 ip netns exec "$SPACE" "$CULVERT" run --config "${engine_config_file[$ENGINE]}" -- python3 -c "$binds" 8000
+	timeout 20 ip netns exec "$SPACE" "$CULVERT" run --inline --config "${engine_config_file[$ENGINE]}" -- python3 -c "$binds" 8000
 }
 # virtio-user shows its other end the EAL's memory and no other, as a NIC sees what is mapped for it: payload that lies
 # in programs' memory must be taken over. It cuts super-segments, too (its other end takes them as they are).
