@@ -45,6 +45,12 @@ enum item_kind {
 	ITEM_NESTED, /* another epoll instance, in the kernel's half with a tag as data */
 };
 
+/* The engine's share of what makes a socket writable (wait_has_room). */
+struct ep_room {
+	uint64_t acked, sent;
+	uint32_t sndbuf, notsent_lowat;
+};
+
 struct mux_item {
 	struct ep *ep;
 	struct mux_file *file;
@@ -61,7 +67,8 @@ struct mux_item {
 	bool fresh;        /* added or modified: readiness counts as an edge */
 	uint32_t batch;    /* wait that reported it last */
 	/* what EPOLLET has reported */
-	uint64_t seen_rx, seen_tx;
+	uint64_t seen_rx;
+	struct ep_room seen_room;
 	uint32_t seen_status, seen_error;
 	struct mux_item *ready_next, *ready_prev;
 	struct mux_item *file_next; /* in file->items */

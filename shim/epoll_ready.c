@@ -124,16 +124,25 @@ static uint32_t record_status(const struct cv_sock *rec)
 	       (LOAD(rec->tx_shut) ? 1u << 30 : 0);
 }
 
-/* Grows with either of what makes a stream writable (wait_has_room). */
-static uint64_t tx_moved(const struct cv_sock *rec)
+static struct ep_room record_room(const struct cv_sock *rec)
 {
-	return LOAD_ACQUIRE(rec->tx_acked) + LOAD_ACQUIRE(rec->tx_sent);
+	return (struct ep_room){.acked = LOAD_ACQUIRE(rec->tx_acked),
+		.sent = LOAD_ACQUIRE(rec->tx_sent),
+		.sndbuf = LOAD(rec->sndbuf),
+		.notsent_lowat = LOAD(rec->notsent_lowat)};
+}
+
+static bool room_moved(const struct ep_room *a, const struct ep_room *b)
+{
+	return a->acked != b->acked || a->sent != b->sent || a->sndbuf != b->sndbuf ||
+	       a->notsent_lowat != b->notsent_lowat;
 }
 
 /* Whether anything that this item asks for has happened since it was last reported. */
 static bool item_has_edge(const struct mux_item *item)
 {
 	const struct cv_sock *rec = item->file->rec;
+	struct ep_room room;
 
 	if (item->fresh || LOAD(item->file->link->dead))
 		return true;
@@ -141,7 +150,8 @@ static bool item_has_edge(const struct mux_item *item)
 		return true;
 	if ((item->events & (EPOLLIN | EPOLLRDNORM)) && item->seen_rx != LOAD(rec->rx_produced))
 		return true;
-	return (item->events & (EPOLLOUT | EPOLLWRNORM)) && item->seen_tx != tx_moved(rec);
+	room = record_room(rec);
+	return (item->events & (EPOLLOUT | EPOLLWRNORM)) && room_moved(&item->seen_room, &room);
 }
 
 /* Before the look, so that what comes after it is a new edge. */
@@ -153,7 +163,15 @@ void ep_item_see(struct mux_item *item)
 	item->seen_status = record_status(rec);
 	item->seen_error = LOAD(rec->error_seq);
 	item->seen_rx = LOAD(rec->rx_produced);
-	item->seen_tx = tx_moved(rec);
+	item->seen_room = record_room(rec);
+}
+
+/* The engine answers each want for room once, by what it has taken by then: such an answer may meet a program that has
+ * seen all of it and filled the room since. Then the want is a new one. Whether it made, or met, an edge. */
+static bool item_wants_again(const struct mux_item *item)
+{
+	wait_ready_want(item->file, item->events);
+	return item_has_edge(item);
 }
 
 /* What the item has to report now; 0: it goes off the ready list. */
@@ -164,7 +182,7 @@ static uint32_t item_events(struct mux_item *item)
 	if (item->disabled)
 		return 0;
 	if (item->events & EPOLLET) {
-		if (!item_has_edge(item))
+		if (!item_has_edge(item) && !item_wants_again(item))
 			return 0;
 		ep_item_see(item);
 	}
@@ -255,7 +273,7 @@ bool ep_any_ready(struct ep *ep)
 		/* Looked at, not reported: an edge stays one. */
 		item->fresh = fresh;
 		item->seen_rx = was.seen_rx;
-		item->seen_tx = was.seen_tx;
+		item->seen_room = was.seen_room;
 		item->seen_status = was.seen_status;
 		item->seen_error = was.seen_error;
 		if (events)

@@ -175,6 +175,28 @@ CASE(epoll__edge_out__again_after_full)
 	same(mux_one(set, 1), EPOLLOUT);
 }
 
+/* Room that comes without a byte acknowledged. */
+CASE(epoll__edge_out__larger_send_buffer)
+{
+	int set = mux_new(), client, server;
+	struct epoll_event event;
+	size_t total;
+
+	diff_pair(&client, &server);
+	diff_set_int(client, SOL_SOCKET, SO_SNDBUF, 20000);
+	mux_add(set, client, EPOLLOUT | EPOLLET, 1);
+	total = fill(client);
+	while (epoll_wait(set, &event, 1, MUX_QUIET) > 0)
+		;
+	diff_set_int(client, SOL_SOCKET, SO_SNDBUF, 200000);
+	same(mux_one(set, 1), EPOLLOUT);
+	total += fill(client);
+	while (epoll_wait(set, &event, 1, 0) > 0)
+		;
+	drain(server, total);
+	same(mux_one(set, 1), EPOLLOUT);
+}
+
 CASE(epoll__out__not_while_full)
 {
 	int set = mux_new(), client, server;

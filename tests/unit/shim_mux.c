@@ -89,6 +89,7 @@ static struct {
 	int bells[SETS];
 	uint32_t rung[SETS];
 	uint32_t sets_n;
+	uint32_t served[SOCKS]; /* the value of tx_want that was answered */
 	struct watch watches[WATCHES];
 	struct mux_file files[SOCKS];
 	struct mux_file *fds[FDS];
@@ -475,6 +476,63 @@ static void epoll__level_edge_oneshot(void **state)
 	assert_int_equal(one(set, 1), EPOLLIN | EPOLLHUP);
 }
 
+/* What the engine does at the end of a turn for a sender that found the buffer full: each want is answered once, if
+ * there is room by what the engine has taken until then. */
+static void answer(uint32_t sock, bool room)
+{
+	struct cv_sock *rec = &world.seg.socks[sock];
+
+	pthread_mutex_lock(&world.lock);
+	if (room && rec->tx_want != world.served[sock]) {
+		world.served[sock] = rec->tx_want;
+		tell(sock);
+	}
+	pthread_mutex_unlock(&world.lock);
+}
+
+static void epoll__edge_out__answer_before_the_last_bytes_were_taken(void **state)
+{
+	int set = epoll_create1(0), fd = sock_new(1);
+	struct cv_sock *rec = &world.seg.socks[1];
+
+	(void)state;
+	add(set, fd, EPOLLOUT | EPOLLET, 1);
+	assert_int_equal(one(set, 1), EPOLLOUT);
+	rec->tx_pos = rec->sndbuf;
+	wait_want_room(rec);
+	none(set);
+	/* The program sees what is acknowledged before it is told, and fills the room. */
+	rec->tx_acked = rec->sndbuf;
+	answer(1, true);
+	assert_int_equal(one(set, 1), EPOLLOUT);
+	rec->tx_pos += rec->sndbuf;
+	wait_want_room(rec);
+	answer(1, true); /* the engine has not taken these yet */
+	none(set);
+	answer(1, false);
+	rec->tx_acked = rec->tx_pos;
+	answer(1, true);
+	assert_int_equal(one(set, 1), EPOLLOUT);
+	none(set);
+}
+
+static void epoll__edge_out__room_without_acknowledgement(void **state)
+{
+	int set = epoll_create1(0), fd = sock_new(1);
+	struct cv_sock *rec = &world.seg.socks[1];
+
+	(void)state;
+	add(set, fd, EPOLLOUT | EPOLLET, 1);
+	assert_int_equal(one(set, 1), EPOLLOUT);
+	rec->tx_pos = rec->sndbuf;
+	wait_want_room(rec);
+	none(set);
+	rec->sndbuf *= 2;
+	answer(1, true);
+	assert_int_equal(one(set, 1), EPOLLOUT);
+	none(set);
+}
+
 static void epoll__ring_overflow__all_members_are_looked_at(void **state)
 {
 	struct epoll_event events[2 * ENTRIES];
@@ -745,6 +803,8 @@ int main(void)
 		CASE(ready__each_state__as_tcp_poll),
 		CASE(ready__room__a_third),
 		CASE(epoll__level_edge_oneshot),
+		CASE(epoll__edge_out__answer_before_the_last_bytes_were_taken),
+		CASE(epoll__edge_out__room_without_acknowledgement),
 		CASE(epoll__ring_overflow__all_members_are_looked_at),
 		CASE(epoll__nested_and_in_poll),
 		CASE(epoll__engine_dies__members_report),
