@@ -241,7 +241,7 @@ static void half_follow(int fd, struct file *f, bool connected)
 static int engine_connect(int fd, struct file *f, const struct cv_endpoint *end, uint8_t family)
 {
 	struct cv_command c = {.op = CV_CMD_CONNECT, .peer = *end, .family = family};
-	uint32_t status = f->mux.rec->status;
+	uint32_t status = f->mux.rec->status, error_seq = __atomic_load_n(&f->mux.rec->error_seq, __ATOMIC_ACQUIRE);
 	int result;
 
 	if (f->type == SOCK_STREAM && family != CV_AF_NONE) {
@@ -253,8 +253,6 @@ static int engine_connect(int fd, struct file *f, const struct cv_endpoint *end,
 		/* Who was told that it goes on, or was interrupted, is told once that it is done. */
 		if ((status & (CV_ST_CONNECTED | CV_ST_DEAD)) == CV_ST_CONNECTED)
 			return __atomic_exchange_n(&f->connecting, false, __ATOMIC_RELAXED) ? 0 : -EISCONN;
-		/* What connect(AF_UNSPEC) left behind was of another connection. */
-		f->mux.rec->error_seen = __atomic_load_n(&f->mux.rec->error_seq, __ATOMIC_ACQUIRE);
 	}
 	result = sock_call(f, &c, NULL, NULL);
 	if (result == -EALREADY && sock_waits(f, 0)) /* another thread was first */
@@ -265,6 +263,8 @@ static int engine_connect(int fd, struct file *f, const struct cv_endpoint *end,
 	if (f->type == SOCK_DGRAM)
 		return result;
 	f->mux.rec->rx_shut = f->mux.rec->tx_shut = 0;
+	if (family != CV_AF_NONE) /* what connect(AF_UNSPEC) left behind was of another connection */
+		f->mux.rec->error_seen = error_seq;
 	return family == CV_AF_NONE ? result : stream_begun(f);
 }
 

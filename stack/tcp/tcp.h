@@ -199,6 +199,7 @@ struct tcp_sock {
 	uint8_t fastopen : 1,         /* of this connection: the program may send before the handshake is done */
 		fastopen_waits : 1,   /* the SYN waits for data, or has gone with it */
 		fastopen_connect : 1, /* TCP_FASTOPEN_CONNECT */
+		ended : 1,            /* CLOSED after it was established: connected still, as Linux sees it */
 		syn_data_acked : 1;   /* for TCP_INFO */
 	uint8_t defer_accept; /* SYN-ACKs sent again while a listener waits for data, 0: it does not */
 	uint8_t mtu_discover, syncnt, priority, keep_cnt;

@@ -112,6 +112,7 @@ void tcp_done(struct tcp_sock *tp, enum cv_error error, const char *why)
 	if (tp->hashed)
 		tcp_flow_del(tp->sk.engine, &tp->sk.flow);
 	tp->hashed = 0;
+	tp->ended = tp->state >= TCP_ESTABLISHED;
 	tcp_set_state(tp, TCP_CLOSED, why);
 	tp->sk.status |= CV_ST_DEAD | CV_ST_RX_EOF;
 	if (error != CV_OK)

@@ -21,7 +21,7 @@ void tcp_start_over(struct tcp_sock *tp)
 	tp->in_recovery = tp->rto_recovery = tp->timing = tp->reordering = 0;
 	tp->reo_mult = tp->reo_persist = 0;
 	tp->ecn_ok = tp->ecn_seen = tp->ecn_echo = tp->ecn_cwr = 0;
-	tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
+	tp->ended = tp->ack_now = tp->fin_queued = tp->fin_sent = tp->fin_received = tp->persist = 0;
 	tp->ack_pending = tp->dup_owed = 0;
 	tp->pingpong = false;
 	tp->last_data_rx_ms = 0;
@@ -98,7 +98,7 @@ static int tcp_listen(struct sock *sk, uint32_t backlog)
 		sk->accepts->backlog = backlog;
 		return 0;
 	}
-	if (tp->state != TCP_CLOSED)
+	if (tp->state != TCP_CLOSED || tp->ended)
 		return -CV_EINVAL;
 	if (!tp->bound_port) {
 		if (sk->family == CV_AF_INET)
@@ -149,7 +149,7 @@ static int tcp_connect(struct sock *sk, const struct cv_endpoint *peer)
 
 	if (tp->state == TCP_SYN_SENT || tp->state == TCP_SYN_RECEIVED)
 		return -CV_EALREADY;
-	if (tp->state != TCP_CLOSED)
+	if (tp->state != TCP_CLOSED || tp->ended)
 		return -CV_EISCONN;
 	if (addr_is_multicast(to.addr) || ip_is_broadcast(sk->engine, to.addr))
 		return -CV_ENETUNREACH;

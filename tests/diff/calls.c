@@ -708,6 +708,44 @@ CASE(connect__connected__eisconn)
 	fails(connect(fd, SA(address), sizeof(address)), EISCONN);
 }
 
+static bool has_ended(void *arg)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	works(getsockopt(*(int *)arg, IPPROTO_TCP, TCP_INFO, &info, &length));
+	return info.tcpi_state == TCP_CLOSE;
+}
+
+/* However it ended, until connect(AF_UNSPEC). */
+CASE(connect__ended__eisconn)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	int listener = diff_listen(0, 0, 4);
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+
+	for (int reset = 0; reset < 2; reset++) {
+		int fd = diff_connect(listener), server = (int)works(accept(listener, NULL, NULL));
+		struct linger linger = {.l_onoff = reset};
+		char byte;
+
+		works(setsockopt(server, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+		works(close(server));
+		is(diff_readable(fd, 3000));
+		if (!reset)
+			works(shutdown(fd, SHUT_WR));
+		is(diff_until(has_ended, &fd, 3000));
+		fails(listen(fd, 1), EINVAL);
+		fails(connect(fd, SA(address), sizeof(address)), EISCONN);
+		if (reset) /* is still to be told */
+			fails(read(fd, &byte, 1), ECONNRESET);
+		works(connect(fd, &none, sizeof(none)));
+		works(connect(fd, SA(address), sizeof(address)));
+		works(close((int)works(accept(listener, NULL, NULL))));
+		works(close(fd));
+	}
+}
+
 CASE(connect__bad_addresses__errno)
 {
 	struct sockaddr_in address = diff_addr(9);
