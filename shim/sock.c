@@ -412,7 +412,7 @@ int shim_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 	if (!f || !f->mux.rec)
 		return call_put(f), real_getpeername(fd, addr, len);
 	status = f->mux.rec->status;
-	if ((status & (CV_ST_CONNECTED | CV_ST_DEAD)) != CV_ST_CONNECTED)
+	if ((status & (CV_ST_CONNECTED | CV_ST_DEAD)) != CV_ST_CONNECTED || f->mux.rec->peer.port == 0)
 		return call_end(f, -ENOTCONN);
 	return call_end(f, name_out(f, &f->mux.rec->peer, addr, len));
 }

@@ -150,10 +150,8 @@ static int how_make(struct udp_sock *us, const struct txbuf *b, struct udp_how *
 	if (sk->status & CV_ST_TX_SHUT)
 		return -CV_EPIPE;
 	how->to = b->has_peer ? b->peer : sk->peer;
-	if (how->to.port == 0)
-		return -CV_EINVAL;
 	if (b->has_peer) /* else connect has asked */
-		ret = udp_peer_check(sk, &how->to);
+		ret = how->to.port != 0 ? udp_peer_check(sk, &how->to) : -CV_EINVAL;
 	if (ret == 0)
 		ret = udp_autobind(sk);
 	if (ret != 0)

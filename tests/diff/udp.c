@@ -350,6 +350,23 @@ CASE(connect__only_the_peer_is_heard)
 	fails(send(a, "x", 1, 0), EDESTADDRREQ);
 }
 
+static bool is_refused(void *arg)
+{
+	return diff_int_option(*(int *)arg, SOL_SOCKET, SO_ERROR) == ECONNREFUSED;
+}
+
+CASE(connect_port_0__connected_to_nobody)
+{
+	struct sockaddr_in nobody = diff_addr(0), peer;
+	socklen_t length = sizeof(peer);
+	int fd = diff_udp();
+
+	works(connect(fd, SA(nobody), sizeof(nobody)));
+	fails(getpeername(fd, SA(peer), &length), ENOTCONN);
+	same(send(fd, "x", 1, 0), 1);
+	is(diff_until(is_refused, &fd, 3000));
+}
+
 CASE(connect_unbound__gets_address_and_port)
 {
 	int b = diff_udp(), a = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
