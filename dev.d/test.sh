@@ -242,16 +242,18 @@ group_docs() {
 }
 
 group_diff() {
-	local test area
+	local test area areas=()
 	build_kind release >/dev/null || die "the release build failed"
 	for test in "$CULVERT_BUILD"/tests/diff/diff_*; do
 		[[ -f $test && -x $test ]] || continue
 		area=${test##*/diff_}
-		run_cases diff-kernel "$area" 120 unshare --net sh -c "ip link set lo up && exec '$test'"
+		areas+=("$area")
+		while (($(jobs -rp | wc -l) >= $(nproc))); do wait -n || true; done
+		one_do "diff-kernel-$area" 120 unshare --net sh -c "ip link set lo up && exec '$test'" &
 	done
-	for test in "$CULVERT_BUILD"/tests/diff/diff_*; do
-		[[ -f $test && -x $test ]] || continue
-		area=${test##*/diff_}
+	wait
+	for area in "${areas[@]}"; do cases_tell diff-kernel "$area"; done
+	for area in "${areas[@]}"; do
 		cases_beside diff-inline "$area" 200 "$CULVERT_ROOT/tests/diff/run.sh" --inline "$area"
 		run_cases diff "$area" 200 "$CULVERT_ROOT/tests/diff/run.sh" "$area"
 		run_cases diff-workers "$area" 200 env ENGINE_WORKERS=2 "$CULVERT_ROOT/tests/diff/run.sh" "$area"
