@@ -7,19 +7,23 @@
  *
  * What is to be done stands next to the fork itself, where pthread_atfork(3) puts the handlers that were there first:
  * handlers of the program may use sockets, before and after, on both sides. Forks from inside libc (forkpty(3)) are
- * served that way, too.
+ * served that way, too. Forks by number (syscall(SYS_clone)) call no handlers, neither the program's nor libc's: only
+ * ours.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "shim/call.h"
 #include "shim/exec.h"
 #include "shim/fd.h"
 #include "shim/inline.h"
 #include "shim/lane.h"
+#include "shim/process.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 #include "shim/stream.h"
@@ -58,6 +62,46 @@ static void child(void)
 __attribute__((constructor)) static void begin(void)
 {
 	pthread_atfork(prepare, parent, child);
+}
+
+static bool clone_is_fork(uint64_t flags, bool own_stack)
+{
+	return !own_stack && !(flags & (CLONE_VM | CLONE_FILES));
+}
+
+bool process_is_fork(long number, const long a[6])
+{
+	const struct clone_args *args = (const void *)a[0];
+
+	switch (number) {
+#ifdef SYS_fork /* newer architectures have only clone */
+	case SYS_fork:
+		return true;
+#endif
+	case SYS_clone:
+		return clone_is_fork((uint64_t)a[0], a[1] != 0);
+	case SYS_clone3:
+		return !call_bad_pointer(args) && a[1] >= CLONE_ARGS_SIZE_VER0 &&
+		       clone_is_fork(args->flags, args->stack != 0);
+	default:
+		return false;
+	}
+}
+
+long process_fork(long number, const long a[6])
+{
+	long pid;
+	int saved;
+
+	prepare();
+	pid = real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	saved = errno;
+	if (pid == 0)
+		child();
+	else
+		parent();
+	errno = saved;
+	return pid;
 }
 
 pid_t shim_vfork(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * syscall(): numbers that act on sockets, for programs that go around libc's names, take the way of
- * those names; all others go to the kernel. Owns: nothing. Called by the program.
+ * those names, and those that fork are forks; all others go to the kernel. Owns: nothing. Called by the program.
  */
 #include <poll.h>
 #include <stdarg.h>
@@ -11,6 +11,7 @@
 #include "shim/call.h"
 #include "shim/inline.h"
 #include "shim/link.h"
+#include "shim/process.h"
 #include "shim/real.h"
 
 #define INT(i) ((int)a[i])
@@ -86,6 +87,8 @@ __attribute__((no_sanitize("address"))) long shim_syscall(long number, ...)
 	va_end(list);
 	if (name_call(number, a, &result))
 		return result;
+	if (process_is_fork(number, a))
+		return process_fork(number, a);
 	/* It would bypass us: ENOSYS where there is an engine, so that programs fall back. */
 	if (number == SYS_io_uring_setup && (inline_wanted() || link_get())) {
 		errno = ENOSYS;

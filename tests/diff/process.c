@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sockets over fork, daemon and exit, and within a process' limits: who holds a connection, and when it ends (fork(2),
  * daemon(3), getrlimit(2)). New programs: exec.c. */
+#include <linux/sched.h>
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "tests/diff/diff.h"
 
@@ -115,6 +117,67 @@ CASE(fork__child_closes_its_copy__parent_goes_on)
 		works(close(client));
 		works(close(server));
 		exit(0);
+	}
+	diff_join(child);
+	diff_not_ended(client);
+	diff_ping(client, server);
+	diff_ping(server, client);
+}
+
+/* A fork by its number, as vsftpd's, whose children get namespaces of their own; libc's handlers of forks are not
+ * called. */
+static pid_t clone_by_number(bool newer)
+{
+	struct clone_args args = {.exit_signal = SIGCHLD};
+
+	return (pid_t)works(
+		newer ? syscall(SYS_clone3, &args, sizeof(args)) : syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL));
+}
+
+static void cloned(bool newer)
+{
+	int client, server;
+	char text[4];
+
+	diff_pair(&client, &server);
+	pid_t child = clone_by_number(newer);
+	if (child == 0) {
+		works(close(client));
+		diff_read_all(server, text, 4);
+		diff_write_all(server, text, 4);
+		_exit(0);
+	}
+	works(close(server));
+	diff_not_ended(client);
+	diff_write_all(client, "abcd", 4);
+	diff_read_all(client, text, 4);
+	same_bytes(text, "abcd", 4);
+	diff_join(child);
+	diff_ended(client);
+}
+
+CASE(clone_by_number__parent_closes__child_goes_on)
+{
+	cloned(false);
+}
+
+CASE(clone3_by_number__parent_closes__child_goes_on)
+{
+	cloned(true);
+}
+
+CASE(clone_by_number__child_listens_and_ends__parent_goes_on)
+{
+	int client, server;
+
+	diff_pair(&client, &server);
+	pid_t child = clone_by_number(false);
+	if (child == 0) {
+		int c, s;
+
+		diff_pair(&c, &s);
+		diff_ping(c, s);
+		_exit(0);
 	}
 	diff_join(child);
 	diff_not_ended(client);
