@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "shim/call.h"
+#include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sock.h"
 #include "shim/stream.h"
@@ -55,6 +56,44 @@ int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 }
 
 /* --- descriptors ------------------------------------------------------------------------------ */
+
+/* Who asks a socket's inode may look for the same one later, also in another process: from now on it has its own. */
+static void tell_apart(int fd)
+{
+	int saved = errno;
+	struct file *f = fd_get(fd);
+
+	if (f) {
+		pass_own_shadow(f);
+		file_put(f);
+	}
+	errno = saved;
+}
+
+int shim_fstat(int fd, struct stat *st)
+{
+	tell_apart(fd);
+	return real_fstat(fd, st);
+}
+
+int shim_fstat64(int fd, struct stat64 *st)
+{
+	tell_apart(fd);
+	return real_fstat64(fd, st);
+}
+
+/* What programs of before glibc 2.33 call. The version is that of the layout, of which 64-bit machines have one. */
+int shim___fxstat(int version, int fd, struct stat *st)
+{
+	(void)version;
+	return shim_fstat(fd, st);
+}
+
+int shim___fxstat64(int version, int fd, struct stat64 *st)
+{
+	(void)version;
+	return shim_fstat64(fd, st);
+}
 
 int shim_close(int fd)
 {

@@ -67,7 +67,7 @@ static void name_file(int fd, struct file *f, void *arg)
 		return;
 	}
 	pass_own_shadow(f);
-	if (fstat(fd, &st) == 0)
+	if (real_fstat(fd, &st) == 0)
 		h->used += (size_t)snprintf(h->text + h->used, TEXT_BYTES - h->used,
 			";%llu:%x:%d:%d", (unsigned long long)st.st_ino, f->mux.handle, f->family, f->type);
 }
@@ -455,7 +455,7 @@ static void fds_claim(struct link *l, struct entry *entries, size_t n)
 	for (int fd = 0; fd < last && fd < 65536; fd++) {
 		struct stat st;
 
-		if (fd_is_internal(fd) || fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode))
+		if (fd_is_internal(fd) || real_fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode))
 			continue;
 		for (size_t i = 0; i < n; i++) {
 			if (entries[i].ino == (unsigned long long)st.st_ino) {

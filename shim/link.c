@@ -201,7 +201,7 @@ static void *map_fd(int fd, int protection, size_t *size)
 	struct stat st;
 	void *map;
 
-	if (fstat(fd, &st) != 0 || st.st_size <= 0)
+	if (real_fstat(fd, &st) != 0 || st.st_size <= 0)
 		return NULL;
 	*size = (size_t)st.st_size;
 	map = mmap(NULL, *size, protection, MAP_SHARED, fd, 0);

@@ -105,7 +105,7 @@ static bool source_goes_on(const struct source *s, size_t at)
 {
 	struct stat st;
 
-	return s->msg || fstat(s->file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size - s->file_at > (off_t)at;
+	return s->msg || real_fstat(s->file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size - s->file_at > (off_t)at;
 }
 
 /* Sends up to n bytes at once. > 0 bytes, 0: the source has no more, -EAGAIN: no room, NO_BUFFER, -errno. */

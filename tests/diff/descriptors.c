@@ -22,6 +22,38 @@ CASE(fstat__a_socket)
 	same(isatty(client), 0);
 }
 
+static ino_t inode_of(int fd)
+{
+	struct stat st;
+
+	works(fstat(fd, &st));
+	return st.st_ino;
+}
+
+/* A socket is known again by its inode (dovecot, whose processes pass each other connections). */
+CASE(fstat__before_and_after__tells_the_socket_again)
+{
+	int listener, client, server, other_client, other, channel[2];
+	ino_t inode;
+
+	diff_pair(&client, &server);
+	diff_pair(&other_client, &other);
+	inode = inode_of(server);
+	is(inode != inode_of(other));
+	is(inode != inode_of(client));
+	same(inode_of((int)works(dup(server))), inode);
+	works(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
+	diff_pass(channel[0], server);
+	same(inode_of(diff_take(channel[1], 0)), inode);
+	same(inode_of(server), inode);
+	diff_ping(client, server);
+	listener = (int)works(socket(AF_INET, SOCK_STREAM, 0));
+	inode = inode_of(listener);
+	is(inode != inode_of((int)works(socket(AF_INET, SOCK_STREAM, 0))));
+	works(listen(listener, 1));
+	same(inode_of(listener), inode);
+}
+
 CASE(fcntl__flags__kept_and_shared_with_duplicates)
 {
 	int client, server, copy;
