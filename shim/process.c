@@ -7,8 +7,7 @@
  *
  * What is to be done stands next to the fork itself, where pthread_atfork(3) puts the handlers that were there first:
  * handlers of the program may use sockets, before and after, on both sides. Forks from inside libc (forkpty(3)) are
- * served that way, too. Forks by number (syscall(SYS_clone)) call no handlers, neither the program's nor libc's: only
- * ours.
+ * served that way, too. _Fork(3) and forks by number (syscall(SYS_clone)) call no handlers: it stands around them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -88,19 +87,34 @@ bool process_is_fork(long number, const long a[6])
 	}
 }
 
-long process_fork(long number, const long a[6])
+static void forked(long pid)
 {
-	long pid;
-	int saved;
+	int saved = errno;
 
-	prepare();
-	pid = real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-	saved = errno;
 	if (pid == 0)
 		child();
 	else
 		parent();
 	errno = saved;
+}
+
+long process_fork(long number, const long a[6])
+{
+	long pid;
+
+	prepare();
+	pid = real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	forked(pid);
+	return pid;
+}
+
+pid_t shim__Fork(void)
+{
+	pid_t pid;
+
+	prepare();
+	pid = real__Fork();
+	forked(pid);
 	return pid;
 }
 

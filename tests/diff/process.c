@@ -124,23 +124,32 @@ CASE(fork__child_closes_its_copy__parent_goes_on)
 	diff_ping(server, client);
 }
 
-/* A fork by its number, as vsftpd's, whose children get namespaces of their own; libc's handlers of forks are not
- * called. */
-static pid_t clone_by_number(bool newer)
+/* Forks for which libc calls no handlers: by number, as vsftpd, whose children get namespaces of their own... */
+static long clone_by_number(void)
+{
+	return syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+static long clone3_by_number(void)
 {
 	struct clone_args args = {.exit_signal = SIGCHLD};
 
-	return (pid_t)works(
-		newer ? syscall(SYS_clone3, &args, sizeof(args)) : syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL));
+	return syscall(SYS_clone3, &args, sizeof(args));
 }
 
-static void cloned(bool newer)
+/* ... and the one for handlers of signals. */
+static long fork_in_handlers(void)
+{
+	return _Fork();
+}
+
+static void forked_by(long (*fork_one)(void))
 {
 	int client, server;
 	char text[4];
 
 	diff_pair(&client, &server);
-	pid_t child = clone_by_number(newer);
+	pid_t child = (pid_t)works(fork_one());
 	if (child == 0) {
 		works(close(client));
 		diff_read_all(server, text, 4);
@@ -158,12 +167,17 @@ static void cloned(bool newer)
 
 CASE(clone_by_number__parent_closes__child_goes_on)
 {
-	cloned(false);
+	forked_by(clone_by_number);
 }
 
 CASE(clone3_by_number__parent_closes__child_goes_on)
 {
-	cloned(true);
+	forked_by(clone3_by_number);
+}
+
+CASE(fork_without_handlers__parent_closes__child_goes_on)
+{
+	forked_by(fork_in_handlers);
 }
 
 CASE(clone_by_number__child_listens_and_ends__parent_goes_on)
@@ -171,7 +185,7 @@ CASE(clone_by_number__child_listens_and_ends__parent_goes_on)
 	int client, server;
 
 	diff_pair(&client, &server);
-	pid_t child = clone_by_number(false);
+	pid_t child = (pid_t)works(clone_by_number());
 	if (child == 0) {
 		int c, s;
 
