@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "shim/real.h"
+#include "shim/sigio.h"
 
 #define PORT_TRIES 64   /* ports that one side has free and the other not */
 #define WORKER_TRIES 8  /* of a UDP socket, while others bind and end */
@@ -64,6 +65,7 @@ static void decided(int fd, struct file *f, const struct file *made, bool both)
 	sock_attach(f, sock_link(made), made->mux.handle);
 	f->mux.undecided = false;
 	mux_sock_decided(fd, &f->mux);
+	sigio_decided(fd, f);
 }
 
 /* The engine would not: the copy is as the file is, undecided. */

@@ -16,6 +16,7 @@
 #include "shim/call.h"
 #include "shim/pass.h"
 #include "shim/real.h"
+#include "shim/sigio.h"
 #include "shim/sock.h"
 #include "shim/stream.h"
 
@@ -186,18 +187,6 @@ static int lazy_fcntl(struct file *f, int cmd, long arg)
 	return 0;
 }
 
-/* Nobody asks for them by chance. */
-static void say_no_signals(int fd)
-{
-	static bool said;
-	char text[96];
-
-	if (__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
-		return;
-	snprintf(text, sizeof(text), "O_ASYNC: descriptor %d is the engine's, which sends no SIGIO", fd);
-	link_say(LINK_WARN, text);
-}
-
 int shim_fcntl(int fd, int cmd, ...)
 {
 	struct file *f = fd_look(fd);
@@ -219,11 +208,14 @@ int shim_fcntl(int fd, int cmd, ...)
 	if (f && f->mux.rec && cmd == F_GETFL)
 		return call_end(f, (int)(O_RDWR | f->mux.rec->flags));
 	if (f && f->mux.rec && cmd == F_SETFL) {
-		if (arg & O_ASYNC & ~(long)f->mux.rec->flags)
-			say_no_signals(fd);
+		sigio_set_async(fd, f, arg & O_ASYNC);
 		f->mux.rec->flags = (uint32_t)arg & FLAGS_KEPT;
 		return call_end(f, 0);
 	}
+	if (f && f->mux.undecided && cmd == F_SETFL && (arg & O_ASYNC))
+		sigio_note_async(fd, f);
+	if (f && (f->mux.rec || f->mux.undecided) && sigio_is_fcntl(cmd))
+		return call_end(f, sigio_fcntl(fd, f, cmd, arg));
 	call_put(f);
 	return real_fcntl(fd, cmd, arg);
 }
@@ -291,6 +283,13 @@ int shim_ioctl(int fd, unsigned long request, ...)
 		return call_end(f, 0);
 	}
 	call_put(f);
+	if (sigio_is_ioctl(request)) {
+		f = fd_get(fd);
+		if (f && (f->mux.rec || f->mux.undecided))
+			return call_end(f, sigio_ioctl(fd, f, request, arg));
+		call_put(f);
+		return real_ioctl(fd, request, arg);
+	}
 	f = call_engine_file(fd);
 	return f ? call_end(f, engine_ioctl(fd, f, request, arg)) : real_ioctl(fd, request, arg);
 }

@@ -31,6 +31,7 @@
 #include "shim/memory.h"
 #include "shim/pass.h"
 #include "shim/real.h"
+#include "shim/sigio.h"
 #include "shim/sock.h"
 #include "shim/stream.h"
 
@@ -445,6 +446,8 @@ static void fd_claim(struct link *l, int fd, struct entry *e)
 	sock_attach(&content, l, e->handle);
 	pass_half(fd, &content);
 	e->file = fd_add(fd, &content);
+	if (e->file)
+		sigio_came(e->file);
 }
 
 /* Looks at every descriptor that the program was started with. */

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "shim/real.h"
+#include "shim/sigio.h"
 #include "shim/sock.h"
 
 /* Address space only: pages that no descriptor uses are never touched. */
@@ -143,8 +144,10 @@ bool fd_remove(int fd)
 	f = __atomic_exchange_n(&table[fd], NULL, __ATOMIC_ACQ_REL);
 	if (!f)
 		return false;
-	if (__atomic_sub_fetch(&f->fds, 1, __ATOMIC_ACQ_REL) == 0)
+	if (__atomic_sub_fetch(&f->fds, 1, __ATOMIC_ACQ_REL) == 0) {
+		sigio_closed(f);
 		mux_file_closed(&f->mux);
+	}
 	file_put(f);
 	return true;
 }

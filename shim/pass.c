@@ -17,6 +17,7 @@
 #include "shim/lane.h"
 #include "shim/pass.h"
 #include "shim/real.h"
+#include "shim/sigio.h"
 
 #define TAG_MAGIC 0x43564c54ull /* in the upper half; the handle is the lower */
 
@@ -158,6 +159,7 @@ static void find_one(int fd, struct file *f, void *arg)
 static void arrived(int fd, struct file *content)
 {
 	struct search s = {.handle = content->mux.handle};
+	struct file *f;
 
 	fd_each(find_one, &s);
 	if (s.found) {
@@ -166,7 +168,9 @@ static void arrived(int fd, struct file *content)
 		return;
 	}
 	pass_half(fd, content);
-	fd_add(fd, content);
+	f = fd_add(fd, content);
+	if (f)
+		sigio_came(f);
 }
 
 static void receive(int fd, bool peeked)

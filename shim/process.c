@@ -24,6 +24,7 @@
 #include "shim/lane.h"
 #include "shim/process.h"
 #include "shim/real.h"
+#include "shim/sigio.h"
 #include "shim/sock.h"
 #include "shim/stream.h"
 
@@ -33,6 +34,7 @@ static void prepare(void)
 	sock_fork_prepare();
 	inline_fork_prepare();
 	/* Locks in the order in which they are taken elsewhere. */
+	sigio_fork_prepare();
 	mux_fork_prepare();
 	link_fork_prepare();
 	stream_fork_prepare();
@@ -44,6 +46,7 @@ static void parent(void)
 	stream_fork_done();
 	link_fork_parent();
 	mux_fork_parent();
+	sigio_fork_parent();
 	exec_fork_done();
 }
 
@@ -55,6 +58,7 @@ static void child(void)
 	sock_fork_child();
 	fd_fork_child();
 	mux_fork_child();
+	sigio_fork_child();
 	exec_fork_done();
 }
 
