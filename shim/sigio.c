@@ -9,8 +9,9 @@
  * program's. Of several processes that hold the socket one sends: the last that asked for anything, or when that has
  * ended whoever has news of the socket first.
  *
- * Owns: the thread, its set, the record's words sigio_*. Does not own: O_ASYNC itself (record, descriptor.c). A
- * wildcard socket's kernel half signals by itself. Called by: descriptor.c, decide.c, exec.c, pass.c, fd.c, process.c.
+ * Owns: the thread, its set. Does not own: how a signal is sent (sigio_send.c), O_ASYNC itself (record, descriptor.c).
+ * A wildcard socket's kernel half signals by itself. Called by: descriptor.c, decide.c, exec.c, pass.c, fd.c,
+ * process.c.
  *
  * Invariants
  * - Everything here is under the lock, signals blocked; the thread takes no other lock and waits for nobody under it.
@@ -29,158 +30,18 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shim/atomic.h"
 #include "shim/inline.h"
 #include "shim/pass.h"
 #include "shim/real.h"
+#include "shim/sigio_send.h"
 #include "shim/sock.h"
 
 #define STACK_BYTES (256u << 10)
 #define COOKIE_SLOTS (1u << 20) /* as epoll's: the rest of a cookie counts a slot's lives */
 #define COUNT_MAX 1024u         /* signals at a time about what came to one socket */
-
-/* --- what is shared: the record's words ----------------------------------------------------------- */
-
-struct owner {
-	pid_t id; /* 0: none */
-	int kind; /* F_OWNER_* */
-	int sig;  /* F_SETSIG; 0: SIGIO without queued information */
-	int fd;   /* as which O_ASYNC was set */
-};
-#define HOW(kind, sig, fd) ((uint32_t)(kind) | (uint32_t)(sig) << 2 | (uint32_t)(fd) << 9)
-#define HOW_FD_BITS 23
-
-static struct owner owner_load(const struct cv_sock *rec)
-{
-	uint32_t id = LOAD_ACQUIRE(rec->sigio_owner), how = LOAD_ACQUIRE(rec->sigio_how);
-
-	/* It is taken away before it is changed: what belongs to another one is not used. */
-	if (LOAD(rec->sigio_owner) != id || (pid_t)id < 0)
-		id = 0;
-	return (struct owner){.id = (pid_t)id, .kind = how & 3, .sig = how >> 2 & 0x7f, .fd = (int)(how >> 9)};
-}
-
-static void owner_store(struct cv_sock *rec, const struct owner *o)
-{
-	STORE_RELEASE(rec->sigio_owner, 0);
-	FENCE();
-	STORE_RELEASE(rec->sigio_how, HOW(o->kind, o->sig, (uint32_t)o->fd & ((1u << HOW_FD_BITS) - 1)));
-	STORE_RELEASE(rec->sigio_owner, (uint32_t)o->id);
-	STORE(rec->sigio_sender, (uint32_t)getpid());
-}
-
-/* Also one that nobody has waited for yet, if it is a child. No descriptor may be opened for that, here: the program's
- * next one would have another number. */
-static bool process_is_over(pid_t pid)
-{
-	siginfo_t info = {.si_pid = 0};
-
-	if (kill(pid, 0) != 0 && errno == ESRCH)
-		return true;
-	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
-}
-
-/* Whether this process is the one that signals. */
-static bool owner_is_served_here(struct cv_sock *rec)
-{
-	uint32_t me = (uint32_t)getpid(), sender = LOAD(rec->sigio_sender);
-
-	if (sender == me)
-		return true;
-	if (sender != 0 && !process_is_over((pid_t)sender))
-		return false;
-	return __atomic_compare_exchange_n(&rec->sigio_sender, &sender, me, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-}
-
-/* --- signals -------------------------------------------------------------------------------------- */
-
-static bool sig_is_ignored(int sig)
-{
-	struct sigaction a;
-
-	if (real_sigaction(sig, NULL, &a) != 0)
-		return false;
-	return a.sa_handler == SIG_IGN || (a.sa_handler == SIG_DFL && sig == SIGURG);
-}
-
-/* To this process, as if the kernel had sent it, which only allows that to a thread about itself: process-wide all the
- * same, and this thread takes none. But what is ignored would wake somebody, since this thread, which blocks it, is
- * asked. */
-static int send_here(int sig, siginfo_t *info)
-{
-	if (sig_is_ignored(sig))
-		return kill(getpid(), sig);
-	return (int)real_syscall(SYS_rt_sigqueueinfo, gettid(), sig, info);
-}
-
-static int send_to(const struct owner *o, int sig, siginfo_t *info)
-{
-	bool queued = info->si_code != SI_KERNEL;
-	int result;
-
-	if (o->kind == F_OWNER_PGRP) /* -1 would be everybody */
-		return o->id == 1 ? 0 : kill(-o->id, sig);
-	if (o->kind == F_OWNER_PID && o->id == getpid())
-		return send_here(sig, info);
-	if (!queued)
-		return (int)(o->kind == F_OWNER_PID ? kill(o->id, sig) : real_syscall(SYS_tkill, o->id, sig));
-	info->si_code = SI_SIGIO; /* POLL_* are the kernel's alone */
-	if (o->kind == F_OWNER_PID)
-		return (int)real_syscall(SYS_rt_sigqueueinfo, o->id, sig, info);
-	result = (int)real_syscall(SYS_rt_tgsigqueueinfo, getpid(), o->id, sig, info);
-	if (result != 0 && errno == ESRCH) /* a thread of another process */
-		result = (int)real_syscall(SYS_rt_sigqueueinfo, o->id, sig, info);
-	return result;
-}
-
-static void send_plain(const struct owner *o, int sig)
-{
-	siginfo_t info = {.si_signo = sig, .si_code = SI_KERNEL};
-
-	send_to(o, sig, &info);
-}
-
-/* Those whose si_code means something else. */
-static bool sig_has_codes(int sig)
-{
-	return sig == SIGILL || sig == SIGFPE || sig == SIGSEGV || sig == SIGBUS || sig == SIGTRAP || sig == SIGCHLD ||
-	       sig == SIGSYS;
-}
-
-static long band_of(int code)
-{
-	switch (code) {
-	case POLL_IN:
-		return POLLIN | POLLRDNORM;
-	case POLL_OUT:
-		return POLLOUT | POLLWRNORM | POLLWRBAND;
-	case POLL_ERR:
-		return POLLERR;
-	case POLL_PRI:
-		return POLLPRI | POLLRDBAND;
-	default:
-		return POLLHUP | POLLERR;
-	}
-}
-
-/* As send_sigio() of Linux: when no more can be queued a plain SIGIO says that something was lost. */
-static void send_async(const struct owner *o, int code)
-{
-	siginfo_t info = {.si_signo = o->sig};
-
-	if (o->sig == 0) {
-		send_plain(o, SIGIO);
-		return;
-	}
-	info.si_code = sig_has_codes(o->sig) ? SI_SIGIO : code;
-	info.si_band = band_of(code);
-	info.si_fd = o->fd;
-	if (send_to(o, o->sig, &info) != 0 && errno == EAGAIN)
-		send_plain(o, SIGIO);
-}
 
 /* --- the sockets ---------------------------------------------------------------------------------- */
 
@@ -261,7 +122,7 @@ static bool room_came(struct cv_sock *rec, const struct seen *was)
 	return wait_has_room(rec);
 }
 
-static uint32_t arrived(const struct cv_sock *rec, const struct owner *o, uint64_t n)
+static uint32_t arrived(const struct cv_sock *rec, const struct sigio_owner *o, uint64_t n)
 {
 	bool counts = rec->type != CV_STREAM || (LOAD(rec->status) & CV_ST_LISTENING);
 
@@ -275,27 +136,27 @@ static void entry_signal(struct cv_sock *rec, const struct seen *was, const stru
 {
 	bool async = LOAD(rec->flags) & O_ASYNC, stream = rec->type == CV_STREAM;
 	uint32_t begun = now->status & ~was->status;
-	const struct owner o = owner_load(rec);
+	const struct sigio_owner o = sigio_owner_load(rec);
 
-	if (o.id == 0 || !owner_is_served_here(rec))
+	if (o.id == 0 || !sigio_owner_is_served_here(rec))
 		return;
 	if (now->urgent > was->urgent) {
-		send_plain(&o, SIGURG);
+		sigio_send_plain(&o, SIGURG);
 		if (async && o.sig != 0)
-			send_async(&o, POLL_PRI);
+			sigio_send_async(&o, POLL_PRI);
 	}
 	if (!async)
 		return;
 	if (stream && (begun & CV_ST_CONNECTED))
-		send_async(&o, POLL_OUT);
+		sigio_send_async(&o, POLL_OUT);
 	for (uint32_t n = arrived(rec, &o, now->rx - was->rx); n > 0; n--)
-		send_async(&o, POLL_IN);
+		sigio_send_async(&o, POLL_IN);
 	if (begun & CV_ST_FIN)
-		send_async(&o, LOAD(rec->tx_shut) || (now->status & CV_ST_TX_SHUT) ? POLL_HUP : POLL_IN);
+		sigio_send_async(&o, LOAD(rec->tx_shut) || (now->status & CV_ST_TX_SHUT) ? POLL_HUP : POLL_IN);
 	if (now->error_seq != was->error_seq || (begun & CV_ST_ERRQUEUE))
-		send_async(&o, POLL_ERR);
+		sigio_send_async(&o, POLL_ERR);
 	if (room)
-		send_async(&o, POLL_OUT);
+		sigio_send_async(&o, POLL_OUT);
 }
 
 static void entry_look(struct entry *e)
@@ -317,10 +178,10 @@ static void entry_look(struct entry *e)
 /* Its connections are reset. */
 static void entry_end(struct entry *e)
 {
-	const struct owner o = owner_load(e->rec);
+	const struct sigio_owner o = sigio_owner_load(e->rec);
 
-	if (o.id != 0 && owner_is_served_here(e->rec) && (LOAD(e->rec->flags) & O_ASYNC))
-		send_async(&o, POLL_ERR);
+	if (o.id != 0 && sigio_owner_is_served_here(e->rec) && (LOAD(e->rec->flags) & O_ASYNC))
+		sigio_send_async(&o, POLL_ERR);
 }
 
 /* Of the engine that there is. */
@@ -547,20 +408,20 @@ static void owner_update(int fd, struct file *f, int async_fd, struct seen from)
 {
 	struct f_owner_ex ex = {.pid = 0};
 	int sig = 0, saved = errno;
-	struct owner o;
+	struct sigio_owner o;
 
 	lock();
 	if (!f->placeholder && real_fcntl(fd, F_GETOWN_EX, &ex) == 0)
 		sig = real_fcntl(fd, F_GETSIG);
-	o = owner_load(f->mux.rec);
-	o = (struct owner){
+	o = sigio_owner_load(f->mux.rec);
+	o = (struct sigio_owner){
 		.id = ex.pid, .kind = (int)ex.type, .sig = sig > 0 ? sig : 0, .fd = async_fd < 0 ? o.fd : async_fd};
 	/* A relative may make somebody its owner later. */
 	if ((ex.pid != 0 || async_fd >= 0) && !watch(f, from))
 		say_none(fd);
 	if (f->sigio && async_fd >= 0)
 		s.entries[f->sigio - 1].seen = from;
-	owner_store(f->mux.rec, &o);
+	sigio_owner_store(f->mux.rec, &o);
 	unlock();
 	errno = saved;
 }

@@ -139,8 +139,8 @@ struct cv_sock {
 			   the engine, it ends with that process */
 	uint64_t peeked_pos; /* empty datagrams below it were peeked at, which SO_PEEK_OFF steps over */
 	uint32_t peek_off;   /* 1 + SO_PEEK_OFF, as an int; the library's own */
-	uint32_t sigio_owner; /* F_SETOWN and F_SETSIG, the library's own (shim/sigio.c): who, 0: nobody; how; which
-				 process sends */
+	uint32_t sigio_owner; /* F_SETOWN and F_SETSIG, the library's own (shim/sigio_send.c): who, 0: nobody; how;
+				 which process sends */
 	uint32_t sigio_how;
 	uint32_t sigio_sender;
 };
