@@ -171,6 +171,16 @@ static bool sleep_begin(_Atomic uint64_t *until)
 	return false;
 }
 
+/* With the baton, before a look: whatever has rung is found by that. While the module's own thread sleeps the edges are
+ * left to it, which may be the only one that they wake. */
+static void edges_take(void)
+{
+	struct epoll_event ev[8];
+
+	if (atomic_load(&word.own_until) == 0)
+		(void)epoll_wait(s.worker[0].epoll, ev, 8, 0);
+}
+
 static int watch_begin(uint64_t *until_ns)
 {
 	bool sleeps;
@@ -181,6 +191,7 @@ static int watch_begin(uint64_t *until_ns)
 		atomic_store(&word.watching, 0);
 		return -1;
 	}
+	edges_take();
 	sleeps = sleep_begin(&word.watch_until);
 	*until_ns = atomic_load(&word.watch_until);
 	/* Who asked meanwhile is served by the turn that the caller runs now. */
@@ -195,12 +206,10 @@ static int watch_begin(uint64_t *until_ns)
 	return -2;
 }
 
+/* No edge is taken here: the caller may have been woken by something else, and run no turn. */
 static void watch_end(void)
 {
-	struct epoll_event ev[8];
-
 	atomic_store(&word.watch_until, 0);
-	(void)epoll_wait(s.worker[0].epoll, ev, 8, 0);
 	atomic_store(&word.watching, 0);
 }
 
@@ -229,28 +238,33 @@ static bool others_at_work(uint64_t *seen)
 	return turns != before || is_watched();
 }
 
-/* As the service's worker. Turns of others meanwhile end it. */
+/* As the service's worker. Turns of others meanwhile end it, but not before the one that what woke it may ask for: it
+ * has taken the edge, and who sleeps for all does not see that any more. */
 static void work_alone(uint64_t *seen)
 {
+	bool slept = false;
+
 	while (!atomic_load_explicit(&s.stop, memory_order_relaxed)) {
-		bool sleeps = false;
+		bool sleeps = false, others = others_at_work(seen);
 		uint32_t work;
 
-		if (others_at_work(seen) || !baton_take())
+		if ((others && !slept) || !baton_take())
 			return;
 		do {
 			again_clear();
 			work = run(worker_now_ns());
 			*seen += 1;
-			sleeps = work == 0 &&
-				s.worker[0].engine->now_ns - s.worker[0].idle.since >= (uint64_t)s.config.spin_us * 1000 &&
-				sleep_begin(&word.own_until);
+			sleeps = !others && work == 0 &&
+				 s.worker[0].engine->now_ns - s.worker[0].idle.since >=
+					 (uint64_t)s.config.spin_us * 1000 &&
+				 sleep_begin(&word.own_until);
 		} while (baton_give());
 		if (sleeps)
 			worker_wait(&s.worker[0], s.worker[0].engine->now_ns, atomic_load(&word.own_until));
 		else if (work == 0)
 			sched_yield();
 		atomic_store(&word.own_until, 0);
+		slept = sleeps;
 	}
 }
 

@@ -159,6 +159,7 @@ for how in exit return _exit handler; do check "inline: ends in the middle of it
 check 'inline: ends in the middle of its traffic: signal' ends_in_traffic signal 143
 check 'inline: fork goes on, and says so' line_of_the_fork
 check 'inline: exec takes the engine from the children, and says so' line_of_the_exec
+check 'inline: a child that asks is answered whatever its parent does' life asks
 check 'inline: what the program gives up (root directory, environment) the library does not need' life given_up
 check 'inline: a second program of the same engine' life second
 check 'inline: several programs at the same time, one engine' at_once

@@ -6,6 +6,7 @@ descriptors  the program closes every number that it can; the engine lives on, a
 signals      the program's dispositions are as they were, and a handler runs on one of its own threads
 sends        sends 20,000,000 bytes to PEER:PORT, closes nothing and ends: all of it must arrive
 fork         a child of fork, and its child, go on with its parent's connection and opens one of its own
+asks         a child asks the engine for something while its parent, whose engine it is, waits and computes by turns
 given_up     after chroot and without an environment: threads, an epoll instance and a child go on
 second       a second program of the same configuration is served by the first one's engine
 """
@@ -118,6 +119,28 @@ def fork():
     assert two.recv(100) == b"and from the parent"
 
 
+def asks():
+    one, two = talk(served())
+    end = time.monotonic() + 5
+    child = os.fork()
+    if child == 0:
+        times = []
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            two.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 200)
+            times.append(time.monotonic() - begin)
+            time.sleep(0.007)
+        late = [took for took in times if took > 0.1]
+        print(f"{len(times)} answers, {len(late)} late, the last one after {max(times) * 1000:.0f} ms", flush=True)
+        os._exit(0 if len(times) > 200 and len(late) < 3 else 1)
+    poll = select.poll()
+    poll.register(one, select.POLLIN)
+    while time.monotonic() < end:
+        time.sleep(0.012)
+        poll.poll(400)
+    assert os.waitpid(child, 0)[1] == 0, "late answers"
+
+
 def given_up():
     server = served()
     one, two = talk(server)
@@ -154,4 +177,4 @@ def second():
     assert child.wait(10) == 0
 
 
-{"threads": threads, "descriptors": descriptors, "signals": signals, "sends": sends, "fork": fork, "given_up": given_up, "second": second}[case]()
+{"threads": threads, "descriptors": descriptors, "signals": signals, "sends": sends, "fork": fork, "asks": asks, "given_up": given_up, "second": second}[case]()
