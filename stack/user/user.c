@@ -139,12 +139,20 @@ void user_group_close(struct user_group *g, void (*done)(void *arg), void *arg)
 		user_group_free(g);
 }
 
+/* What the end of the last turn left to do, or was told after it. */
+static bool is_behind(const struct user_group *g)
+{
+	return !g->closing && (g->notify || g->touched || g->starved_left > 0 || (g->rx_freed && g->starved_n > 0));
+}
+
 bool user_pending(const struct user *u)
 {
 	list_for_each(node, &u->groups)
 	{
 		const struct user_group *g = group_of(node);
 
+		if (is_behind(g))
+			return true;
 		for (uint32_t i = 0; i < g->active_n; i++) {
 			if (user_lane_ready(&g->lanes[g->active[i]]))
 				return true;

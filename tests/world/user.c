@@ -316,6 +316,77 @@ static void commands__room_is_wanted__lane_is_rung_when_some_were_taken(void **s
 	pair_end(&t);
 }
 
+/* As a worker that would sleep now. */
+static bool turns_due(const struct pair *t)
+{
+	bool due = false;
+
+	for (uint16_t k = 0; k < t->w->host[1].workers; k++)
+		due = engine_look(world_engine(&t->w->host[1], k)) || due;
+	return due;
+}
+
+static void turns_take(const struct pair *t)
+{
+	for (unsigned n = 0; n < 100 && turns_due(t); n++) {
+		for (uint16_t k = 0; k < t->w->host[1].workers; k++)
+			engine_turn(world_engine(&t->w->host[1], k), t->w->now_ns);
+	}
+	assert_false(turns_due(t));
+}
+
+/* What is carried out behind a turn is told in the next one: there must be one. */
+static void command_without_lane__told_before_the_worker_sleeps(void **state)
+{
+	struct pair t;
+	uint32_t sock;
+	int set;
+
+	(void)state;
+	pair_start(&t, 14, &program_limits);
+	sock = program_bound(&t.b, 1, 2000);
+	set = program_set_open(&t.b, 77);
+	turns_take(&t);
+	assert_int_equal(
+		program_say(&t.b, (struct cv_command){.op = CV_CMD_WATCH, .sock = sock, .arg = (uint32_t)set}), 0);
+	assert_true(turns_due(&t));
+	turns_take(&t);
+	pair_end(&t);
+}
+
+#define STARVED 100u
+
+static void starved__more_than_a_turn_feeds__all_are_fed_before_the_worker_sleeps(void **state)
+{
+	struct user_limits tight = program_limits;
+	struct pair t;
+	uint32_t from, sock[STARVED], fed = 0;
+	struct cv_sock *hog;
+
+	(void)state;
+	tight.rxds_max = 256;
+	pair_start(&t, 15, &tight);
+	from = program_bound(&t.a, 0, 1000);
+	for (uint16_t i = 0; i < STARVED; i++)
+		sock[i] = program_bound(&t.b, 1, (uint16_t)(2000 + i));
+	for (uint16_t i = 0; i < STARVED;) {
+		const struct cv_endpoint to = world_endpoint(1, (uint16_t)(2000 + i));
+
+		assert_int_equal(program_send(&t.a, from, "x", 1, &to), 1);
+		pair_run(&t, 2);
+		i = (uint16_t)program_info(t.gb).starved; /* the first one takes all there is */
+	}
+	turns_take(&t);
+	hog = program_record(&t.b, sock[0]);
+	hog->rx_consumed = hog->rx_produced;
+	program_post(&t.b, (struct cv_command){.op = CV_CMD_RECVD, .sock = sock[0]});
+	turns_take(&t);
+	for (uint32_t i = 1; i < STARVED; i++)
+		fed += program_record(&t.b, sock[i])->rx_produced == 1;
+	assert_int_equal(fed, STARVED - 1);
+	pair_end(&t);
+}
+
 static void send__full_and_wanted__tells_when_there_is_room(void **state)
 {
 	struct pair t;
@@ -589,6 +660,8 @@ int main(void)
 		cmocka_unit_test(bell__blocks__none_of_its_groups_is_rung_again),
 		cmocka_unit_test(watch__more_than_one_socket_may_have__set_is_told_of_everything),
 		cmocka_unit_test(commands__room_is_wanted__lane_is_rung_when_some_were_taken),
+		cmocka_unit_test(command_without_lane__told_before_the_worker_sleeps),
+		cmocka_unit_test(starved__more_than_a_turn_feeds__all_are_fed_before_the_worker_sleeps),
 		cmocka_unit_test(send__full_and_wanted__tells_when_there_is_room),
 		cmocka_unit_test(small_sends__unacknowledged__buffers_are_back_and_bytes_arrive),
 		cmocka_unit_test(open_with_connect__one_answer__connected_and_watched),
