@@ -345,7 +345,6 @@ void udp_cork_drop(struct udp_sock *us)
 
 	while ((node = list_pop(&us->corked)) != NULL)
 		txbuf_put(list_entry(node, struct txbuf, node));
-	us->sk.tx_acked += us->corked_bytes;
 	us->corked_bytes = 0;
 	us->corked_how.by = NULL;
 }
@@ -380,7 +379,7 @@ static int cork_append(struct udp_sock *us, struct txbuf *b)
 		udp_cork_drop(us);
 		return -CV_EMSGSIZE;
 	}
-	us->sk.tx_taken += b->len;
+	taken(us, b->len); /* the next send may only come when there is room for it, and takes these along */
 	us->corked_bytes += b->len;
 	txbuf_begin(b);
 	if (b->len > 0)

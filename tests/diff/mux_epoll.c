@@ -197,6 +197,25 @@ CASE(epoll__edge_out__larger_send_buffer)
 	same(mux_one(set, 1), EPOLLOUT);
 }
 
+/* Room that comes just when the sender finds that there is none. */
+CASE_LIMIT(epoll__edge_out__datagrams_again_after_full, 60)
+{
+	static const char datagram[1000];
+	int set = mux_new(), a, b;
+
+	diff_udp_pair(&a, &b);
+	diff_nonblock(a);
+	diff_set_int(a, SOL_SOCKET, SO_SNDBUF, 4000);
+	mux_add(set, a, EPOLLOUT | EPOLLET, 1);
+	same(mux_one(set, 1), EPOLLOUT);
+	for (int n = 0; n < 100000; n++) {
+		if (send(a, datagram, sizeof(datagram), 0) >= 0)
+			continue;
+		same(errno, EAGAIN);
+		same(mux_one(set, 1), EPOLLOUT);
+	}
+}
+
 CASE(epoll__out__not_while_full)
 {
 	int set = mux_new(), client, server;
@@ -544,6 +563,26 @@ CASE(epoll__connect_added_before_as_edge__one_event)
 	mux_none(set);
 }
 
+/* What an edge is told from is the same as after the first connect. */
+CASE(epoll__edge_out__connected_again)
+{
+	int set = mux_new(), listener = diff_listen(0, 0, 8);
+	struct sockaddr_in address = diff_addr(diff_port(listener));
+	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+	int fd = (int)works(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+
+	mux_add(set, fd, EPOLLOUT | EPOLLET, 1);
+	for (int i = 0; i < 3; i++) {
+		if (connect(fd, SA(address), sizeof(address)) != 0)
+			same(errno, EINPROGRESS);
+		mux_settle(fd, POLLOUT);
+		same(mux_one(set, 1), EPOLLOUT);
+		mux_none(set);
+		works(close((int)works(accept(listener, NULL, NULL))));
+		works(connect(fd, &nowhere, sizeof(nowhere)));
+	}
+}
+
 CASE(epoll__connect_refused__err)
 {
 	int set = mux_new(), listener = diff_listen(0, 0, 8);
@@ -653,6 +692,19 @@ CASE(epoll__urgent__pri)
 	same(mux_one(set, 1), EPOLLPRI);
 	same(recv(server, &byte, 1, MSG_OOB), 1);
 	same(byte, '!');
+}
+
+CASE(epoll__urgent__pri_is_an_edge_each_time)
+{
+	int set = mux_new(), client, server;
+
+	diff_pair(&client, &server);
+	mux_add(set, server, EPOLLPRI | EPOLLET, 1);
+	for (int i = 0; i < 3; i++) {
+		same(send(client, "!", 1, MSG_OOB), 1);
+		same(mux_one(set, 1), EPOLLPRI);
+		mux_none(set);
+	}
 }
 
 CASE(epoll__wildcard_listener__both_stacks)

@@ -458,3 +458,50 @@ CASE(handlers_amid_malloc__use_sockets_and_sets__they_can)
 	same(pthread_cancel(beside), 0);
 	same(pthread_join(beside, NULL), 0);
 }
+
+static int own_socket;
+static volatile sig_atomic_t own_failed;
+
+static void send_own(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	if (send(own_socket, "!", 1, MSG_DONTWAIT) < 0 && errno != EAGAIN)
+		own_failed = errno;
+	handled++;
+	errno = saved;
+}
+
+static void *read_all(void *arg)
+{
+	static char sink[1 << 16];
+
+	while (read(*(const int *)arg, sink, sizeof(sink)) > 0)
+		;
+	return NULL;
+}
+
+/* send() may be called in a handler (signal-safety(7)), and whose send is interrupted is nobody's to ask. */
+CASE(handler__sends_on_the_socket_that_it_interrupts_a_send_on__goes_on)
+{
+	static const char data[1 << 16];
+	const struct itimerval often = {{0, 300}, {0, 300}}, never = {{0, 0}, {0, 0}};
+	const struct sigaction action = {.sa_handler = send_own, .sa_flags = SA_RESTART};
+	sigset_t alarm_only = only(SIGALRM);
+	pthread_t reader;
+	int server;
+
+	diff_pair(&own_socket, &server);
+	same(pthread_sigmask(SIG_BLOCK, &alarm_only, NULL), 0);
+	reader = diff_thread(read_all, &server);
+	same(pthread_sigmask(SIG_UNBLOCK, &alarm_only, NULL), 0);
+	works(sigaction(SIGALRM, &action, NULL));
+	works(setitimer(ITIMER_REAL, &often, NULL));
+	for (int i = 0; i < 20000 && handled < 1000; i++)
+		works(send(own_socket, data, sizeof(data), 0));
+	works(setitimer(ITIMER_REAL, &never, NULL));
+	same(own_failed, 0);
+	works(close(own_socket));
+	same(pthread_join(reader, NULL), 0);
+}

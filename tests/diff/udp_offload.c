@@ -181,6 +181,23 @@ CASE(msg_more__several_sends_are_one_datagram)
 	same(recv(b, in, sizeof(in), 0), 1);
 }
 
+/* What is corked fills the send buffer, and nobody but the next send takes it out. */
+CASE(msg_more__beyond_what_is_free__goes_on)
+{
+	static char out[6000];
+	int a, b;
+
+	diff_udp_pair(&a, &b);
+	diff_set_int(a, SOL_SOCKET, SO_SNDBUF, 4000);
+	diff_pattern(out, sizeof(out), 1, 0);
+	same(send(a, out, 5000, MSG_MORE), 5000);
+	same(send(a, out + 5000, 1000, MSG_MORE), 1000);
+	same(send(a, "", 0, 0), 0);
+	is(diff_readable(b, 3000));
+	same(recv(b, in, sizeof(in), 0), 6000);
+	same_bytes(in, out, 6000);
+}
+
 CASE(udp_cork__until_it_is_taken_away)
 {
 	int a, b;
