@@ -256,7 +256,7 @@ static int open_and_connect(int fd, struct file *f, struct link *l, const struct
 	decided(fd, f, &made, false);
 	__atomic_store_n(&f->lazy, false, __ATOMIC_RELEASE);
 	if (c.len > 0)
-		wait_watched(w, (uint32_t)handle);
+		wait_watched(w, &f->mux);
 	return result < 0 ? -link_errno(-result) : CONNECT_BEGUN;
 }
 

@@ -177,6 +177,9 @@ void ep_item_disable(struct mux_item *item);
 void ep_sync_nested(struct ep *ep);
 
 /* Called without a lock. */
+/* After a look at the kernel's half that no look at ours follows: it may have taken the bell that rang for a sleeper.
+ */
+void ep_pass_on(struct ep *ep);
 /* Reports up to max items of our half. */
 int ep_harvest(struct ep *ep, struct epoll_event *out, int max, uint32_t batch);
 /* Up to max events of the kernel's half, or -errno. */

@@ -97,7 +97,7 @@ static uint32_t drain_once(struct ep *ep)
 		ep->overflow[k] = LOAD(set->overflow);
 		all = true;
 	}
-	if (n)
+	if (n || all)
 		FENCE();
 	if (all)
 		queue_all(ep);
@@ -148,7 +148,8 @@ static bool item_has_edge(const struct mux_item *item)
 		return true;
 	if (item->seen_status != record_status(rec) || item->seen_error != LOAD(rec->error_seq))
 		return true;
-	if ((item->events & (EPOLLIN | EPOLLRDNORM)) && item->seen_rx != LOAD(rec->rx_produced))
+	/* An urgent byte is one of them. */
+	if ((item->events & (EPOLLIN | EPOLLRDNORM | EPOLLPRI)) && item->seen_rx != LOAD(rec->rx_produced))
 		return true;
 	room = record_room(rec);
 	return (item->events & (EPOLLOUT | EPOLLWRNORM)) && room_moved(&item->seen_room, &room);
@@ -221,6 +222,18 @@ static bool may_harvest(const struct ep *ep)
 			return true;
 	}
 	return LOAD(ep->ready_n) != 0 || LOAD(link->dead);
+}
+
+void ep_pass_on(struct ep *ep)
+{
+	bool locked;
+
+	if (LOAD(ep->sleepers) == 0 || !may_harvest(ep))
+		return;
+	locked = ep_lock(&ep->lock);
+	if (ep->set)
+		ep_wake(ep);
+	ep_unlock(&ep->lock, locked);
 }
 
 /* Reports up to max items of our half. The list is gone through once; what is reported and level

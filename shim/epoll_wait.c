@@ -47,6 +47,7 @@ static int ep_look(struct ep *ep, int epfd, struct epoll_event *out, int max, ui
 		return n;
 	}
 	more = ep_look_kernel(ep, epfd, out + n, max - n, batch);
+	ep_pass_on(ep);
 	return more < 0 && n == 0 ? more : n + (more > 0 ? more : 0);
 }
 
@@ -106,7 +107,10 @@ static void sleeper_count(struct ep *ep, int change)
 
 static void sleeper_give(struct wait_hold *hold)
 {
-	sleeper_count(((struct ep_sleeper *)(void *)hold)->ep, -1);
+	struct ep *ep = ((struct ep_sleeper *)(void *)hold)->ep;
+
+	sleeper_count(ep, -1);
+	ep_pass_on(ep); /* it may have been woken, and looks no more */
 }
 
 /* It is counted. */
@@ -191,9 +195,12 @@ int ep_wait(struct ep *ep, int epfd, struct epoll_event *out, int max, uint64_t 
 	if (mask) {
 		/* A signal that the mask lets through ends the call, though it does not wait. */
 		n = real_epoll_pwait(epfd, out, max, 0, mask);
-		return n < 0 ? -errno : ep_filter(ep, epfd, out, n, batch);
+		n = n < 0 ? -errno : ep_filter(ep, epfd, out, n, batch);
+	} else if (LOAD(ep->kernel_n) > 0) {
+		n = ep_look_kernel(ep, epfd, out, max, batch);
 	}
-	return LOAD(ep->kernel_n) > 0 ? ep_look_kernel(ep, epfd, out, max, batch) : 0;
+	ep_pass_on(ep);
+	return n;
 }
 
 bool ep_kernel_wait_begin(struct ep *ep, struct ep_sleeper *s)
@@ -217,6 +224,7 @@ int ep_kernel_wait_end(struct ep *ep, struct ep_sleeper *s, int epfd, struct epo
 	sleeper_end(s);
 	if (ep_has_members(ep))
 		n = ep_filter(ep, epfd, out, n, __atomic_add_fetch(&ep->batch, 1, __ATOMIC_RELAXED));
+	ep_pass_on(ep);
 	errno = saved;
 	return n;
 }

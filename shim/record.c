@@ -91,6 +91,9 @@ struct cv_sock *sock_record(const struct link *l, uint32_t handle)
 /* Other threads go by the record. */
 void sock_attach(struct file *f, struct link *l, uint32_t handle)
 {
+	static uint32_t lives;
+
+	f->mux.life = __atomic_add_fetch(&lives, 1, __ATOMIC_RELAXED);
 	f->mux.link = &l->wait;
 	f->mux.handle = handle;
 	__atomic_store_n(&f->mux.rec, sock_record(l, handle), __ATOMIC_RELEASE);

@@ -70,7 +70,7 @@ void wait_lane_fini(struct wait_lane *w)
 }
 
 /* Indexed by record, so that a wait costs one comparison; untouched pages of it cost nothing, and a
- * record's next life has another handle. */
+ * record's next life has another name. */
 static bool watched_map(struct wait_lane *w)
 {
 	void *map;
@@ -89,12 +89,18 @@ uint32_t wait_watch_with(struct wait_lane *w)
 	return w->watched || watched_map(w) ? w->index + 1 : 0;
 }
 
-void wait_watched(struct wait_lane *w, uint32_t handle)
+/* Handles come again after some thousand lives of a record, and threads live longer. */
+static uint64_t watched_name(const struct mux_file *f)
 {
-	uint32_t index = CV_SOCK_INDEX(handle);
+	return (uint64_t)f->life << 32 | f->handle;
+}
+
+void wait_watched(struct wait_lane *w, const struct mux_file *f)
+{
+	uint32_t index = CV_SOCK_INDEX(f->handle);
 
 	if (w->watched && index < w->link->seg->socks_max)
-		w->watched[index] = handle;
+		w->watched[index] = watched_name(f);
 }
 
 bool wait_watch(struct wait_lane *w, const struct mux_file *f)
@@ -106,11 +112,11 @@ bool wait_watch(struct wait_lane *w, const struct mux_file *f)
 		return false;
 	if (index >= w->link->seg->socks_max)
 		return false;
-	if (w->watched[index] == f->handle)
+	if (w->watched[index] == watched_name(f))
 		return true;
 	if (mux_post(w->link, &command, NULL) != 0)
 		return false;
-	w->watched[index] = f->handle;
+	w->watched[index] = watched_name(f);
 	return true;
 }
 
@@ -536,9 +542,11 @@ static int look_ring(struct wait_try *t)
 	return LOAD(t->link->dead) ? -ENETDOWN : 0;
 }
 
-/* What only this thread's lane brings, and only when asked for. */
+/* What only this thread's lane brings, and only when asked for. The wait that a handler has interrupted goes on
+ * wanting; in a child that a handler has forked the word is the parent's. */
 static int lane_wait(struct wait_try *t, uint64_t deadline_ns)
 {
+	uint32_t wanted = LOAD(t->w->lane->want);
 	int result;
 
 	STORE(t->w->lane->want, 1);
@@ -546,7 +554,8 @@ static int lane_wait(struct wait_try *t, uint64_t deadline_ns)
 	result = t->look(t);
 	if (result == 0)
 		result = t->f ? try_held(t, deadline_ns) : try_answer(t, deadline_ns);
-	STORE(t->w->lane->want, 0);
+	if (t->w->set)
+		STORE(t->w->lane->want, wanted);
 	return result;
 }
 

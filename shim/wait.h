@@ -61,7 +61,7 @@ struct wait_lane {
 	uint32_t worker;
 	int bell;            /* eventfd, non-blocking */
 	uint32_t armed;      /* last value written to set->armed */
-	uint32_t *watched;   /* by record index: the handle that the set watches; NULL until used */
+	uint64_t *watched;   /* by record index: what the set watches, as watched_name() says; NULL until used */
 	size_t watched_size; /* of the mapping */
 };
 
@@ -70,6 +70,7 @@ struct mux_file {
 	struct wait_link *link; /* with rec */
 	struct cv_sock *rec;    /* the record; NULL while undecided and for a kernel socket */
 	uint32_t handle;
+	uint32_t life;  /* with handle, which comes again: of no other file that this process has had */
 	bool both;      /* served by the kernel as well (wildcard): the descriptor is its shadow */
 	bool undecided; /* neither bound nor connected yet: may become the engine's */
 	struct ep *ep;  /* an epoll instance (epoll.c owns it); NULL: a socket */
@@ -289,7 +290,7 @@ uint32_t wait_set_drain(const struct cv_segment *seg, struct cv_set *set);
 bool wait_watch(struct wait_lane *w, const struct mux_file *f);
 /* For CV_F_CONNECT: the set of a lane that can watch, and 1 (0: it cannot), and that it watches that socket now. */
 uint32_t wait_watch_with(struct wait_lane *w);
-void wait_watched(struct wait_lane *w, uint32_t handle);
+void wait_watched(struct wait_lane *w, const struct mux_file *f);
 /* poll() without waiting, reading a bell empty, ringing one; no cancellation points. */
 int wait_kernel_poll(struct pollfd *fds, nfds_t n);
 void wait_bell_read(int bell);

@@ -13,6 +13,8 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -92,12 +94,15 @@ static struct {
 	uint32_t served[SOCKS]; /* the value of tx_want that was answered */
 	struct watch watches[WATCHES];
 	struct mux_file files[SOCKS];
+	uint32_t lives;
 	struct mux_file *fds[FDS];
 	struct mux_file epolls[SETS];
 	uint32_t epolls_n;
 } world;
 
 static __thread struct wait_lane lane;
+static struct cv_lane *lane_shared; /* of a waiting thread */
+static bool completed;              /* with a bell for it */
 
 static void post(struct watch *w)
 {
@@ -338,8 +343,8 @@ static int sock_new(uint32_t i)
 		.sndbuf = 30000,
 		.rcvbuf = 60000,
 		.rcvlowat = 1};
-	world.files[i] =
-		(struct mux_file){.link = &world.link, .rec = rec, .handle = CV_SOCK_HANDLE(i, 1)};
+	world.files[i] = (struct mux_file){
+		.link = &world.link, .rec = rec, .handle = CV_SOCK_HANDLE(i, 1), .life = ++world.lives};
 	world.fds[fd] = &world.files[i];
 	return fd;
 }
@@ -533,6 +538,27 @@ static void epoll__edge_out__room_without_acknowledgement(void **state)
 	none(set);
 }
 
+/* The engine says where the urgent byte is before it has come. */
+static void epoll__edge_pri__byte_after_its_announcement(void **state)
+{
+	int set = epoll_create1(0), fd = sock_new(1);
+	struct cv_sock *rec = &world.seg.socks[1];
+
+	(void)state;
+	add(set, fd, EPOLLPRI | EPOLLET, 1);
+	none(set);
+	rec->rx_urgent_pos = 3;
+	become(1, CV_ST_CONNECTED | CV_ST_URGENT);
+	none(set);
+	produce(1, 4);
+	assert_int_equal(one(set, 1), EPOLLPRI);
+	none(set);
+	rec->rx_urgent_pos = 7;
+	produce(1, 4);
+	assert_int_equal(one(set, 1), EPOLLPRI);
+	none(set);
+}
+
 static void epoll__ring_overflow__all_members_are_looked_at(void **state)
 {
 	struct epoll_event events[2 * ENTRIES];
@@ -610,6 +636,139 @@ static void poll__engine_dies__reported(void **state)
 	assert_int_equal(poll(&fd, 1, LONG_MS), 1);
 	assert_int_equal(fd.revents, POLLIN | POLLERR | POLLHUP);
 	assert_true(wait_sock(&world.files[1], POLLIN, -1, WAIT_FOREVER) > 0);
+}
+
+/* --- who is told ------------------------------------------------------------------------------ */
+
+/* The bell that rings for a sleeper is taken by another thread's look at the kernel's half, behind its look at ours. */
+static struct {
+	pthread_t sleeper;
+	int set, got;
+	bool told;
+	uint32_t at_door, open;
+	__typeof__(real_epoll_wait) wait;
+	__typeof__(real_epoll_pwait2) pwait2;
+} door;
+
+static int at_the_door(int set, struct epoll_event *out, int max, const struct timespec *timeout, const sigset_t *mask)
+{
+	__atomic_store_n(&door.at_door, 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&door.open, __ATOMIC_ACQUIRE))
+		sched_yield();
+	return door.pwait2(set, out, max, timeout, mask);
+}
+
+static int behind_the_look(int set, struct epoll_event *out, int max, int timeout_ms)
+{
+	real_epoll_wait = door.wait;
+	produce(1, 1);
+	return door.wait(set, out, max, timeout_ms);
+}
+
+static void *sleeper(void *arg)
+{
+	struct epoll_event event;
+	uint64_t end = wait_now_ns() + 2000000000u;
+
+	(void)arg;
+	/* Who was not told finds the event when its time is over. */
+	door.got = epoll_wait(door.set, &event, 1, 2000);
+	door.told = wait_now_ns() < end;
+	return NULL;
+}
+
+static void epoll__bell_taken_by_who_does_not_sleep__the_sleeper_is_told(void **state)
+{
+	int ends[2], a = sock_new(1);
+	struct epoll_event events[4];
+	struct ep *ep;
+
+	(void)state;
+	memset(&door, 0, sizeof(door));
+	door.set = epoll_create1(0);
+	door.wait = real_epoll_wait;
+	door.pwait2 = real_epoll_pwait2;
+	assert_int_equal(pipe(ends), 0);
+	add(door.set, a, EPOLLIN, 1);
+	add(door.set, ends[0], EPOLLIN | EPOLLET, 2);
+	none(door.set);
+	real_epoll_pwait2 = at_the_door;
+	assert_int_equal(pthread_create(&door.sleeper, NULL, sleeper, NULL), 0);
+	while (!__atomic_load_n(&door.at_door, __ATOMIC_ACQUIRE))
+		sched_yield();
+	assert_int_equal(write(ends[1], "p", 1), 1);
+	ep = world.fds[door.set]->ep;
+	ep->kernel_turn = true; /* ours goes first */
+	ep->kernel_looked_ns = 0;
+	real_epoll_wait = behind_the_look;
+	assert_int_equal(epoll_wait(door.set, events, 4, LONG_MS), 1);
+	assert_int_equal(events[0].data.u64, 2);
+	__atomic_store_n(&door.open, 1, __ATOMIC_RELEASE);
+	pthread_join(door.sleeper, NULL);
+	real_epoll_pwait2 = door.pwait2;
+	assert_int_equal(door.got, 1);
+	assert_true(door.told);
+	real_close(ends[0]);
+	real_close(ends[1]);
+}
+
+static void poll__handle_comes_again__watched_again(void **state)
+{
+	struct pollfd fd = {.fd = sock_new(1), .events = POLLIN};
+	struct mux_file *f = world.fds[fd.fd];
+
+	(void)state;
+	assert_int_equal(poll(&fd, 1, 1), 0);
+	assert_true(world.watches[0].used);
+	/* It ends, and with it what watched it; many lives later its record has that number again. */
+	world.watches[0].used = false;
+	world.fds[fd.fd] = NULL;
+	mux_file_closed(f);
+	real_close(fd.fd);
+	fd.fd = sock_new(1);
+	assert_int_equal(poll(&fd, 1, 1), 0);
+	assert_true(world.watches[0].used);
+}
+
+/* Like the engine, which asks the lane before it rings for its progress. */
+static void *completes(void *arg)
+{
+	pthread_t waiter = *(pthread_t *)arg;
+	struct cv_lane *shared = lane_shared;
+	struct cv_set *set = &world.seg.sets[0].set;
+
+	usleep(50000);
+	pthread_kill(waiter, SIGUSR1);
+	usleep(50000);
+	__atomic_store_n(&shared->comp_tail, 1, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	completed = __atomic_load_n(&shared->want, __ATOMIC_RELAXED) && __atomic_load_n(&set->armed, __ATOMIC_RELAXED);
+	wait_bell_write(world.bells[0]);
+	return NULL;
+}
+
+static void waits_too(int sig)
+{
+	(void)sig;
+	(void)wait_ring(mux_lane(&world.link), UINT32_MAX);
+}
+
+static void completion__handler_waits_meanwhile__still_wanted(void **state)
+{
+	struct sigaction action = {.sa_handler = waits_too, .sa_flags = SA_RESTART}, old;
+	pthread_t thread, self = pthread_self();
+
+	(void)state;
+	sock_new(1);
+	lane_shared = mux_lane(&world.link)->lane;
+	assert_int_equal(real_sigaction(SIGUSR1, &action, &old), 0);
+	assert_int_equal(pthread_create(&thread, NULL, completes, &self), 0);
+	assert_int_equal(wait_completion(mux_lane(&world.link), &world.files[1], 0, WAIT_FOREVER), 1);
+	pthread_join(thread, NULL);
+	real_sigaction(SIGUSR1, &old, NULL);
+	assert_true(completed);
+	assert_int_equal(lane_shared->want, 0);
+	lane_shared->comp_tail = 0;
 }
 
 /* --- fork ------------------------------------------------------------------------------------ */
@@ -805,10 +964,14 @@ int main(void)
 		CASE(epoll__level_edge_oneshot),
 		CASE(epoll__edge_out__answer_before_the_last_bytes_were_taken),
 		CASE(epoll__edge_out__room_without_acknowledgement),
+		CASE(epoll__edge_pri__byte_after_its_announcement),
 		CASE(epoll__ring_overflow__all_members_are_looked_at),
 		CASE(epoll__nested_and_in_poll),
 		CASE(epoll__engine_dies__members_report),
 		CASE(poll__engine_dies__reported),
+		CASE(epoll__bell_taken_by_who_does_not_sleep__the_sleeper_is_told),
+		CASE(poll__handle_comes_again__watched_again),
+		CASE(completion__handler_waits_meanwhile__still_wanted),
 		CASE(fork__child_takes_the_set_over__parent_undisturbed),
 		CASE(stress__epoll),
 		CASE(stress__edge),
