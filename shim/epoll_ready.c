@@ -146,7 +146,9 @@ static bool item_has_edge(const struct mux_item *item)
 
 	if (item->fresh || LOAD(item->file->link->dead))
 		return true;
-	if (item->seen_status != record_status(rec) || item->seen_error != LOAD(rec->error_seq))
+	/* Errors that can be read may be others than those that were seen. */
+	if ((LOAD(rec->status) & CV_ST_ERRQUEUE) || item->seen_status != record_status(rec) ||
+		item->seen_error != LOAD(rec->error_seq))
 		return true;
 	/* An urgent byte is one of them. */
 	if ((item->events & (EPOLLIN | EPOLLRDNORM | EPOLLPRI)) && item->seen_rx != LOAD(rec->rx_produced))

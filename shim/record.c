@@ -49,6 +49,13 @@ int sock_post(struct file *f, struct cv_command *command)
 	return mux_post(f->mux.link, command, NULL);
 }
 
+void sock_tell(struct file *f)
+{
+	struct cv_command c = {.op = CV_CMD_SHUTDOWN, .flags = CV_F_READ};
+
+	sock_post(f, &c);
+}
+
 bool sock_is_dead(const struct file *f)
 {
 	return __atomic_load_n(&f->mux.link->dead, __ATOMIC_ACQUIRE) ||

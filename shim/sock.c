@@ -357,19 +357,18 @@ static int sock_shutdown(int fd, struct file *f, int how)
 		return how == SHUT_WR ? 0 : stop_waiting(f);
 	if (f->type == SOCK_STREAM && (status & CV_ST_CONNECTING))
 		return stop_waiting(f);
-	if (how != SHUT_RD) {
+	if (how != SHUT_RD)
 		__atomic_store_n(&rec->tx_shut, 1, __ATOMIC_RELEASE);
-		c.pos = rec->tx_pos;
-		/* Else there is nothing to end, and what another thread begins is not meant. */
-		if (status & CV_ST_CONNECTED)
-			sock_post(f, &c);
-	}
-	if (how != SHUT_WR) {
+	if (how != SHUT_WR)
 		__atomic_store_n(&rec->rx_shut, 1, __ATOMIC_RELEASE);
-		c = (struct cv_command){.op = CV_CMD_SHUTDOWN, .flags = CV_F_READ};
+	/* Else there is nothing to end, and what another thread begins is not meant; whoever waits is woken all the
+	 * same. */
+	if (how != SHUT_RD && (status & CV_ST_CONNECTED)) {
+		c.pos = rec->tx_pos;
 		sock_post(f, &c);
 	}
-	/* Whoever waits is woken all the same. */
+	if (how != SHUT_WR || !(status & CV_ST_CONNECTED))
+		sock_tell(f);
 	return status & CV_ST_CONNECTED ? 0 : -ENOTCONN;
 }
 

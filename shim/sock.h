@@ -22,6 +22,8 @@ static inline struct link *sock_link(const struct file *f)
 /* A synchronous command on f's socket; the reply, if wanted, is copied out. */
 int sock_call(struct file *f, struct cv_command *command, void *reply, uint32_t *reply_len);
 int sock_post(struct file *f, struct cv_command *command);
+/* Whoever waits for the socket, in any process, looks at it again: something of the library's own has changed. */
+void sock_tell(struct file *f);
 /* The pending error, cleared; 0: none. A dead engine: ENETDOWN. Positive errno. */
 int sock_take_error(struct file *f);
 /* There is one. */

@@ -453,6 +453,27 @@ CASE(wildcard_stream__connected__ready_for_what_its_connection_is)
 	same(mux_one(set, 1), EPOLLIN);
 }
 
+static void *shut_both(void *arg)
+{
+	const struct sender *s = arg;
+
+	(void)shutdown(s->fd, SHUT_RD);
+	diff_wait_blocked(s->sleeper);
+	(void)shutdown(s->fd, SHUT_WR);
+	return NULL;
+}
+
+CASE(poll__udp_shut_both_ways__hup_wakes)
+{
+	struct sender s = {.fd = diff_udp(), .sleeper = gettid()};
+	pthread_t thread = diff_thread(shut_both, &s);
+	uint64_t start = diff_now_ms();
+
+	same(diff_poll(s.fd, 0, MUX_SOON), POLLHUP);
+	is(diff_now_ms() - start < MUX_SOON); /* by now any wait would have seen it */
+	same(pthread_join(thread, NULL), 0);
+}
+
 /* Nobody but its peer reaches it until it is disconnected. */
 CASE(wildcard_udp__connected_and_disconnected__hears_its_peer_then_everybody)
 {

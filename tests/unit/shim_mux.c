@@ -538,6 +538,23 @@ static void epoll__edge_out__room_without_acknowledgement(void **state)
 	none(set);
 }
 
+/* The queue of errors was read empty, and has another one before the set is looked at. */
+static void epoll__edge_err__queue_that_was_empty_between(void **state)
+{
+	int set = epoll_create1(0), fd = sock_new(1);
+
+	(void)state;
+	world.seg.socks[1].type = CV_DGRAM;
+	add(set, fd, EPOLLIN | EPOLLET, 1);
+	none(set);
+	for (int i = 0; i < 2; i++) {
+		become(1, CV_ST_BOUND | CV_ST_ERRQUEUE);
+		assert_int_equal(one(set, 1), EPOLLERR);
+		none(set);
+		become(1, CV_ST_BOUND);
+	}
+}
+
 /* The engine says where the urgent byte is before it has come. */
 static void epoll__edge_pri__byte_after_its_announcement(void **state)
 {
@@ -964,6 +981,7 @@ int main(void)
 		CASE(epoll__level_edge_oneshot),
 		CASE(epoll__edge_out__answer_before_the_last_bytes_were_taken),
 		CASE(epoll__edge_out__room_without_acknowledgement),
+		CASE(epoll__edge_err__queue_that_was_empty_between),
 		CASE(epoll__edge_pri__byte_after_its_announcement),
 		CASE(epoll__ring_overflow__all_members_are_looked_at),
 		CASE(epoll__nested_and_in_poll),
