@@ -972,6 +972,104 @@ static void stress__blocking_call(void **state)
 	pthread_join(thread, NULL);
 }
 
+/* Threads that share one set, each event for one of them, sockets and pipes: one that gets a pipe's does not come back
+ * before the sockets' are served, and there is always one that sleeps. */
+#define SHARERS 3
+#define SHARED_ROUNDS 5000
+
+static struct {
+	int set, fds[BUSY], pipes[2];
+	uint32_t served, stop, held, release;
+} shared;
+
+static void *sharer(void *arg)
+{
+	struct epoll_event events[2];
+
+	(void)arg;
+	while (!__atomic_load_n(&shared.stop, __ATOMIC_ACQUIRE)) {
+		int n = epoll_wait(shared.set, events, 2, -1);
+
+		for (int i = 0; i < n; i++) {
+			uint32_t k = (uint32_t)events[i].data.u64;
+
+			if (k == BUSY)
+				continue;
+			consume(k + 1);
+			mod(shared.set, shared.fds[k], EPOLLIN | EPOLLONESHOT, k);
+			__atomic_add_fetch(&shared.served, 1, __ATOMIC_ACQ_REL);
+		}
+		for (int i = 0; i < n; i++) {
+			char byte;
+
+			if (events[i].data.u64 != BUSY || __atomic_load_n(&shared.stop, __ATOMIC_ACQUIRE))
+				continue;
+			assert_int_equal(read(shared.pipes[0], &byte, 1), 1);
+			__atomic_add_fetch(&shared.held, 1, __ATOMIC_ACQ_REL);
+			while (!__atomic_load_n(&shared.release, __ATOMIC_ACQUIRE))
+				sched_yield();
+			mod(shared.set, shared.pipes[0], EPOLLIN | EPOLLONESHOT, BUSY);
+			__atomic_sub_fetch(&shared.held, 1, __ATOMIC_ACQ_REL);
+		}
+	}
+	return NULL;
+}
+
+static bool becomes(const uint32_t *word, uint32_t value)
+{
+	uint64_t end = wait_now_ns() + 5000000000u;
+
+	while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value) {
+		if (wait_now_ns() > end)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+static void stress__threads_share_a_set(void **state)
+{
+	pthread_t threads[SHARERS];
+	uint32_t seed = 1;
+
+	(void)state;
+	memset(&shared, 0, sizeof(shared));
+	shared.set = epoll_create1(0);
+	assert_int_equal(pipe(shared.pipes), 0);
+	for (uint32_t i = 0; i < BUSY; i++) {
+		shared.fds[i] = sock_new(i + 1);
+		add(shared.set, shared.fds[i], EPOLLIN | EPOLLONESHOT, i);
+	}
+	add(shared.set, shared.pipes[0], EPOLLIN | EPOLLONESHOT, BUSY);
+	for (int i = 0; i < SHARERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, sharer, NULL), 0);
+	for (uint32_t round = 0; round < SHARED_ROUNDS; round++) {
+		seed = seed * 1664525u + 1013904223u;
+		for (volatile uint32_t i = 0; i < (seed >> 20); i++)
+			;
+		__atomic_store_n(&shared.release, 0, __ATOMIC_RELEASE);
+		if (seed >> 8 & 1)
+			assert_int_equal(write(shared.pipes[1], "p", 1), 1);
+		produce(1 + (seed >> 12) % BUSY, 1);
+		if (!(seed >> 8 & 1))
+			assert_int_equal(write(shared.pipes[1], "p", 1), 1);
+		assert_true(becomes(&shared.served, round + 1));
+		assert_true(becomes(&shared.held, 1));
+		__atomic_store_n(&shared.release, 1, __ATOMIC_RELEASE);
+		assert_true(becomes(&shared.held, 0));
+	}
+	__atomic_store_n(&shared.stop, 1, __ATOMIC_RELEASE);
+	for (int i = 0; i < SHARERS; i++) {
+		for (uint32_t k = 0; k < BUSY; k++)
+			produce(k + 1, 1);
+		assert_int_equal(write(shared.pipes[1], "pppp", 4), 4);
+	}
+	for (int i = 0; i < SHARERS; i++)
+		pthread_join(threads[i], NULL);
+	real_close(shared.pipes[0]);
+	real_close(shared.pipes[1]);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -996,6 +1094,7 @@ int main(void)
 		CASE(stress__poll),
 		CASE(stress__nested),
 		CASE(stress__blocking_call),
+		CASE(stress__threads_share_a_set),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
