@@ -381,7 +381,7 @@ static const struct cv_rxd *datagram_peek(struct file *f, struct place *p, size_
 	}
 }
 
-/* One datagram, or -EAGAIN. */
+/* One datagram, -EAGAIN, SOCK_OWN_LOCK. */
 static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
@@ -391,8 +391,10 @@ static ssize_t datagram_take(struct file *f, struct msghdr *msg, int flags)
 	size_t len, n, ahead = peek_ahead(rec, flags);
 	bool tell = false;
 
-	if (produced(f) == rec->rx_consumed || !sock_lock(f, &rec->rx_lock))
+	if (produced(f) == rec->rx_consumed)
 		return -EAGAIN;
+	if (!sock_lock(f, &rec->rx_lock))
+		return SOCK_OWN_LOCK;
 	p = place_now(rec);
 	d = produced(f) == p.pos ? NULL : peek_is_set(rec, flags) ? datagram_peek(f, &p, &ahead) : place_find(f, &p);
 	if (!d) {
@@ -435,7 +437,7 @@ static ssize_t datagram_receive(int fd, struct file *f, struct msghdr *msg, int 
 		if (n == 0)
 			n = datagram_take(f, msg, flags);
 		if (n != -EAGAIN)
-			return n;
+			return n == SOCK_OWN_LOCK ? -EAGAIN : n;
 		if (f->mux.both) {
 			n = quiet_recvmsg(fd, msg, flags | MSG_DONTWAIT);
 			if (n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
@@ -486,8 +488,10 @@ int rx_connection(struct file *f, uint32_t *handle)
 	struct cv_sock *rec = f->mux.rec;
 	struct place p;
 
-	if (produced(f) == rec->rx_consumed || !sock_lock(f, &rec->rx_lock))
+	if (produced(f) == rec->rx_consumed)
 		return -EAGAIN;
+	if (!sock_lock(f, &rec->rx_lock))
+		return SOCK_OWN_LOCK;
 	p = place_now(rec);
 	if (produced(f) == p.pos) {
 		sock_unlock(&rec->rx_lock);

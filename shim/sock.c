@@ -100,6 +100,8 @@ static int try_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t *
 		if (result == 0)
 			return adopt(f, got, handle, flags, addr, len);
 		quiet_close(got);
+		if (result == SOCK_OWN_LOCK)
+			return result;
 	}
 	if (!f->mux.both)
 		return -EAGAIN;
@@ -126,7 +128,7 @@ static int sock_accept(int fd, struct file *f, struct sockaddr *addr, socklen_t 
 			return -EINVAL;
 		result = try_accept(fd, f, addr, len, flags);
 		if (result != -EAGAIN)
-			return result;
+			return result == SOCK_OWN_LOCK ? -EAGAIN : result;
 		if (!sock_waits(f, 0)) {
 			if (turned || !(turned = wait_turn(f->mux.link)))
 				return -EAGAIN;

@@ -36,6 +36,9 @@ struct cv_sock *sock_record(const struct link *l, uint32_t handle);
 void sock_attach(struct file *f, struct link *l, uint32_t handle);
 /* The last descriptor of this process is gone. */
 void sock_close(struct file *f);
+/* What a call comes to that finds the lock its own thread's: a handler has interrupted another call on the socket, and
+ * cannot wait for it. -EAGAIN to the program. */
+#define SOCK_OWN_LOCK (-EDEADLK)
 /* Locks of the record, by thread id. False: given up because of a handler of the same thread. */
 bool sock_lock(struct file *f, uint32_t *word);
 void sock_unlock(uint32_t *word);

@@ -19,7 +19,6 @@
 #define NO_BUFFER                                                                                                      \
 	(-EUSERS) /* the thread's send buffers are used up: it waits. Without a lane, which has them, it is -ENOBUFS   \
 		   */
-#define OWN_LOCK (-EDEADLK) /* a handler that has interrupted a send of its own thread: it cannot wait for that */
 #define DATAGRAM_MAX_V4 65507u
 #define DATAGRAM_MAX_V6 65527u
 
@@ -109,7 +108,8 @@ static bool source_goes_on(const struct source *s, size_t at)
 	return s->msg || real_fstat(s->file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size - s->file_at > (off_t)at;
 }
 
-/* Sends up to n bytes at once. > 0 bytes, 0: the source has no more, -EAGAIN: no room, NO_BUFFER, OWN_LOCK, -errno. */
+/* Sends up to n bytes at once. > 0 bytes, 0: the source has no more, -EAGAIN: no room, NO_BUFFER, SOCK_OWN_LOCK,
+ * -errno. */
 static ssize_t stream_put(struct file *f, const struct source *src, size_t at, int flags)
 {
 	struct cv_sock *rec = f->mux.rec;
@@ -121,7 +121,7 @@ static ssize_t stream_put(struct file *f, const struct source *src, size_t at, i
 	ssize_t result = -EAGAIN;
 
 	if (!sock_lock(f, &rec->tx_lock))
-		return sock_is_dead(f) ? -ENETDOWN : OWN_LOCK;
+		return sock_is_dead(f) ? -ENETDOWN : SOCK_OWN_LOCK;
 	lane = lane_enter(sock_link(f), rec->worker);
 	if (!lane) {
 		sock_unlock(&rec->tx_lock);
@@ -217,7 +217,7 @@ static ssize_t stream_send(struct file *f, const struct source *src, int flags)
 		if (n == 0)
 			return (ssize_t)done;
 		if (n != -EAGAIN && n != NO_BUFFER)
-			return done ? (ssize_t)done : n == OWN_LOCK ? -EAGAIN : n;
+			return done ? (ssize_t)done : n == SOCK_OWN_LOCK ? -EAGAIN : n;
 		if (!sock_waits(f, flags)) {
 			wait_want_room(rec);
 			if (state == 0 && n == -EAGAIN && room(rec) > 0)
@@ -265,7 +265,7 @@ static ssize_t datagram_post(struct file *f, struct lane *lane, const struct dat
 	return result == 0 ? (ssize_t)d->bytes : result == -EAGAIN || result == -ENOBUFS ? NO_BUFFER : result;
 }
 
-/* One datagram to the engine; -EAGAIN, NO_BUFFER, OWN_LOCK as stream_put. */
+/* One datagram to the engine; -EAGAIN, NO_BUFFER, SOCK_OWN_LOCK as stream_put. */
 static ssize_t datagram_put(struct file *f, const struct datagram *d)
 {
 	struct cv_sock *rec = f->mux.rec;
@@ -279,7 +279,7 @@ static ssize_t datagram_put(struct file *f, const struct datagram *d)
 	ssize_t result = -EAGAIN;
 
 	if (!sock_lock(f, &rec->tx_lock))
-		return sock_is_dead(f) ? -ENETDOWN : OWN_LOCK;
+		return sock_is_dead(f) ? -ENETDOWN : SOCK_OWN_LOCK;
 	lane = lane_enter(sock_link(f), rec->worker);
 	if (!lane) {
 		sock_unlock(&rec->tx_lock);
@@ -396,7 +396,7 @@ static ssize_t datagram_send(int fd, struct file *f, const struct msghdr *msg, i
 		ssize_t sent = datagram_put(f, &d);
 
 		if (sent != -EAGAIN && sent != NO_BUFFER)
-			return sent == OWN_LOCK ? -EAGAIN : sent;
+			return sent == SOCK_OWN_LOCK ? -EAGAIN : sent;
 		if (!sock_waits(f, flags)) {
 			wait_want_room(f->mux.rec);
 			if (sent == -EAGAIN && room(f->mux.rec) > 0)

@@ -460,7 +460,7 @@ CASE(handlers_amid_malloc__use_sockets_and_sets__they_can)
 }
 
 static int own_socket;
-static volatile sig_atomic_t own_failed;
+static volatile sig_atomic_t own_failed, own_done;
 
 static void send_own(int sig)
 {
@@ -480,6 +480,53 @@ static void *read_all(void *arg)
 	while (read(*(const int *)arg, sink, sizeof(sink)) > 0)
 		;
 	return NULL;
+}
+
+static void receive_own(int sig)
+{
+	char byte;
+	int saved = errno;
+
+	(void)sig;
+	if (recv(own_socket, &byte, 1, 0) < 0 && errno != EAGAIN)
+		own_failed = errno;
+	handled++;
+	errno = saved;
+}
+
+static void *send_on(void *arg)
+{
+	static const char data[60000];
+	int fd = *(const int *)arg;
+
+	while (!own_done) {
+		send(fd, data, sizeof(data), 0);
+		usleep(100); /* the receiver keeps up */
+	}
+	return NULL;
+}
+
+CASE(handler__receives_on_the_socket_that_it_interrupts_a_receive_on__goes_on)
+{
+	static char data[60000];
+	const struct itimerval often = {{0, 300}, {0, 300}}, never = {{0, 0}, {0, 0}};
+	const struct sigaction action = {.sa_handler = receive_own, .sa_flags = SA_RESTART};
+	sigset_t alarm_only = only(SIGALRM);
+	pthread_t sender;
+	int peer;
+
+	diff_udp_pair(&own_socket, &peer);
+	same(pthread_sigmask(SIG_BLOCK, &alarm_only, NULL), 0);
+	sender = diff_thread(send_on, &peer);
+	same(pthread_sigmask(SIG_UNBLOCK, &alarm_only, NULL), 0);
+	works(sigaction(SIGALRM, &action, NULL));
+	works(setitimer(ITIMER_REAL, &often, NULL));
+	while (handled < 1000)
+		works(recv(own_socket, data, sizeof(data), 0));
+	works(setitimer(ITIMER_REAL, &never, NULL));
+	own_done = 1; /* whoever waited has got something */
+	same(own_failed, 0);
+	same(pthread_join(sender, NULL), 0);
 }
 
 /* send() may be called in a handler (signal-safety(7)), and whose send is interrupted is nobody's to ask. */
