@@ -15,6 +15,7 @@
 #include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sock.h"
+#include "shim/undecided.h"
 
 static struct iovec one_part(const void *buf, size_t n)
 {
@@ -22,6 +23,24 @@ static struct iovec one_part(const void *buf, size_t n)
 }
 
 /* --- receiving -------------------------------------------------------------------------------- */
+
+/* As call_point_file; a call that may wait on a datagram socket does so here while that is undecided. *error: 0, or why
+ * the wait ended for the call, which is for the caller to return. */
+static struct file *receiving_file(int fd, int flags, int *error)
+{
+	struct file *f;
+
+	pthread_testcancel();
+	*error = 0;
+	f = fd_get(fd);
+	if (f && mux_is_awaited(&f->mux) && !(flags & MSG_DONTWAIT))
+		*error = undecided_wait(fd, f);
+	if (f && !f->mux.rec && !*error) {
+		file_put(f);
+		return NULL;
+	}
+	return f;
+}
 
 static ssize_t receive(int fd, struct file *f, void *buf, size_t n, int flags)
 {
@@ -33,8 +52,11 @@ static ssize_t receive(int fd, struct file *f, void *buf, size_t n, int flags)
 
 ssize_t shim_read(int fd, void *buf, size_t n)
 {
-	struct file *f = call_point_file(fd);
+	int error;
+	struct file *f = receiving_file(fd, n == 0 ? MSG_DONTWAIT : 0, &error);
 
+	if (error)
+		return call_end(f, error);
 	if (f && n == 0) /* unlike recv() it looks at nothing (read(2)) */
 		return call_end(f, 0);
 	if (f && call_bad_length(n))
@@ -44,8 +66,11 @@ ssize_t shim_read(int fd, void *buf, size_t n)
 
 ssize_t shim_recv(int fd, void *buf, size_t n, int flags)
 {
-	struct file *f = call_point_file(fd);
+	int error;
+	struct file *f = receiving_file(fd, flags, &error);
 
+	if (error)
+		return call_end(f, error);
 	return f ? receive(fd, f, buf, n, flags) : real_recv(fd, buf, n, flags);
 }
 
@@ -84,8 +109,11 @@ static int vectors_flags(int flags)
 
 ssize_t shim_readv(int fd, const struct iovec *iov, int n)
 {
-	struct file *f = call_point_file(fd);
+	int error;
+	struct file *f = receiving_file(fd, 0, &error);
 
+	if (error)
+		return call_end(f, error);
 	return f ? vectors(fd, f, iov, n, 0, rx_message) : real_readv(fd, iov, n);
 }
 
@@ -102,11 +130,14 @@ ssize_t shim_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags
 
 ssize_t shim_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
-	struct file *f = call_point_file(fd);
+	int error;
+	struct file *f = receiving_file(fd, flags, &error);
 	struct iovec iov = one_part(buf, n);
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t result;
 
+	if (error)
+		return call_end(f, error);
 	if (!f)
 		return real_recvfrom(fd, buf, n, flags, addr, len);
 	msg.msg_name = addr && len ? addr : NULL;
@@ -119,8 +150,11 @@ ssize_t shim_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *a
 
 ssize_t shim_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	struct file *f = call_point_file(fd);
+	int error;
+	struct file *f = receiving_file(fd, flags, &error);
 
+	if (error)
+		return call_end(f, error);
 	if (!f) {
 		ssize_t n = real_recvmsg(fd, msg, flags);
 
@@ -171,8 +205,11 @@ static int receive_many(int fd, struct file *f, struct mmsghdr *msgs, unsigned n
 
 int shim_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct timespec *timeout)
 {
-	struct file *f = call_point_file(fd);
+	int error;
+	struct file *f = receiving_file(fd, flags, &error);
 
+	if (error)
+		return call_end(f, error);
 	if (!f) {
 		int got = real_recvmmsg(fd, msgs, n, flags, timeout);
 

@@ -16,6 +16,7 @@
 
 #include "shim/real.h"
 #include "shim/sigio.h"
+#include "shim/undecided.h"
 
 #define PORT_TRIES 64   /* ports that one side has free and the other not */
 #define WORKER_TRIES 8  /* of a UDP socket, while others bind and end */
@@ -29,6 +30,7 @@ static void to_kernel(int fd, struct file *f, const char *why)
 	snprintf(text, sizeof(text), "descriptor %d goes to the kernel: %s", fd, why);
 	link_say(LINK_INFO, text);
 	mux_sock_undecided_gone(&f->mux);
+	undecided_told(f);
 	fd_forget(f);
 }
 
@@ -65,6 +67,7 @@ static void decided(int fd, struct file *f, const struct file *made, bool both)
 	sock_attach(f, sock_link(made), made->mux.handle);
 	f->mux.undecided = false;
 	mux_sock_decided(fd, &f->mux);
+	undecided_told(f);
 	sigio_decided(fd, f);
 }
 

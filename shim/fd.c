@@ -11,6 +11,7 @@
 #include "shim/real.h"
 #include "shim/sigio.h"
 #include "shim/sock.h"
+#include "shim/undecided.h"
 
 /* Address space only: pages that no descriptor uses are never touched. */
 #define FDS_MAX (1u << 20)
@@ -52,6 +53,7 @@ static struct file *file_new(void)
 static void file_free(struct file *f)
 {
 	mcast_forget(f);
+	undecided_forget(f);
 	memory_push(&free_files, f);
 }
 
@@ -183,6 +185,7 @@ void fd_fork_child(void)
 		if (!wait_holds) /* else a handler forked, and the call that it interrupted goes on here, too */
 			STORE(f->refs, f->fds);
 		f->decider = 0; /* a thread of the parent's */
+		undecided_forget(f);
 	}
 }
 

@@ -42,6 +42,7 @@ struct file {
 	bool connecting;     /* the outcome of connect() was not told yet */
 	bool half_asleep; /* a wildcard socket's kernel half while it is connected to where the engine serves: mux.both is false */
 	bool closed;         /* the engine was told */
+	int decision_bell;   /* undecided.c: rung when it is decided; 0: nobody waits for that */
 	bool sigio_asked;    /* sigio.c: for an owner of its signals, or O_ASYNC, perhaps while it was undecided */
 	int sigio_fd;        /* sigio.c: the number that O_ASYNC was set by while it was undecided; 0: not */
 	uint32_t sigio;      /* 1 + its place in sigio.c's table; 0: in none */

@@ -43,20 +43,23 @@ struct poll_set {
 	bool select;             /* select() ignores POLLHUP and POLLERR for some of its sets */
 	struct mux_file **files; /* per entry: ours, or NULL */
 	struct pollfd *kernel;   /* the kernel's half, two entries longer */
-	uint32_t *kernel_at;     /* entry of fds that it belongs to */
+	uint32_t *kernel_at;     /* entry of fds that it belongs to; BELL: to none, it is a decision's */
 	nfds_t kernel_n;
 	struct wait_link *link; /* of the engine sockets; NULL: none is alive */
 	bool nested;            /* an epoll set with engine members is among them */
+	nfds_t awaited;         /* sockets among them that are undecided, */
+	bool decided;           /* and one of these is no more */
 	struct memory memory;   /* of more than SMALL entries */
 	struct mux_file *small_files[SMALL];
-	struct pollfd small_kernel[SMALL + WAIT_OWN_FDS];
-	uint32_t small_at[SMALL];
+	struct pollfd small_kernel[2 * SMALL + WAIT_OWN_FDS];
+	uint32_t small_at[2 * SMALL];
 };
+#define BELL UINT32_MAX
 
 /* Whether the kernel alone cannot answer for the descriptor. */
 static bool file_is_special(const struct mux_file *f)
 {
-	return f->rec != NULL || (f->ep != NULL && ep_has_members(f->ep));
+	return f->rec != NULL || mux_is_awaited(f) || (f->ep != NULL && ep_has_members(f->ep));
 }
 
 static bool fd_is_special(int fd)
@@ -89,7 +92,7 @@ static __thread struct memory left_memory __attribute__((tls_model("initial-exec
 
 static bool set_memory(struct poll_set *ps)
 {
-	size_t each = sizeof(*ps->files) + sizeof(*ps->kernel) + sizeof(*ps->kernel_at);
+	size_t each = sizeof(*ps->files) + 2 * sizeof(*ps->kernel) + 2 * sizeof(*ps->kernel_at);
 	char *at;
 
 	ps->files = ps->small_files;
@@ -105,7 +108,7 @@ static bool set_memory(struct poll_set *ps)
 	ps->files = (struct mux_file **)(void *)at;
 	at += ps->n * sizeof(*ps->files);
 	ps->kernel = (struct pollfd *)(void *)at;
-	at += (ps->n + WAIT_OWN_FDS) * sizeof(*ps->kernel);
+	at += (2 * ps->n + WAIT_OWN_FDS) * sizeof(*ps->kernel);
 	ps->kernel_at = (uint32_t *)(void *)at;
 	return true;
 }
@@ -124,7 +127,8 @@ static bool set_open(struct poll_set *ps)
 		return false;
 	ps->kernel_n = 0;
 	ps->link = NULL;
-	ps->nested = false;
+	ps->nested = ps->decided = false;
+	ps->awaited = 0;
 	for (nfds_t i = 0; i < ps->n; i++) {
 		struct mux_file *f = ps->fds[i].fd >= 0 ? mux_file_get(ps->fds[i].fd) : NULL;
 
@@ -138,6 +142,8 @@ static bool set_open(struct poll_set *ps)
 			ps->link = f->link;
 		if (f && f->ep)
 			ps->nested = true;
+		if (f && !f->rec && !f->ep)
+			ps->awaited++;
 		if (ps->fds[i].fd >= 0 && (!f || !f->rec || f->both))
 			set_add_kernel(ps, i);
 	}
@@ -201,8 +207,13 @@ static bool set_merge(struct poll_set *ps)
 
 	for (nfds_t k = 0; k < ps->kernel_n; k++) {
 		nfds_t i = ps->kernel_at[k];
-		uint32_t ready = (uint16_t)ps->kernel[k].revents & set_accepts(ps, i);
+		uint32_t ready;
 
+		if (i == BELL) {
+			ps->decided = ps->decided || ps->kernel[k].revents != 0;
+			continue;
+		}
+		ready = (uint16_t)ps->kernel[k].revents & set_accepts(ps, i);
 		if (ready == 0 && ps->kernel[k].revents != 0 && ps->kernel[k].fd >= 0)
 			/* select() waits for nothing but urgent data here, and there is an end
 			 * or an error instead: asked again, ppoll() would return at once. */
@@ -270,10 +281,26 @@ static bool set_is_stale(const struct poll_set *ps)
 	return false;
 }
 
+/* What may still become the engine's says so when it does. */
+static void set_add_bells(struct poll_set *ps)
+{
+	nfds_t still = 0;
+
+	for (nfds_t i = 0; ps->awaited && i < ps->n; i++) {
+		if (!ps->files[i] || !mux_is_awaited(ps->files[i]))
+			continue;
+		ps->kernel[ps->kernel_n] =
+			(struct pollfd){.fd = mux_decision_bell(ps->files[i]), .events = POLLIN};
+		ps->kernel_at[ps->kernel_n++] = BELL;
+		still += mux_is_awaited(ps->files[i]);
+	}
+	ps->decided = still != ps->awaited;
+}
+
 #define SET_STALE (-ESTALE) /* to be opened again */
 
-/* Nothing was ready at the first look. */
-static int set_wait(struct poll_set *ps, uint64_t timeout_ns, const sigset_t *mask)
+/* Nothing was ready at the first look. The time that is left, for who waits again. */
+static int set_wait(struct poll_set *ps, uint64_t *timeout_ns, const sigset_t *mask)
 {
 	struct wait_lane *w = ps->link ? mux_lane(ps->link) : NULL;
 	struct wait_slow slow;
@@ -284,7 +311,8 @@ static int set_wait(struct poll_set *ps, uint64_t timeout_ns, const sigset_t *ma
 		if (ps->files[i] && ps->files[i]->rec && !wait_watch(w, ps->files[i]))
 			w = NULL;
 	}
-	wait_slow_begin(&slow, ps->link, w ? w->worker : 0, WAIT_FOREVER, timeout_ns);
+	set_add_bells(ps);
+	wait_slow_begin(&slow, ps->link, w ? w->worker : 0, WAIT_FOREVER, *timeout_ns);
 	do {
 		result = set_look(ps);
 		if (result || turns++ % KERNEL_LOOK_TURNS == 0) {
@@ -295,19 +323,26 @@ static int set_wait(struct poll_set *ps, uint64_t timeout_ns, const sigset_t *ma
 	} while (result == 0 && wait_slow_spin(&slow));
 	if (result == 0)
 		result = wait_slow_signal(&slow);
-	if (result == 0 && set_is_stale(ps))
+	if (result == 0 && (ps->decided || set_is_stale(ps)))
 		result = SET_STALE;
 	while (result == 0) {
 		result = set_sleep(ps, w, slow.deadline_ns, mask ? mask : &slow.old);
+		if (result == 0 && ps->decided)
+			result = SET_STALE;
 		if (result == 0 && slow.deadline_ns != WAIT_FOREVER && wait_now_ns() >= slow.deadline_ns)
 			break;
+	}
+	if (result == SET_STALE && slow.deadline_ns != WAIT_FOREVER) {
+		uint64_t now = wait_now_ns();
+
+		*timeout_ns = slow.deadline_ns > now ? slow.deadline_ns - now : 1;
 	}
 	wait_slow_end(&slow);
 	return result;
 }
 
 /* timeout 0: look only. Returns how many entries are ready, or -errno. */
-static int poll_once(struct pollfd *fds, nfds_t n, bool is_select, uint64_t timeout_ns, const sigset_t *mask)
+static int poll_once(struct pollfd *fds, nfds_t n, bool is_select, uint64_t *timeout_ns, const sigset_t *mask)
 {
 	struct poll_set ps;
 	int result, count = 0;
@@ -321,9 +356,9 @@ static int poll_once(struct pollfd *fds, nfds_t n, bool is_select, uint64_t time
 		wait_link_check(ps.link);
 	wait_batch_flush(ps.link);
 	result = set_look(&ps);
-	if (!result && timeout_ns == 0 && ps.link && wait_turn(ps.link))
+	if (!result && *timeout_ns == 0 && ps.link && wait_turn(ps.link))
 		result = set_look(&ps);
-	if (result || timeout_ns == 0) {
+	if (result || *timeout_ns == 0) {
 		/* Signals that the mask lets through end a call that finds nothing. */
 		int n_kernel = set_look_kernel(&ps, result ? NULL : mask);
 
@@ -347,7 +382,7 @@ static int poll_mixed(struct pollfd *fds, nfds_t n, bool is_select, uint64_t tim
 	int result;
 
 	do
-		result = poll_once(fds, n, is_select, timeout_ns, mask);
+		result = poll_once(fds, n, is_select, &timeout_ns, mask);
 	while (result == SET_STALE);
 	return result;
 }

@@ -222,6 +222,10 @@ void mux_sock_decided(int fd, struct mux_file *f);
 void mux_sock_both(struct mux_file *f);
 /* It went to the kernel instead. */
 void mux_sock_undecided_gone(struct mux_file *f);
+/* Whether somebody may sleep on the file until it is decided, and what is readable from then on; -1: none can be had.
+ * Look whether it is still undecided after this, then sleep. */
+bool mux_is_awaited(const struct mux_file *f);
+int mux_decision_bell(struct mux_file *f);
 /* The last descriptor of the file in this process is being closed; before CV_CMD_CLOSE is posted
  * and before the number is free. Leaves all sets; frees an epoll instance. */
 void mux_file_closed(struct mux_file *f);

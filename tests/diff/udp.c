@@ -633,3 +633,126 @@ CASE(urgent__datagrams__received_like_any)
 	same(recv(b, text, 4, MSG_OOB), 2);
 	fails(sockatmark(b), ENOTTY);
 }
+
+/* --- a reader that waits before the socket is bound ------------------------------------------------- */
+
+struct early_reader {
+	int fd, way;
+	pid_t tid;
+	char got[8];
+	ssize_t n;
+};
+enum { BY_RECV, BY_READ, BY_RECVMSG, BY_POLL, BY_SELECT, BY_WAYS };
+
+static void *early_read(void *arg)
+{
+	struct early_reader *r = arg;
+	struct iovec iov = {r->got, sizeof(r->got)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct timeval most = {.tv_sec = 10};
+	fd_set in;
+
+	__atomic_store_n(&r->tid, gettid(), __ATOMIC_RELEASE);
+	if (r->way == BY_POLL)
+		same(diff_poll(r->fd, POLLIN, 10000), POLLIN);
+	if (r->way == BY_SELECT) {
+		FD_ZERO(&in);
+		FD_SET(r->fd, &in);
+		same(select(r->fd + 1, &in, NULL, NULL, &most), 1);
+	}
+	if (r->way == BY_READ)
+		r->n = read(r->fd, r->got, sizeof(r->got));
+	else if (r->way == BY_RECVMSG)
+		r->n = recvmsg(r->fd, &msg, 0);
+	else
+		r->n = recv(r->fd, r->got, sizeof(r->got), 0);
+	return NULL;
+}
+
+static bool reader_begun(void *arg)
+{
+	return __atomic_load_n(&((struct early_reader *)arg)->tid, __ATOMIC_ACQUIRE) != 0;
+}
+
+static pthread_t early_reader_start(struct early_reader *r)
+{
+	pthread_t thread;
+
+	r->fd = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	r->tid = 0;
+	thread = diff_thread(early_read, r);
+	is(diff_until(reader_begun, r, 3000));
+	diff_wait_blocked(r->tid);
+	return thread;
+}
+
+CASE(reader_first__then_the_first_sendto__hears_the_answer)
+{
+	for (int way = 0; way < BY_WAYS; way++) {
+		struct early_reader r = {.way = way};
+		pthread_t thread = early_reader_start(&r);
+		struct sockaddr_in from;
+		socklen_t length = sizeof(from);
+		int server = diff_udp();
+		char text[8];
+
+		send_to(r.fd, "ask", 3, server);
+		same(recvfrom(server, text, sizeof(text), 0, SA(from), &length), 3);
+		same(sendto(server, "answer", 6, 0, SA(from), length), 6);
+		pthread_join(thread, NULL);
+		same(r.n, 6);
+		same_bytes(r.got, "answer", 6);
+		works(close(server));
+		works(close(r.fd));
+	}
+}
+
+CASE(reader_first__then_bind_or_connect__hears)
+{
+	for (int connects = 0; connects < 2; connects++) {
+		struct early_reader r = {.way = BY_RECV};
+		pthread_t thread = early_reader_start(&r);
+		struct sockaddr_in address = diff_addr(0);
+		int server = diff_udp();
+
+		if (connects)
+			address = name_of(server);
+		works(connects ? connect(r.fd, SA(address), sizeof(address)) : bind(r.fd, SA(address), sizeof(address)));
+		send_to(server, "hello", 5, r.fd);
+		pthread_join(thread, NULL);
+		same(r.n, 5);
+		works(close(server));
+		works(close(r.fd));
+	}
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+CASE(reader_before_bind__its_time_and_signals_end_it)
+{
+	struct timeval t = {.tv_usec = 50000};
+	struct sigaction action = {.sa_handler = on_signal};
+	struct early_reader r = {.way = BY_RECV};
+	int fd = (int)works(socket(AF_INET, SOCK_DGRAM, 0));
+	pthread_t thread;
+	char byte;
+
+	works(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
+	fails(recv(fd, &byte, 1, 0), EAGAIN);
+	fails(recv(fd, &byte, 1, MSG_DONTWAIT), EAGAIN);
+	diff_nonblock(fd);
+	fails(read(fd, &byte, 1), EAGAIN);
+	same(diff_poll(fd, POLLIN, 30), 0);
+	works(sigaction(SIGUSR1, &action, NULL));
+	thread = early_reader_start(&r);
+	pthread_kill(thread, SIGUSR1);
+	pthread_join(thread, NULL);
+	same(r.n, -1);
+	thread = early_reader_start(&r);
+	works(pthread_cancel(thread) == 0 ? 0 : -1);
+	pthread_join(thread, NULL);
+	works(close(r.fd));
+}

@@ -258,6 +258,18 @@ void mux_await(struct wait_link *link, const struct mux_ticket *ticket)
 	(void)ticket;
 }
 
+bool mux_is_awaited(const struct mux_file *f)
+{
+	(void)f;
+	return false;
+}
+
+int mux_decision_bell(struct mux_file *f)
+{
+	(void)f;
+	return -1;
+}
+
 void mux_link_lost(struct wait_link *link)
 {
 	link->dead = 1;
