@@ -398,6 +398,11 @@ int option_set(int fd, struct file *f, int level, int name, const void *value, s
 			return error;
 	}
 	error = level == SOL_SOCKET ? record_set(rec, name, value, len) : 1;
+	if (error == 0 && name == SO_RCVLOWAT && f->type == SOCK_STREAM) {
+		/* What lies there may be enough now. */
+		sock_tell(f);
+		mux_file_kick(&f->mux);
+	}
 	if (error == 0 && name == SO_PEEK_OFF && f->mux.both) /* whose halves count each for itself */
 		real_setsockopt(fd, level, name, value, len);
 	if (error <= 0)

@@ -643,6 +643,38 @@ CASE(handlers_of_old__signal_in_recv__EINTR)
 #pragma GCC diagnostic pop
 }
 
+struct marked {
+	int fd;
+	pid_t tid;
+};
+static void *wait_for_mark(void *arg)
+{
+	struct marked *m = arg;
+
+	__atomic_store_n(&m->tid, gettid(), __ATOMIC_RELEASE);
+	same(diff_poll(m->fd, POLLIN, 10000), POLLIN);
+	return NULL;
+}
+static bool marked_begun(void *arg)
+{
+	return __atomic_load_n(&((struct marked *)arg)->tid, __ATOMIC_ACQUIRE) != 0;
+}
+CASE(low_water_mark__lowered__who_polls_is_woken)
+{
+	struct marked m = {0};
+	pthread_t thread;
+	int client;
+
+	diff_pair(&client, &m.fd);
+	diff_set_int(m.fd, SOL_SOCKET, SO_RCVLOWAT, 6);
+	diff_write_all(client, "abc", 3);
+	thread = diff_thread(wait_for_mark, &m);
+	is(diff_until(marked_begun, &m, 3000));
+	diff_wait_blocked(m.tid);
+	diff_set_int(m.fd, SOL_SOCKET, SO_RCVLOWAT, 3);
+	pthread_join(thread, NULL);
+}
+
 CASE(low_water_mark__time_is_over__what_there_is)
 {
 	struct timeval time = {.tv_usec = 200000};

@@ -679,6 +679,20 @@ CASE(epoll__rcvlowat__readable_from_there)
 	same(mux_one(set, 1), EPOLLIN);
 }
 
+CASE(epoll__rcvlowat_lowered__what_lies_there_is_an_edge)
+{
+	int set = mux_new(), client, server;
+
+	diff_pair(&client, &server);
+	diff_set_int(server, SOL_SOCKET, SO_RCVLOWAT, 6);
+	mux_add(set, server, EPOLLIN | EPOLLET, 1);
+	mux_send(client, "abc");
+	mux_none(set);
+	diff_set_int(server, SOL_SOCKET, SO_RCVLOWAT, 3);
+	same(mux_one(set, 1), EPOLLIN);
+	mux_none(set);
+}
+
 CASE(epoll__urgent__pri)
 {
 	int set = mux_new(), client, server;
