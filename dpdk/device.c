@@ -4,6 +4,7 @@
 #include "dpdk/ports_priv.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <rte_ethdev.h>
@@ -145,6 +146,13 @@ static int queues_setup(struct ports_port *q, struct rte_mempool *pool, uint16_t
 	return status;
 }
 
+/* An interface of the kernel's is in programs' lists already. */
+void ports_name_show(struct port *s)
+{
+	if (s->ifindex >= IFINDEX_OWN || if_indextoname(s->ifindex, s->shown) == NULL)
+		snprintf(s->shown, sizeof(s->shown), "%.*s", (int)sizeof(s->shown) - 1, s->name);
+}
+
 int ports_device_start(
 	struct ports *p, struct ports_port *q, struct rte_mempool *pool, const char **step)
 {
@@ -170,6 +178,7 @@ int ports_device_start(
 	q->stack.ifindex = (uint16_t)(info.if_index > 0 && info.if_index < IFINDEX_OWN
 					      ? info.if_index
 					      : IFINDEX_OWN + q->stack.id);
+	ports_name_show(&q->stack);
 	q->offloads = q->stack.tx_l4_cksum || q->stack.tx_ip_cksum;
 	conf.intr_conf.rxq = q->tap || q->config->pci;
 	/* The TAP driver (22.11) claims to tell, keeps its state by netlink, and calls nobody. */

@@ -10,6 +10,8 @@
 #ifndef CULVERT_DPDK_INLINE_H
 #define CULVERT_DPDK_INLINE_H
 
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>

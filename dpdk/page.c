@@ -11,11 +11,14 @@
 #include "stack/net/ip.h"
 
 #define PAGE_MADE_MAX 32u
+#define MADE_BITS 64u /* of the network of an address that ends in an interface identifier (RFC4291:2.5.1) */
 
 /* Two of each address and up to four more of each port, one of each route, the loopback's two, and those to be made. */
 static_assert((2u * CONFIG_ADDRESSES_MAX + 4u) * CONFIG_SECTIONS_MAX + CONFIG_ROUTES_MAX + 2u + PAGE_MADE_MAX <=
 		      CV_ROUTES_MAX,
 	"the page has room for all of a configuration");
+static_assert(CONFIG_SECTIONS_MAX <= CV_INTERFACES_MAX && sizeof(((struct port *)0)->shown) == CV_INTERFACE_NAME_BYTES,
+	"the page has room for all ports");
 
 static void route_add(struct cv_page *p, const uint8_t addr[16], unsigned prefix, uint8_t flags,
 	uint16_t mtu, uint16_t ifindex)
@@ -30,6 +33,13 @@ static void route_add(struct cv_page *p, const uint8_t addr[16], unsigned prefix
 	p->routes_n++;
 }
 
+static void address_add(struct cv_page *p, const uint8_t addr[16], unsigned network, const struct config_port *o,
+	const struct port *port)
+{
+	route_add(p, addr, 128, CV_ROUTE_LOCAL, o->mtu, port->ifindex);
+	p->routes[p->routes_n - 1].network = (uint8_t)network;
+}
+
 static void port_routes(struct cv_page *p, const struct config_port *o, const struct port *port)
 {
 	static const uint8_t any4[16] = {[10] = 0xff, [11] = 0xff}, any6[16] = {0},
@@ -39,18 +49,28 @@ static void port_routes(struct cv_page *p, const struct config_port *o, const st
 	for (unsigned i = 0; i < o->more_n; i++) {
 		unsigned bits = o->more[i].prefix + (o->more_v6[i] ? 0u : 96u);
 
-		route_add(p, o->more[i].addr, 128, CV_ROUTE_LOCAL, o->mtu, port->ifindex);
+		address_add(p, o->more[i].addr, bits, o, port);
 		route_add(p, o->more[i].addr, bits, CV_ROUTE_OUT, o->mtu, port->ifindex);
 	}
 	if (o->address6.set || o->autoconf6) {
 		net_link_local(own, port);
-		route_add(p, own, 128, CV_ROUTE_LOCAL, o->mtu, port->ifindex);
+		address_add(p, own, MADE_BITS, o, port);
 		route_add(p, link_local, 10, CV_ROUTE_OUT, o->mtu, port->ifindex);
 	}
 	if (o->gateway.set)
 		route_add(p, any4, 96, CV_ROUTE_OUT, o->mtu, port->ifindex);
 	if (o->gateway6.set || o->autoconf6) /* what routers will say is not known yet */
 		route_add(p, any6, 0, CV_ROUTE_OUT, o->mtu, port->ifindex);
+}
+
+static void interface_add(struct cv_page *p, const struct port *port)
+{
+	struct cv_interface *i = &p->interfaces[p->interfaces_n++];
+
+	memcpy(i->name, port->shown, sizeof(i->name));
+	i->ifindex = port->ifindex;
+	i->mtu = port->mtu;
+	memcpy(i->mac, port->mac, sizeof(i->mac));
 }
 
 /* Those that refuse are the engine's too: it says so. */
@@ -82,6 +102,7 @@ static void address_publish(struct cv_route *r, const uint8_t addr[16], const st
 	memcpy(r->addr, addr, 16);
 	r->mtu = port->mtu;
 	r->ifindex = port->ifindex;
+	r->network = MADE_BITS;
 	__atomic_store_n(&r->flags, CV_ROUTE_LOCAL, __ATOMIC_RELEASE);
 }
 
@@ -140,7 +161,10 @@ int page_make(struct service *s)
 	p->workers = s->config.workers;
 	strncpy(p->name, s->config.name, sizeof(p->name) - 1);
 	for (int i = 0; i < s->config.ports_n; i++) {
-		port_routes(p, &s->config.ports[i], ports_stack_port(&s->ports, &s->config.ports[i]));
+		const struct port *port = ports_stack_port(&s->ports, &s->config.ports[i]);
+
+		interface_add(p, port);
+		port_routes(p, &s->config.ports[i], port);
 		autoconf |= s->config.ports[i].autoconf6;
 	}
 	configured_routes(p, &s->config);

@@ -141,6 +141,7 @@ static void vlan_make(struct ports *p, const struct config_port *o)
 	snprintf(v->stack.name, sizeof(v->stack.name), "%s", o->name);
 	v->stack.id = (uint16_t)(CONFIG_PORTS_MAX + p->vlans_n);
 	v->stack.ifindex = (uint16_t)(IFINDEX_OWN + v->stack.id);
+	ports_name_show(&v->stack);
 	v->stack.mtu = o->mtu;
 	addresses_fill(&v->stack, o);
 	for (uint16_t i = 0; i < p->n; i++) {

@@ -20,6 +20,8 @@ uint32_t ports_buffer_room(const struct config *c);
 uint64_t ports_buffers(const struct config *c);
 /* device.c: configures and starts the device of q. 0, or a negative errno, with what failed in *step. */
 int ports_device_start(struct ports *p, struct ports_port *q, struct rte_mempool *pool, const char **step);
+/* Gives the port the name that programs know it by; it has its number and its own name. */
+void ports_name_show(struct port *s);
 /* link.c: a driver's callback; arg is the port. */
 int ports_link_event(uint16_t ethdev, enum rte_eth_event_type type, void *arg, void *ret);
 /* queues.c: rings for the frames of workers without a queue. 0, -1: no memory. */

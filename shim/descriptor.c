@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "shim/call.h"
+#include "shim/interfaces.h"
 #include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sigio.h"
@@ -257,7 +258,7 @@ static int engine_ioctl(int fd, struct file *f, unsigned long request, void *arg
 		rec->flags = value ? rec->flags | O_NONBLOCK : rec->flags & ~(uint32_t)O_NONBLOCK;
 		return 0;
 	default:
-		return real_ioctl(fd, request, arg) < 0 ? -errno : 0;
+		return interfaces_ioctl(fd, request, arg) < 0 ? -errno : 0;
 	}
 	if (value < 0)
 		return value;
@@ -291,7 +292,7 @@ int shim_ioctl(int fd, unsigned long request, ...)
 		return real_ioctl(fd, request, arg);
 	}
 	f = call_engine_file(fd);
-	return f ? call_end(f, engine_ioctl(fd, f, request, arg)) : real_ioctl(fd, request, arg);
+	return f ? call_end(f, engine_ioctl(fd, f, request, arg)) : interfaces_ioctl(fd, request, arg);
 }
 
 int shim_sockatmark(int fd)

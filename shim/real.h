@@ -10,6 +10,8 @@
 #ifndef CULVERT_SHIM_REAL_H
 #define CULVERT_SHIM_REAL_H
 
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>

@@ -35,6 +35,7 @@ struct iface; /* what stack/net/ knows of a port besides */
 
 struct port {
 	char name[32];
+	char shown[16];   /* what programs call it: the kernel's name of the device, or else ours; empty: ours */
 	uint16_t id;      /* for env.rx and env.tx; of a VLAN's port, any other number */
 	uint16_t ifindex; /* what programs call it by (scope ids, IP_PKTINFO ...); 0: net_port_add() gives it one */
 	uint8_t mac[6];

@@ -82,7 +82,7 @@ int net_port_add(struct engine *e, struct port *port);
 /* Adds a VLAN's port, whose vlan is the tag, on a device's port that was added before; it takes over what the device
  * does for us. The same errors. */
 int net_vlan_add(struct engine *e, struct port *device, struct port *vlan);
-/* By pkt.port; by what programs call it. NULL: there is none. */
+/* By pkt.port; by what programs call it; by either of its names, which is not empty. NULL: there is none. */
 struct port *net_port_by_id(const struct engine *e, uint16_t id);
 struct port *net_port_by_ifindex(const struct engine *e, uint32_t ifindex);
 struct port *net_port_by_name(const struct engine *e, const char *name);

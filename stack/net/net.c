@@ -82,8 +82,10 @@ struct port *net_port_by_ifindex(const struct engine *e, uint32_t ifindex)
 struct port *net_port_by_name(const struct engine *e, const char *name)
 {
 	for (unsigned i = 0; i < e->net->ifaces_n; i++) {
-		if (strcmp(e->net->ifaces[i].port->name, name) == 0)
-			return e->net->ifaces[i].port;
+		struct port *port = e->net->ifaces[i].port;
+
+		if (strcmp(port->name, name) == 0 || strcmp(port->shown, name) == 0)
+			return port;
 	}
 	return NULL;
 }

@@ -141,7 +141,7 @@ static int int_option(struct udp_sock *us, enum cv_option opt, int *value, bool 
 	}
 }
 
-/* By the name that the configuration or the device gives the port. */
+/* By the name that the configuration gives the port, or the kernel its device; told as programs know it. */
 static int device_set(struct udp_sock *us, const void *value, uint32_t len)
 {
 	const struct engine *e = us->sk.engine;
@@ -167,7 +167,7 @@ static int device_get(const struct udp_sock *us, void *value, uint32_t *len)
 	}
 	if (*len < sizeof(name))
 		return -CV_EINVAL;
-	memcpy(name, port->name, sizeof(name) - 1);
+	memcpy(name, port->shown[0] != '\0' ? port->shown : port->name, sizeof(name) - 1);
 	*len = (uint32_t)strlen(name) + 1;
 	memcpy(value, name, *len);
 	return 0;

@@ -76,6 +76,23 @@ private_engine_config() {
 	on_kernel timeout 60 "$CULVERT" run --config "$DIR/own.ini" -- python3 "$PROGRAMS/both_ends.py" 10.87.0.2
 	wait_until 15 engine_gone || fail "the private engine outlives its program"
 }
+# A program that binds to each address that it finds finds the engine's, by the names that SO_BINDTODEVICE takes.
+interfaces() {
+	local line
+	sed "s/^name=.*/name=$private-n/" "$DIR/own.ini" >"$DIR/interfaces.ini"
+	printf '%s\n' 'address6=fd87::2/64' '[port a-wire-with-a-long-name]' \
+		"device=net_memif0,role=server,id=0,socket=$DIR/wire.sock,socket-abstract=no" \
+		'address=10.86.0.2/20' 'mtu=1400' >>"$DIR/interfaces.ini"
+	on_kernel timeout 30 "$CULVERT" run --config "$DIR/interfaces.ini" -- python3 "$PROGRAMS/interfaces.py" | tee "$DIR/out"
+	for line in 'lo 127.0.0.1/8' 'cvown 10.87.0.1/24' 'cvown 10.87.0.2/24' 'cvown fd87::2/64' 'a-wire-with-a-l 10.86.0.2/20' \
+		'cvown 10.87.0.1 255.255.255.0 1500' 'cvown 10.87.0.2 255.255.255.0 1500' 'a-wire-with-a-l 10.86.0.2 255.255.240.0 1400' \
+		'lo 1' 'a-wire-with-a-l 32769'; do
+		[[ $(grep -cx "$line" "$DIR/out") == 1 ]] || fail "not once: $line"
+	done
+	[[ $(grep -c '^cvown [0-9]*$' "$DIR/out") == 1 ]] || fail "the TAP's number is not there once"
+	interfaces_gone() { ! engine_answers "$private-n"; }
+	wait_until 15 interfaces_gone || fail "the private engine outlives its program"
+}
 # Ready when it returns, with a session of its own; what it has to say of autogroups comes before.
 daemon() {
 	local pid
@@ -265,6 +282,7 @@ check 'culvert run: two programs share a private engine' private_engine_shared
 check 'culvert run: a private engine waits for who has found it' private_engine_waits
 check 'culvert run: several at the same time, one private engine' private_engine_at_once
 check 'culvert run --config' private_engine_config
+check 'the list of interfaces: those of the kernel, then those of the engine' interfaces
 check 'culvertd becomes a daemon when it is ready' daemon
 check 'exit codes and help' exit_codes
 check 'mistakes in a configuration: one line, exit code 2' mistakes

@@ -41,6 +41,8 @@ device() { # DRIVER
 	wait_served 8000
 	on_kernel curl -sS --max-time 30 -o "$DIR/got" "http://$ENGINE_ADDR:8000/file"
 	cmp "$DIR/www/file" "$DIR/got"
+	on_engine python3 "$PROGRAMS/interfaces.py" | tee "$DIR/list"
+	[[ $(grep -cx "cvb $ENGINE_ADDR/24" "$DIR/list") == 1 && $(grep -c '^cvb [0-9]*$' "$DIR/list") == 1 ]] || fail 'the list of interfaces'
 	start "$word.echo" on_engine socat TCP-LISTEN:8001,bind="$ENGINE_ADDR",fork EXEC:cat
 	wait_served 8001
 	on_kernel timeout 30 python3 "$PROGRAMS/echo_client.py" "$ENGINE_ADDR" 8001 5000000 2

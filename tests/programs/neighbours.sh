@@ -50,6 +50,9 @@ vlan() {
 made_address() { # the engine's address in the advertised network
 	on_kernel ip -6 neigh show dev cv0 | sed -n 's/^\(2001:db8:99:[^ ]*\) lladdr.*/\1/p' | tail -n 1
 }
+listed() { # LINE of the list of interfaces, as programs have it
+	on_engine python3 "$PROGRAMS/interfaces.py" >"$DIR/list" && grep -qx "$1" "$DIR/list"
+}
 router() {
 	local address
 	ip -n "$SPACE" -6 addr add "${PREFIX}1/64" dev cv0 nodad
@@ -64,6 +67,7 @@ router() {
 	note "$address"
 	pings "$address"
 	fetches on_kernel "http://[$address]:8000/file"
+	wait_until 5 listed "cv0 $address/64"
 	fetches on_engine 'http://[2001:db8:77::1]:8002/file' # by the default router
 }
 routes() {
