@@ -13,6 +13,9 @@
  * A wildcard socket's kernel half signals by itself. Called by: descriptor.c, decide.c, exec.c, pass.c, fd.c,
  * process.c.
  *
+ * Relatives with other rights write the record, too: whoever it names, this process signals itself, or whom its own
+ * program has named, and by what nobody is killed who did not ask for it.
+ *
  * Invariants
  * - Everything here is under the lock, signals blocked; the thread takes no other lock and waits for nobody under it.
  * - An entry is in the table as long as a descriptor of this process names its file.
@@ -59,6 +62,7 @@ struct entry {
 	uint32_t next_free;
 	struct mux_ticket watched;
 	struct seen seen;
+	struct sigio_owner named; /* by this process's own program; id 0: nobody */
 };
 
 static struct {
@@ -132,13 +136,28 @@ static uint32_t arrived(const struct cv_sock *rec, const struct sigio_owner *o, 
 	return n < COUNT_MAX ? (uint32_t)n : COUNT_MAX;
 }
 
-static void entry_signal(struct cv_sock *rec, const struct seen *was, const struct seen *now, bool room)
+/* Who gets the entry's signals from here; false: nobody. */
+static bool entry_owner(const struct entry *e, struct sigio_owner *o)
 {
+	const struct sigio_owner *named = &e->named;
+
+	*o = sigio_owner_load(e->rec);
+	if (o->id == 0 ||
+		((o->id != named->id || o->kind != named->kind) && (o->id != getpid() || o->kind != F_OWNER_PID)))
+		return false;
+	if (o->sig != named->sig && o->sig != SIGIO && o->sig < SIGRTMIN)
+		o->sig = 0;
+	return sigio_owner_is_served_here(e->rec);
+}
+
+static void entry_signal(const struct entry *e, const struct seen *was, const struct seen *now, bool room)
+{
+	const struct cv_sock *rec = e->rec;
 	bool async = LOAD(rec->flags) & O_ASYNC, stream = rec->type == CV_STREAM;
 	uint32_t begun = now->status & ~was->status;
-	const struct sigio_owner o = sigio_owner_load(rec);
+	struct sigio_owner o;
 
-	if (o.id == 0 || !sigio_owner_is_served_here(rec))
+	if (!entry_owner(e, &o))
 		return;
 	if (now->urgent > was->urgent) {
 		sigio_send_plain(&o, SIGURG);
@@ -172,15 +191,15 @@ static void entry_look(struct entry *e)
 		e->seen.want = was.want;
 	if (e->seen.urgent == 0)
 		e->seen.urgent = was.urgent; /* the byte was read; the next lies behind it */
-	entry_signal(e->rec, &was, &e->seen, room);
+	entry_signal(e, &was, &e->seen, room);
 }
 
 /* Its connections are reset. */
 static void entry_end(struct entry *e)
 {
-	const struct sigio_owner o = sigio_owner_load(e->rec);
+	struct sigio_owner o;
 
-	if (o.id != 0 && sigio_owner_is_served_here(e->rec) && (LOAD(e->rec->flags) & O_ASYNC))
+	if (entry_owner(e, &o) && (LOAD(e->rec->flags) & O_ASYNC))
 		sigio_send_async(&o, POLL_ERR);
 }
 
@@ -403,8 +422,20 @@ static void say_none(int fd)
 	link_say(LINK_WARN, text);
 }
 
-/* The shadow knows who gets which signal; async_fd: as which O_ASYNC was just set, -1: as before. */
-static void owner_update(int fd, struct file *f, int async_fd, struct seen from)
+static void name(struct entry *e, const struct sigio_owner *o, bool names)
+{
+	struct sigio_owner was = e->named;
+
+	e->named = *o;
+	if (!names) {
+		e->named.id = was.id;
+		e->named.kind = was.kind;
+	}
+}
+
+/* The shadow knows who gets which signal; names: the program has just said who; async_fd: as which O_ASYNC was just
+ * set, -1: as before. */
+static void owner_update(int fd, struct file *f, bool names, int async_fd, struct seen from)
 {
 	struct f_owner_ex ex = {.pid = 0};
 	int sig = 0, saved = errno;
@@ -421,6 +452,8 @@ static void owner_update(int fd, struct file *f, int async_fd, struct seen from)
 		say_none(fd);
 	if (f->sigio && async_fd >= 0)
 		s.entries[f->sigio - 1].seen = from;
+	if (f->sigio)
+		name(&s.entries[f->sigio - 1], &o, names);
 	sigio_owner_store(f->mux.rec, &o);
 	unlock();
 	errno = saved;
@@ -455,7 +488,7 @@ int sigio_fcntl(int fd, struct file *f, int cmd, long arg)
 	if (real_fcntl(fd, cmd, arg) < 0)
 		return -errno;
 	if (f->mux.rec)
-		owner_update(fd, f, -1, seen_now(f->mux.rec));
+		owner_update(fd, f, cmd != F_SETSIG, -1, seen_now(f->mux.rec));
 	return 0;
 }
 
@@ -468,7 +501,7 @@ int sigio_ioctl(int fd, struct file *f, unsigned long request, void *arg)
 		if (!error && real_ioctl(fd, request, arg) < 0)
 			return -errno;
 		if (!error && f->mux.rec)
-			owner_update(fd, f, -1, seen_now(f->mux.rec));
+			owner_update(fd, f, true, -1, seen_now(f->mux.rec));
 		return error;
 	}
 	if (!arg)
@@ -495,7 +528,7 @@ void sigio_set_async(int fd, struct file *f, bool on)
 	if (flags >= 0)
 		real_fcntl(fd, F_SETFL, on ? flags | O_ASYNC : flags & ~O_ASYNC);
 	if (on)
-		owner_update(fd, f, fd, seen_now(rec));
+		owner_update(fd, f, false, fd, seen_now(rec));
 	__atomic_store_n(&rec->flags, on ? rec->flags | O_ASYNC : rec->flags & ~(uint32_t)O_ASYNC, __ATOMIC_RELEASE);
 }
 
@@ -508,7 +541,7 @@ void sigio_note_async(int fd, struct file *f)
 void sigio_decided(int fd, struct file *f)
 {
 	if (f->sigio_asked)
-		owner_update(fd, f, f->sigio_fd ? f->sigio_fd : fd, (struct seen){.want = 0});
+		owner_update(fd, f, true, f->sigio_fd ? f->sigio_fd : fd, (struct seen){.want = 0});
 }
 
 void sigio_came(struct file *f)
