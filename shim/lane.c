@@ -163,7 +163,8 @@ int lane_error(const struct link *l)
 void lane_leave(struct lane *lane)
 {
 	(void)lane;
-	mine.depth--;
+	if (mine.depth > 0) /* else a handler has forked amid a call that goes on in the child, too */
+		mine.depth--;
 }
 
 /* A handler that forks may have interrupted a wait, which goes on in both: the child's must leave the parent's set and
