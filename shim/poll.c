@@ -42,7 +42,7 @@ struct poll_set {
 	nfds_t n;
 	bool select;             /* select() ignores POLLHUP and POLLERR for some of its sets */
 	struct mux_file **files; /* per entry: ours, or NULL */
-	struct pollfd *kernel;   /* the kernel's half, two entries longer */
+	struct pollfd *kernel;   /* the kernel's half, with a bell for each that is undecided, and what a sleep adds */
 	uint32_t *kernel_at;     /* entry of fds that it belongs to; BELL: to none, it is a decision's */
 	nfds_t kernel_n;
 	struct wait_link *link; /* of the engine sockets; NULL: none is alive */
