@@ -277,6 +277,8 @@ CASE(epoll_in_epoll_edge__once_for_each_event)
 	diff_pair(&client, &server);
 	mux_add(inner, server, EPOLLIN, 2);
 	mux_add(outer, inner, EPOLLIN | EPOLLET, 1);
+	/* What comes while the engine is only just told of the member may be two edges here (docs/compatibility.md). */
+	mux_none(outer);
 	mux_send(client, "x");
 	same(mux_one(outer, 1), EPOLLIN);
 	mux_none(outer);
