@@ -17,6 +17,7 @@
 #include "shim/env.h"
 #include "shim/family.h"
 #include "shim/inline.h"
+#include "shim/lock.h"
 #include "shim/memory.h"
 #include "shim/real.h"
 #include "stack/api/error.h"
@@ -26,34 +27,16 @@
 
 static struct link *current;
 static uint64_t retry_at_ns;
-static uint32_t lock_word;
-static sigset_t lock_mask;
-static int lock_cancel;
+static struct quiet_lock held;
 
-/* Signals stay out: a handler that opens a socket would wait for itself. And a thread that is cancelled goes on until it has let go. */
 static void lock(void)
 {
-	sigset_t all, old;
-	int cancel;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	while (__atomic_exchange_n(&lock_word, 1, __ATOMIC_ACQUIRE))
-		sched_yield();
-	lock_mask = old;
-	lock_cancel = cancel;
+	quiet_lock(&held);
 }
 
 static void unlock(void)
 {
-	sigset_t old = lock_mask;
-	int saved = errno, cancel = lock_cancel;
-
-	__atomic_store_n(&lock_word, 0, __ATOMIC_RELEASE);
-	pthread_setcancelstate(cancel, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	errno = saved;
+	quiet_unlock(&held);
 }
 
 int link_errno(int cv_error)

@@ -37,6 +37,7 @@
 
 #include "shim/atomic.h"
 #include "shim/inline.h"
+#include "shim/lock.h"
 #include "shim/pass.h"
 #include "shim/real.h"
 #include "shim/sigio_send.h"
@@ -66,9 +67,7 @@ struct entry {
 };
 
 static struct {
-	uint32_t lock_word;
-	sigset_t lock_mask;
-	int lock_cancel;
+	struct quiet_lock lock;
 	bool running; /* the thread */
 	int bell;     /* of the set, for all the life of the process; -1: none */
 	struct wait_link *link;
@@ -81,27 +80,12 @@ static struct {
 
 static void lock(void)
 {
-	sigset_t all, old;
-	int cancel;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	while (__atomic_exchange_n(&s.lock_word, 1, __ATOMIC_ACQUIRE))
-		sched_yield();
-	s.lock_mask = old;
-	s.lock_cancel = cancel;
+	quiet_lock(&s.lock);
 }
 
 static void unlock(void)
 {
-	sigset_t old = s.lock_mask;
-	int saved = errno, cancel = s.lock_cancel;
-
-	__atomic_store_n(&s.lock_word, 0, __ATOMIC_RELEASE);
-	pthread_setcancelstate(cancel, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	errno = saved;
+	quiet_unlock(&s.lock);
 }
 
 static struct seen seen_now(const struct cv_sock *rec)

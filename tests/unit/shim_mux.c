@@ -493,14 +493,14 @@ static void epoll__level_edge_oneshot(void **state)
 	assert_int_equal(one(set, 1), EPOLLIN | EPOLLHUP);
 }
 
-/* What the engine does at the end of a turn for a sender that found the buffer full: each want is answered once, if
- * there is room by what the engine has taken until then. */
-static void answer(uint32_t sock, bool room)
+/* What the engine does at the end of a turn for a sender that found the buffer full, when there is room by what it has
+ * taken until then: each want is answered once. */
+static void answer(uint32_t sock)
 {
 	struct cv_sock *rec = &world.seg.socks[sock];
 
 	pthread_mutex_lock(&world.lock);
-	if (room && rec->tx_want != world.served[sock]) {
+	if (rec->tx_want != world.served[sock]) {
 		world.served[sock] = rec->tx_want;
 		tell(sock);
 	}
@@ -520,15 +520,14 @@ static void epoll__edge_out__answer_before_the_last_bytes_were_taken(void **stat
 	none(set);
 	/* The program sees what is acknowledged before it is told, and fills the room. */
 	rec->tx_acked = rec->sndbuf;
-	answer(1, true);
+	answer(1);
 	assert_int_equal(one(set, 1), EPOLLOUT);
 	rec->tx_pos += rec->sndbuf;
 	wait_want_room(rec);
-	answer(1, true); /* the engine has not taken these yet */
+	answer(1); /* the engine has not taken these yet */
 	none(set);
-	answer(1, false);
 	rec->tx_acked = rec->tx_pos;
-	answer(1, true);
+	answer(1);
 	assert_int_equal(one(set, 1), EPOLLOUT);
 	none(set);
 }
@@ -545,7 +544,7 @@ static void epoll__edge_out__room_without_acknowledgement(void **state)
 	wait_want_room(rec);
 	none(set);
 	rec->sndbuf *= 2;
-	answer(1, true);
+	answer(1);
 	assert_int_equal(one(set, 1), EPOLLOUT);
 	none(set);
 }
